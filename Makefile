@@ -1,0 +1,82 @@
+# storyline: `make help` lists what there is.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-dev repro train sample evaluate plots split test test-fast coverage format lint typecheck check deps lock clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.setup .dvc/plots/page.html  ## make .venv with the versions of requirements.lock
+
+setup-dev: setup $(VENV)/.setup-dev  ## the same with what tests and checks need
+
+repro: setup  ## run the pipeline: whatever is not up to date
+	dvc repro
+
+train sample evaluate: setup  ## run the pipeline up to that stage
+	dvc repro $@
+
+plots: setup  ## write the page of curves, dvc_plots/index.html
+	dvc plots show
+
+split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upon a time"
+	python -m lm.tokenizer.show data/tokenizer.json "$(TEXT)"
+
+test: setup-dev  ## run all tests
+	python -m pytest -n auto
+
+test-fast: setup-dev  ## run the tests that take seconds
+	python -m pytest -n auto -m "not slow"
+
+coverage: setup-dev  ## run all tests and show the lines they miss
+	python -m pytest -n auto --cov=lm --cov=stages --cov-report=term-missing:skip-covered --cov-report=html
+
+format: setup-dev  ## format the code
+	ruff format .
+	ruff check --fix .
+
+lint: setup-dev  ## check style and formatting
+	ruff check .
+	ruff format --check .
+
+typecheck: setup-dev  ## check types
+	mypy
+
+check: lint typecheck  ## all checks but the tests
+
+deps: setup-dev  ## write the code dependencies of each stage into dvc.yaml
+	python -m tests.graph
+
+lock:  ## write requirements.lock anew, from the ranges in pyproject.toml
+	rm -rf $(VENV)-lock
+	$(PYTHON) -m venv $(VENV)-lock
+	$(VENV)-lock/bin/python -m pip install --quiet '.[dev]'
+	# Builds of one version differ by a suffix (2.13.0+cpu); each machine takes the one that suits it.
+	$(VENV)-lock/bin/python -m pip freeze --exclude storyline | sed 's/+.*//' > requirements.lock
+	rm -rf $(VENV)-lock build storyline.egg-info
+
+clean:  ## remove unfinished runs, caches of tools and drafts; data, models and the DVC cache stay
+	rm -rf .resume .tensorboard .pytest_cache .hypothesis .mypy_cache .ruff_cache .coverage htmlcov build *.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+	find data models metrics plots samples -name '.*.draft' -delete 2>/dev/null || true
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) must be Python 3.11 or newer, got $$($(PYTHON) --version); name one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.setup: pyproject.toml requirements.lock | $(BIN)/python
+	python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock .
+	@touch $@
+
+$(VENV)/.setup-dev: pyproject.toml requirements.lock | $(VENV)/.setup
+	python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock '.[dev]'
+	@touch $@
+
+.dvc/plots/page.html: lm/plot_page.py $(VENV)/.setup
+	python -m lm.plot_page $@
