@@ -1,0 +1,80 @@
+"""The parent of every parameter section: typed, frozen, and with errors a person can act on."""
+
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+
+class Section(BaseModel):
+    """One section of params.yaml.
+
+    A subclass has one annotated field a parameter and is stored under the key that `name` gives. Values are checked
+    strictly: `8.0` and `"8"` are no integers, and an unknown key is an error.
+
+    Raises:
+        ValueError: on construction through `parse` or `load`, one line a mistake: `place: rule, got value`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @classmethod
+    def name(cls) -> str:
+        """The key of this section in params.yaml: the class name without `Config`, in lower case."""
+        return cls.__name__.removesuffix("Config").lower()
+
+    @classmethod
+    def parse(cls, values: Any) -> Self:
+        """The section from plain values, as read from YAML or JSON."""
+        try:
+            return cls.model_validate(values)
+        except ValidationError as error:
+            raise ValueError("\n".join(_explain(cls, mistake) for mistake in error.errors())) from None
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """The section as it stands in a params.yaml."""
+        return cls.parse(_read_key(path, cls.name()))
+
+
+def load_seed(path: Path) -> int:
+    """The top-level `seed` of a params.yaml."""
+    seed = _read_key(path, "seed")
+    if type(seed) is not int or not 0 <= seed < 2**32:
+        raise ValueError(f"seed: must be an integer from 0 to 2**32 - 1, got {seed!r}")
+    return seed
+
+
+def _read_key(path: Path, key: str) -> Any:
+    # ruamel reads YAML 1.2, where 1e-05 is a number; PyYAML reads 1.1, where it is a string.
+    try:
+        values = YAML(typ="safe").load(path)
+    except YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict) or key not in values:
+        raise ValueError(f"{path}: must have the key {key!r}")
+    return values[key]
+
+
+def _explain(section: type[Section], mistake: Any) -> str:
+    """One mistake as `place: rule, got value`."""
+    place = ".".join(str(part) for part in (section.name(), *mistake["loc"]))
+    match mistake["type"]:
+        case "extra_forbidden":
+            known = ", ".join(section.model_fields)
+            return f"{place}: unknown parameter, must be one of {known}"
+        case "missing":
+            return f"{place}: missing"
+        case "value_error":  # raised by a validator of ours, which has named place and value itself
+            return str(mistake["ctx"]["error"])
+        case "model_type":
+            return f"{place}: must be a mapping of parameters, got {mistake['input']!r}"
+        case "too_short":
+            return f"{place}: must have at least {mistake['ctx']['min_length']} items, got {mistake['input']!r}"
+        case "too_long":
+            return f"{place}: must have at most {mistake['ctx']['max_length']} items, got {mistake['input']!r}"
+        case _:
+            rule = mistake["msg"].removeprefix("Input should be ")
+            return f"{place}: must be {rule}, got {mistake['input']!r}"

@@ -1,0 +1,65 @@
+"""Parameters of the Transformer."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from lm.config.base import Section
+
+Size = Annotated[int, Field(ge=1)]
+
+
+class ModelConfig(Section):
+    """The shape of a Transformer and its ablation switches. The vocabulary size is not here: it follows the tokens."""
+
+    context_length: Annotated[int, Field(ge=2)]
+    d_model: Size
+    n_layers: Size
+    n_heads: Size
+    n_kv_heads: Size | None
+    d_ff: Size | None
+    feed_forward: Literal["swiglu", "gelu", "silu", "relu2"]
+    norm: Literal["rmsnorm", "layernorm", "none"]
+    norm_position: Literal["pre", "post"]
+    positions: Literal["rope", "learned", "sinusoidal", "alibi", "none"]
+    rope_theta: Annotated[float, Field(gt=1)]
+    window: Size | None
+    qk_norm: bool
+    tie_embeddings: bool
+    bias: bool
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+
+    @property
+    def d_head(self) -> int:
+        """The width of one attention head."""
+        return self.d_model // self.n_heads
+
+    @property
+    def kv_heads(self) -> int:
+        """The number of key/value heads: as many as query heads unless `n_kv_heads` says fewer."""
+        return self.n_kv_heads or self.n_heads
+
+    @property
+    def hidden(self) -> int:
+        """The width of the feed-forward layer.
+
+        When `d_ff` is null it keeps the parameter count of every kind near 8 d_model^2: 4 d_model for two matrices;
+        for SwiGLU's three, 8/3 d_model to the nearest multiple of 64 (Shazeer 2020, https://arxiv.org/abs/2002.05202).
+        """
+        if self.d_ff is not None:
+            return self.d_ff
+        if self.feed_forward == "swiglu":
+            return max(64, round(8 / 3 * self.d_model / 64) * 64)
+        return 4 * self.d_model
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.d_model % self.n_heads:
+            raise ValueError(f"model.d_model: must be a multiple of n_heads={self.n_heads}, got {self.d_model}")
+        if self.n_heads % self.kv_heads:
+            raise ValueError(f"model.n_kv_heads: must divide n_heads={self.n_heads}, got {self.n_kv_heads}")
+        if self.positions == "rope" and self.d_head % 2:
+            raise ValueError(f"model.positions: 'rope' needs an even d_model / n_heads, got {self.d_head}")
+        if self.positions == "sinusoidal" and self.d_model % 2:
+            raise ValueError(f"model.positions: 'sinusoidal' needs an even d_model, got {self.d_model}")
+        return self
