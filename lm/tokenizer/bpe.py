@@ -1,0 +1,89 @@
+"""Byte-level byte-pair encoding, the tokenizer of GPT-2."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lm.tokenizer.definition import read_bpe, write_bpe
+from lm.tokenizer.encoder import Encoder, Ids
+from lm.tokenizer.merges import Merges
+from lm.tokenizer.splitting import PATTERN, last_cut
+from lm.tokenizer.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    import tiktoken
+
+
+class BpeTokenizer(Tokenizer):
+    """Words of bytes, whose pairs are merged in the order learned (Radford et al. 2019, section 2.2).
+
+    Attributes:
+        tokens: the bytes of each id.
+        merges: the pairs, and what each becomes.
+    """
+
+    def __init__(
+        self,
+        tokens: Sequence[bytes],
+        pairs: Sequence[tuple[int, int]],
+        special_tokens: dict[str, int],
+        definition: str | None = None,
+    ) -> None:
+        """The tokenizer of these tokens, by id, and these pairs, in order; `definition` where there is one already."""
+        super().__init__(definition or write_bpe(tokens, pairs, special_tokens), len(tokens), special_tokens)
+        self.tokens = list(tokens)
+        id_of = self._ordinary_ids()
+        self.merges = Merges(list(pairs), [id_of[tokens[left] + tokens[right]] for left, right in pairs])
+
+    @classmethod
+    def read(cls, values: dict[str, Any], definition: str) -> Self:
+        """The tokenizer of a tokenizer.json for which `is_bpe` holds."""
+        return cls(*read_bpe(values), definition)
+
+    def encode_block(self, block: bytes) -> Ids:
+        """The ids of texts in UTF-8, each ended by `BOUNDARY`, with `end_id` for each of those: (n,)."""
+        return self._encoder.encode(block)
+
+    def last_cut(self, text: bytes) -> int:
+        """The last place where a text can be cut in two that have the ids of the whole, whatever follows; or 0."""
+        return last_cut(text)
+
+    def to_tiktoken(self, name: str = "storyline") -> "tiktoken.Encoding":
+        """The same tokenizer as an encoding of `tiktoken`.
+
+        Raises:
+            ValueError: when the merges are not in the order of the ids they make, the only order that tiktoken has.
+        """
+        import tiktoken
+
+        products = self.merges.products
+        if any(before >= after for before, after in pairwise(products)):
+            raise ValueError("merges: must be in the order of the ids they make, for tiktoken")
+        # It merges whatever neighbours spell a token, in whatever way: the same only if each token is reached in one.
+        words = [token for token in self._ordinary_ids() if token]
+        data = np.frombuffer(b"".join(words), dtype=np.uint8)
+        _, counts = self.merges.merge_words(self._id_of_byte()[data], np.array([len(word) for word in words]))
+        if unreached := [word for word, count in zip(words, counts, strict=True) if count > 1]:
+            raise ValueError(f"merges: must make each token of its own bytes, for tiktoken, but not {unreached[0]!r}")
+        return tiktoken.Encoding(
+            name, pat_str=PATTERN, mergeable_ranks=self._ordinary_ids(), special_tokens=self.special_tokens
+        )
+
+    def _ordinary_ids(self) -> dict[bytes, int]:
+        special = set(self.special_tokens.values())
+        return {token: id for id, token in enumerate(self.tokens) if id not in special}
+
+    def _token_bytes(self, id: int) -> bytes:
+        return self.tokens[id]
+
+    @cached_property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.merges, self._id_of_byte(), boundary_id=self.end_id, dtype=self.dtype)
+
+    def _id_of_byte(self) -> NDArray[np.int32]:
+        id_of = self._ordinary_ids()
+        return np.array([id_of[bytes([byte])] for byte in range(256)], dtype=np.int32)

@@ -1,0 +1,76 @@
+"""What a tokenizer has learned, for people to see: its merges, its longest tokens, how text splits, and its figures."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lm.tokenizer.bpe import BpeTokenizer
+from lm.tokenizer.counting import WordCounts
+from lm.tokenizer.merges import Merges
+from lm.tokenizer.tokenizer import Tokenizer
+
+_POINTS = 200  # of the curve over ranks
+_SIZES = 16  # of the vocabulary, in the curve of compression
+_BINS = 40  # of the histogram
+_ESCAPES = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
+def show_token(tokenizer: Tokenizer, id: int) -> str:
+    r"""The text of a token on one line: `\n` for a line break, `\xf0` for a byte that is only part of a character."""
+    return tokenizer.token_bytes(id).decode(errors="backslashreplace").translate(_ESCAPES)
+
+
+def show_split(tokenizer: Tokenizer, text: str) -> str:
+    """A text on one line, with a bar between its tokens."""
+    return "│".join(show_token(tokenizer, id) for id in tokenizer.encode(text))
+
+
+def show_merges(tokenizer: BpeTokenizer, first: int, last: int) -> list[str]:
+    """Some merges, in the order they were learned: `h + e → he`."""
+    merges = zip(tokenizer.merges.pairs, tokenizer.merges.products, strict=True)
+    return [
+        f"{show_token(tokenizer, left)} + {show_token(tokenizer, right)} → {show_token(tokenizer, product)}"
+        for (left, right), product in list(merges)[first:last]
+    ]
+
+
+def longest_tokens(tokenizer: Tokenizer, count: int) -> list[int]:
+    """The ids of the tokens of most bytes, special ones apart."""
+    special = set(tokenizer.special_tokens.values())
+    ids = [id for id in range(tokenizer.vocab_size) if id not in special]
+    return sorted(ids, key=lambda id: len(tokenizer.token_bytes(id)), reverse=True)[:count]
+
+
+def token_frequencies(counts: NDArray[np.int64]) -> pd.DataFrame:
+    """How frequent the token of each rank is, as a share of all, at ranks that are evenly spread on a log axis.
+
+    By Zipf's law (1949) of words the share falls as 1 / rank. `counts` are by id: (vocab_size,).
+    """
+    share = np.sort(counts[counts > 0])[::-1] / counts.sum()
+    ranks = np.unique(np.geomspace(1, len(share), _POINTS).astype(int))
+    return pd.DataFrame({"rank": ranks, "share": share[ranks - 1]})
+
+
+def compression(tokenizer: BpeTokenizer, words: WordCounts) -> pd.DataFrame:
+    """Bytes per token of a text by vocabulary size: what BPE would give had it stopped learning earlier.
+
+    Its first merges are the same whatever the size it was asked for.
+    """
+    id_of_byte = np.array([tokenizer.tokens.index(bytes([byte])) for byte in range(256)], dtype=np.int32)
+    pairs, products = tokenizer.merges.pairs, tokenizer.merges.products
+    n_bytes = words.counts @ words.lengths
+    rows = []
+    for n in np.unique(np.geomspace(1, len(pairs) + 1, _SIZES).astype(int) - 1).tolist():
+        _, n_tokens = Merges(pairs[:n], products[:n]).merge_words(id_of_byte[words.data], words.lengths)
+        vocab_size = tokenizer.vocab_size - len(set(products)) + len(set(products[:n]))
+        rows.append((vocab_size, n_bytes / (words.counts @ n_tokens)))
+    return pd.DataFrame(rows, columns=["vocab_size", "bytes_per_token"])
+
+
+def length_histogram(lengths: NDArray[np.int64]) -> pd.DataFrame:
+    """How many documents have about so many tokens, in bins that are equally wide on a log axis.
+
+    `tokens` is the geometric middle of a bin. `lengths` are at least 1: (n_documents,).
+    """
+    counts, edges = np.histogram(np.log10(lengths), bins=_BINS)
+    return pd.DataFrame({"tokens": 10 ** ((edges[1:] + edges[:-1]) / 2), "documents": counts})

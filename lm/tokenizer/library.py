@@ -1,0 +1,161 @@
+"""Any tokenizer of Hugging Face `tokenizers`, behind the same interface."""
+
+import re
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from typing import Any, Self
+
+import numpy as np
+import tokenizers
+from numpy.typing import NDArray
+from tokenizers import models
+
+from lm.tokenizer.alphabet import unspell
+from lm.tokenizer.definition import by_id, pair_of
+from lm.tokenizer.encoder import Ids
+from lm.tokenizer.splitting import BOUNDARY
+from lm.tokenizer.tokenizer import Tokenizer
+
+
+class LibraryTokenizer(Tokenizer):
+    """A tokenizer that is not one of ours: WordPiece, Unigram, BPE that splits in another way, and so on.
+
+    It may not give back the text it encoded, and a stream is encoded when it has come to its end. Added tokens that are
+    not special are found in any text. Where the model itself has a special token in its vocabulary and meets it in
+    ordinary text, that is unknown text: the unknown token, or nothing where there is none.
+    """
+
+    def __init__(self, values: dict[str, Any], definition: str) -> None:
+        """The tokenizer that the library makes of a tokenizer.json: its values and its text."""
+        self._tokenizer = open_library(values, definition)
+        self._tokens = by_id(self._tokenizer.get_vocab())
+        added = self._tokenizer.get_added_tokens_decoder()
+        super().__init__(
+            definition, len(self._tokens), {token.content: id for id, token in added.items() if token.special}
+        )
+        self._added = frozenset(added)
+        self._decoders = _types(values.get("decoder"))
+        self._ordinary = self._ordinary_ids(values["model"])
+
+    @classmethod
+    def read(cls, values: dict[str, Any], definition: str) -> Self:
+        """The tokenizer of any tokenizer.json."""
+        return cls(values, definition)
+
+    def encode_block(self, block: bytes) -> Ids:
+        """The ids of texts in UTF-8, each ended by `BOUNDARY`, with `end_id` for each of those: (n,).
+
+        Raises:
+            ValueError: when the model has no token for a text, and none for the unknown.
+        """
+        texts = [text.decode() for text in block.split(BOUNDARY)[:-1]]
+        end = [self.vocab_size]  # no id that the model gives
+        ids = np.fromiter(chain.from_iterable(chain(ids, end) for ids in self._encode(texts)), dtype=np.int64)
+        ids = self._ordinary[ids]
+        kept: Ids = ids[ids >= 0].astype(self.dtype)
+        return kept
+
+    def encode_batch(self, texts: Sequence[str], *, allow_special: bool = False) -> list[list[int]]:
+        """The ids of each text; special tokens are found as the library finds them, with the space they strip."""
+        if not allow_special:
+            return super().encode_batch(texts)
+        self._tokenizer.encode_special_tokens = False
+        try:
+            return self._encode([text.encode().decode() for text in texts])  # as ever, half a character is an error
+        finally:
+            self._tokenizer.encode_special_tokens = True
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids as the library puts it together, special tokens included.
+
+        Raises:
+            ValueError: when there is no such id.
+        """
+        ids = list(ids)
+        for id in ids and (min(ids), max(ids)):
+            self.token_bytes(id)  # an error if there is no such id, which the library would pass over
+        return self._tokenizer.decode(ids, skip_special_tokens=False)
+
+    def last_cut(self, text: bytes) -> int:
+        """The last place where a text can be cut in two that have the ids of the whole, whatever follows; or 0."""
+        return 0
+
+    def _token_bytes(self, id: int) -> bytes:
+        """What it adds to a text that does not begin with it; bytes that are no character alone, where it tells."""
+        token = self._tokens[id]
+        if id in self._added:
+            return token.encode()
+        if "ByteLevel" in self._decoders:
+            try:
+                return unspell(token)
+            except ValueError:
+                return token.encode()
+        if "ByteFallback" in self._decoders and (byte := re.fullmatch("<0x([0-9A-F]{2})>", token)):
+            return bytes.fromhex(byte[1])
+        once, twice = (self._tokenizer.decode([id] * n, skip_special_tokens=False) for n in (1, 2))
+        return twice[len(once) :].encode()
+
+    def _encode(self, texts: Sequence[str]) -> list[list[int]]:
+        try:
+            return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)]
+        except Exception as error:  # the library raises bare Exception
+            raise ValueError(f"model: {error}") from None
+
+    def _ordinary_ids(self, model: dict[str, Any]) -> NDArray[np.int64]:
+        """What becomes of each id that the model gives to ordinary text, -1 for nothing, and of the end of a text."""
+        unknown = model.get("unk_id")  # Unigram; the other models name a token
+        if token := getattr(self._tokenizer.model, "unk_token", None):
+            unknown = self._tokenizer.token_to_id(token)
+        if unknown is None or unknown == self.end_id:
+            unknown = -1
+        ids = np.arange(self.vocab_size + 1)
+        ids[list(self.special_tokens.values())] = unknown
+        ids[self.vocab_size] = self.end_id
+        return ids
+
+
+def open_library(values: dict[str, Any], definition: str) -> tokenizers.Tokenizer:
+    """The library's tokenizer of a tokenizer.json, its values and its text, without all that is for training only.
+
+    It takes text that looks like a special token for ordinary text. Dropout, truncation and padding are off: the ids of
+    a text are always the same, and all of them.
+
+    Raises:
+        ValueError: when the library cannot make one of it.
+    """
+    _check_merges(values["model"])
+    try:
+        tokenizer = tokenizers.Tokenizer.from_str(definition)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except BaseException as error:  # the library raises bare Exception, or panics
+        raise ValueError(f"not a tokenizer.json: {' '.join(str(error).split())}") from None
+    tokenizer.encode_special_tokens = True
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    if isinstance(tokenizer.model, models.BPE):
+        tokenizer.model.dropout = None
+    return tokenizer
+
+
+def _check_merges(model: dict[str, Any]) -> None:
+    """Raise ValueError where the library would end with a panic instead of an error."""
+    vocab, merges = model.get("vocab"), model.get("merges")
+    if not isinstance(vocab, dict) or not isinstance(merges, list):
+        return
+    prefix = model.get("continuing_subword_prefix")
+    n_prefix = len(prefix) if isinstance(prefix, str) else 0
+    for i, merge in enumerate(merges):
+        pair = pair_of(merge)
+        if not isinstance(pair, list) or len(pair) != 2 or not all(isinstance(token, str) for token in pair):
+            raise ValueError(f"merges[{i}]: must be two tokens, got {merge!r}")
+        for token in (*pair, pair[0] + pair[1][n_prefix:]):
+            if token not in vocab:
+                raise ValueError(f"merges[{i}]: must be of tokens and make a token, got {token!r}")
+
+
+def _types(component: Any) -> set[str]:
+    """The type of a component of a tokenizer.json and those of its parts."""
+    if component is None:
+        return set()
+    return {component.get("type")}.union(*map(_types, component.get("decoders", ())))

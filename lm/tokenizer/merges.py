@@ -1,0 +1,136 @@
+"""Byte-pair merges applied to words: of one word in plain Python, of many words at once with arrays."""
+
+from heapq import heapify, heappop, heappush
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lm.tokenizer.table import KeyTable
+
+_NO_RANK = np.iinfo(np.int32).max
+_LONG = 128  # symbols of a word from which on a heap is quicker than rounds over arrays
+
+
+class Merges:
+    """Pairs of ids that become one id, the first pair before the second, and so on (Sennrich et al. 2015, section 3.2).
+
+    Attributes:
+        pairs: (left, right) in the order learned.
+        products: the id that each pair becomes.
+    """
+
+    def __init__(self, pairs: list[tuple[int, int]], products: list[int]) -> None:
+        self.pairs, self.products = pairs, products
+        self._rank_of = {pair: rank for rank, pair in enumerate(pairs)}
+        self._product = np.array(products, dtype=np.int32)
+        self._table = KeyTable(1)
+        columns = np.array(pairs, dtype=np.uint64).reshape(-1, 2)
+        self._table.add(columns[:, 0] << np.uint64(32) | columns[:, 1])
+        # A round may take all pairs of the lowest rank at once, if what a merge makes is used by later merges alone.
+        # That is so unless two merges make the same token.
+        made_at = {product: rank for rank, product in enumerate(products)}
+        self._ordered = all(made_at.get(id, -1) < rank for rank, pair in enumerate(pairs) for id in pair)
+
+    def merge_word(self, symbols: list[int]) -> list[int]:
+        """The ids of one word: always the pair of the lowest rank, and of several the leftmost, until none is left.
+
+        O(n log n) with a heap of the pairs; what a merge has made stale is skipped when it comes up.
+        """
+        symbols = list(symbols)
+        after = list(range(1, len(symbols) + 1))
+        before = list(range(-1, len(symbols)))
+        rank_of, end = self._rank_of, len(symbols)
+        heap = [(rank, i, pair) for i, pair in enumerate(pairwise(symbols)) if (rank := rank_of.get(pair)) is not None]
+        heapify(heap)
+        while heap:
+            rank, i, pair = heappop(heap)
+            j = after[i]
+            if j == end or (symbols[i], symbols[j]) != pair:
+                continue
+            symbols[i], symbols[j] = self.products[rank], -1
+            after[i] = after[j]
+            before[after[j]] = i
+            for left, right in ((before[i], i), (i, after[i])):
+                if left >= 0 and right < end:
+                    pair = symbols[left], symbols[right]
+                    if (new_rank := rank_of.get(pair)) is not None:
+                        heappush(heap, (new_rank, left, pair))
+        return [symbol for symbol in symbols if symbol >= 0]
+
+    def merge_words(
+        self, symbols: NDArray[np.int32], lengths: NDArray[np.intp]
+    ) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
+        """The ids of many words, none of them empty: symbols one word after another (n,), and how many each has.
+
+        In each round every word merges its pair of the lowest rank, wherever it stands or, where the order may matter,
+        at the first place.
+        """
+        ids = np.full(len(symbols), -1, dtype=np.int32)
+        starts = np.cumsum(lengths) - lengths
+        by_heap = lengths >= _LONG
+        for start, length in zip(starts[by_heap].tolist(), lengths[by_heap].tolist(), strict=True):
+            merged = self.merge_word(symbols[start : start + length].tolist())
+            ids[start : start + len(merged)] = merged
+        in_rounds = np.repeat(~by_heap, lengths)
+        self._merge_in_rounds(symbols[in_rounds], lengths[~by_heap], np.flatnonzero(in_rounds), ids)
+        kept = ids >= 0
+        return ids[kept], np.add.reduceat(kept, starts, dtype=np.intp) if len(starts) else lengths
+
+    def _merge_in_rounds(
+        self, symbol: NDArray[np.int32], length: NDArray[np.intp], place: NDArray[np.intp], ids: NDArray[np.int32]
+    ) -> None:
+        """Merge words and write what is left of them to their places in `ids`."""
+        if not len(length):
+            return
+        last = np.cumsum(length) - 1
+        rank = self._ranks(symbol, np.arange(len(symbol)), last)
+        while True:
+            lowest = np.minimum.reduceat(rank, last - length + 1)
+            lowest_here = np.repeat(lowest, length)
+            done = lowest_here == _NO_RANK
+            if done.any():
+                ids[place[done]] = symbol[done]
+                going = ~done
+                symbol, place, rank, lowest_here = symbol[going], place[going], rank[going], lowest_here[going]
+                length = length[lowest < _NO_RANK]
+                if not len(length):
+                    return
+                last = np.cumsum(length) - 1
+            left = np.flatnonzero(rank == lowest_here)
+            if self._ordered:
+                left = left[every_other(left[1:] == left[:-1] + 1)]
+            else:
+                word = np.searchsorted(last, left)
+                left = left[np.append(True, word[1:] != word[:-1])]
+            symbol[left] = self._product[rank[left]]
+            kept = np.ones(len(symbol), dtype=bool)
+            kept[left + 1] = False
+            length = np.add.reduceat(kept, last - length + 1, dtype=np.intp)
+            last = np.cumsum(length) - 1
+            symbol, place, rank = symbol[kept], place[kept], rank[kept]
+            merged = left - np.arange(len(left))  # where they stand now that the right halves are gone
+            changed = np.concatenate([merged, merged[merged > 0] - 1])
+            rank[changed] = self._ranks(symbol, changed, last)
+
+    def _ranks(self, symbol: NDArray[np.int32], at: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.int32]:
+        """The rank of the pair that starts at each of the places `at`; the last symbol of a word starts none."""
+        wide = symbol.astype(np.uint64)
+        right = wide.take(at + 1, mode="clip")
+        rank = self._table.find(wide[at] << np.uint64(32) | right) - 1
+        is_last = np.zeros(len(symbol), dtype=bool)
+        is_last[last] = True
+        rank[(rank < 0) | is_last[at]] = _NO_RANK
+        return rank
+
+
+def every_other(touching: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pairs to merge where neighbours share a symbol ("aaa"): the first, third, ... of each run.
+
+    Args:
+        touching: whether pair i + 1 shares a symbol with pair i: (n - 1,).
+    """
+    place = np.arange(len(touching) + 1)
+    run_start = np.maximum.accumulate(np.where(np.append(False, touching), 0, place))
+    kept: NDArray[np.bool_] = (place - run_start) % 2 == 0
+    return kept

@@ -1,0 +1,161 @@
+"""Tokenizers that others have made: from files, from `tiktoken`, from the Hugging Face hub."""
+
+import json
+import os
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import tiktoken
+
+from lm.tokenizer.alphabet import spell
+from lm.tokenizer.definition import read
+from lm.tokenizer.library import open_library
+from lm.tokenizer.load import parse_tokenizer
+from lm.tokenizer.pretrained_files import LAYOUTS, holds_none, pretrained_files
+from lm.tokenizer.splitting import PATTERN
+from lm.tokenizer.tokenizer import Tokenizer
+
+_MOST_TOKENS = 2**16
+
+# What cuts as GPT-2 does, in other spellings: that of its release, and tiktoken's own, which is faster.
+_SAME_PATTERNS = (
+    PATTERN,
+    r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
+    r"'(?:[sdmt]|ll|ve|re)| ?\p{L}++| ?\p{N}++| ?[^\s\p{L}\p{N}]++|\s++$|\s+(?!\S)|\s",
+)
+
+
+def open_pretrained(source: str, special_tokens: Sequence[str], root: Path) -> Tokenizer:
+    """The tokenizer that a path, an encoding of tiktoken or a repository of the hub stands for, tried in this order.
+
+    Special tokens that it lacks get the next free ids; those in its vocabulary become special with the ids they have.
+
+    Raises:
+        ValueError: when there is no such tokenizer, or it is broken, too large, or one of tiktoken that splits in
+            another way than GPT-2.
+        ConnectionError: when it could not be fetched.
+    """
+    if paths := pretrained_files(source, root):
+        place = " and ".join(map(str, paths))
+    elif source in tiktoken.list_encoding_names():
+        place = f"tokenizer.pretrained: {source}"
+    elif re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source):
+        paths = _download(source)
+        place = f"{source}: {' and '.join(path.name for path in paths)}"
+    else:
+        raise ValueError(
+            "tokenizer.pretrained: must be the path of a tokenizer.json or of a folder with it, or with vocab.json and "
+            f"merges.txt, one of tiktoken's encodings ({', '.join(tiktoken.list_encoding_names())}), or a repository "
+            f"of the Hugging Face hub as 'owner/name', got {source!r}"
+        )
+    try:
+        definition = _read_files(paths) if paths else _read_encoding(source)
+        tokenizer = parse_tokenizer(_with_special_tokens(definition, special_tokens))
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    if tokenizer.vocab_size > _MOST_TOKENS:
+        raise ValueError(
+            f"tokenizer.pretrained: must have at most {_MOST_TOKENS} tokens, for token files hold 16 bits of each, "
+            f"got {tokenizer.vocab_size} in {source!r}"
+        )
+    return tokenizer
+
+
+def _read_files(paths: Sequence[Path]) -> str:
+    """The tokenizer.json that files are or amount to."""
+    texts = [path.read_text(encoding="utf-8") for path in paths]
+    if len(texts) == 1:
+        return texts[0]
+    try:
+        vocab = json.loads(texts[1])
+    except ValueError as error:
+        raise ValueError(f"not valid JSON: {error}") from None
+    lines = texts[0].split("\n")
+    if lines[0].startswith("#version"):
+        del lines[0]
+    return _byte_level(vocab, [line.split(" ") for line in lines if line])
+
+
+def _read_encoding(name: str) -> str:
+    """The tokenizer.json of an encoding of tiktoken."""
+    try:
+        encoding = tiktoken.get_encoding(name)
+    except (OSError, ValueError) as error:  # of its HTTP client; of what came instead of the file
+        reason = f"{type(error).__name__}; check the network and run again"
+        raise ConnectionError(f"tokenizer.pretrained: {name} could not be fetched by tiktoken: {reason}") from None
+    if encoding._pat_str not in _SAME_PATTERNS:
+        raise ValueError(f"must split text as GPT-2 does, got the pattern {encoding._pat_str}")
+    ranks = encoding._mergeable_ranks
+    vocab = {spell(token): rank for token, rank in ranks.items()}
+    merged = sorted((token for token in ranks if len(token) > 1), key=ranks.__getitem__)
+    merges = [[spell(part) for part in _halves(token, ranks)] for token in merged]
+    return _with_special_tokens(_byte_level(vocab | encoding._special_tokens, merges), encoding._special_tokens)
+
+
+def _halves(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
+    """The two tokens that become this one at last, when its bytes are merged by rank, as tiktoken merges them.
+
+    One pair a token is enough: wherever a text yields the token, what lies within was merged in this very order.
+    """
+    parts = [bytes([byte]) for byte in token]
+    while len(parts) > 2:
+        rank, i = min((ranks.get(left + right, ranks[token]), i) for i, (left, right) in enumerate(pairwise(parts)))
+        if rank >= ranks[token]:
+            raise ValueError(f"tokens must be made of two of lower rank, got {token!r}")
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    return parts
+
+
+def _byte_level(vocab: Any, merges: list[list[str]]) -> str:
+    """The tokenizer.json of byte-level BPE that splits text as GPT-2 does."""
+    split = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
+    model = {"type": "BPE", "vocab": vocab, "merges": merges}
+    decoder = {**split, "add_prefix_space": True}  # no meaning there; so the library writes it
+    return json.dumps({"version": "1.0", "pre_tokenizer": split, "decoder": decoder, "model": model})
+
+
+def _with_special_tokens(definition: str, special_tokens: Iterable[str]) -> str:
+    """The tokenizer.json in which these are special tokens too, as the library writes it."""
+    library = open_library(read(definition), definition)
+    declared = {token.content for token in library.get_added_tokens_decoder().values() if token.special}
+    new = [token for token in special_tokens if token not in declared]
+    vocab = library.get_vocab()
+    merges = read(library.to_str())["model"].get("merges", [])
+    merged = {token for pair in merges for token in (*pair, "".join(pair))}
+    if ordinary := [token for token in new if token in vocab and (len(token) == 1 or token in merged)]:
+        raise ValueError(f"tokenizer.special_tokens: must not be tokens of ordinary text too, got {ordinary}")
+    library.add_special_tokens(new)
+    return library.to_str(pretty=True)
+
+
+def _download(repository: str) -> list[Path]:
+    """The files of a model repository of the hub, in the cache that every client of the hub shares."""
+    # Imported here: it takes longer than all else, and most runs do not need it.
+    from huggingface_hub import _CACHED_NO_EXIST, constants, errors, hf_hub_download, try_to_load_from_cache
+
+    endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+    cache, log_in = constants.HF_HUB_CACHE, "log in with `hf auth login` or set HF_TOKEN"
+    try:
+        for names in LAYOUTS:
+            try:
+                return [Path(hf_hub_download(repository, name, cache_dir=cache, endpoint=endpoint)) for name in names]
+            except errors.LocalEntryNotFoundError:  # not in the cache; was it missing at the hub when that was asked?
+                if try_to_load_from_cache(repository, names[0], cache) is not _CACHED_NO_EXIST:
+                    raise
+            except errors.EntryNotFoundError:
+                pass
+        raise ValueError(holds_none(repository))
+    except errors.GatedRepoError:
+        reason = f"accept its terms at {endpoint}/{repository}, then {log_in}"
+    except errors.RepositoryNotFoundError:
+        reason = f"no such repository, or a private one: then {log_in}"
+    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
+        cause = error.__cause__ or error
+        status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
+        reason = f"HTTP {status}" if status else " ".join(str(cause).split())
+    raise ConnectionError(
+        f"tokenizer.pretrained: {repository} is no path here and could not be fetched from {endpoint}: {reason}"
+    )

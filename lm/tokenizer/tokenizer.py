@@ -1,0 +1,142 @@
+"""What every tokenizer does: text to ids and back, alone, in batches and as a stream."""
+
+import hashlib
+import json
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from lm.files import replacing
+from lm.text import END_OF_TEXT
+from lm.tokenizer.encoder import Ids
+from lm.tokenizer.splitting import BOUNDARY
+
+_STREAM_BYTES = 2**16  # that a stream gathers before it encodes
+
+
+class Tokenizer(ABC):
+    """Text to ids and back. Text that merely looks like a special token is ordinary text, unless a call allows it.
+
+    Attributes:
+        definition: the text of its tokenizer.json, all there is to know about it.
+        vocab_size: how many ids there are, special ones included.
+        special_tokens: the id of each.
+        end_id: the id of `<|endoftext|>`, which ends every document.
+        dtype: of arrays of ids.
+    """
+
+    def __init__(self, definition: str, vocab_size: int, special_tokens: dict[str, int]) -> None:
+        """Set the attributes.
+
+        Raises:
+            ValueError: when there is no `<|endoftext|>`.
+        """
+        if END_OF_TEXT not in special_tokens:
+            raise ValueError(f"must have the special token {END_OF_TEXT}")
+        self.definition = definition
+        self.vocab_size = vocab_size
+        self.special_tokens = special_tokens
+        self.end_id = special_tokens[END_OF_TEXT]
+        self.dtype: np.dtype[np.unsignedinteger[Any]] = np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32)
+        # Where several start at one place, the longest is meant.
+        longest_first = sorted(special_tokens, key=len, reverse=True)
+        self._special = re.compile("|".join(re.escape(token) for token in longest_first))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Another process gets the definition, not the caches."""
+        return type(self).read, (json.loads(self.definition), self.definition)
+
+    @classmethod
+    @abstractmethod
+    def read(cls, values: dict[str, Any], definition: str) -> Self:
+        """The tokenizer of a tokenizer.json: its values and its text."""
+
+    def save(self, path: Path) -> None:
+        """Write the tokenizer.json."""
+        with replacing(path) as file:
+            file.write(self.definition.encode())
+
+    @property
+    def sha256(self) -> str:
+        """The SHA-256 of the tokenizer.json: what tokens and models remember their tokenizer by."""
+        return hashlib.sha256(self.definition.encode()).hexdigest()
+
+    @abstractmethod
+    def encode_block(self, block: bytes) -> Ids:
+        """The ids of texts in UTF-8, each ended by `BOUNDARY`, with `end_id` for each of those: (n,)."""
+
+    @abstractmethod
+    def last_cut(self, text: bytes) -> int:
+        """The last place where a text can be cut in two that have the ids of the whole, whatever follows; or 0."""
+
+    @abstractmethod
+    def _token_bytes(self, id: int) -> bytes:
+        """The bytes of a token there is."""
+
+    def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
+        """The ids of a text; with `allow_special`, special tokens in it become their ids.
+
+        Raises:
+            UnicodeEncodeError: a ValueError, when the text holds half of a surrogate pair.
+        """
+        return self.encode_batch([text], allow_special=allow_special)[0]
+
+    def encode_batch(self, texts: Sequence[str], *, allow_special: bool = False) -> list[list[int]]:
+        """The ids of each text."""
+        pieces: list[str] = []
+        separators: list[int] = []  # what stands after each piece: a special token, or -1 for the end of a text
+        for text in texts:
+            start = 0
+            for match in self._special.finditer(text) if allow_special else ():
+                pieces.append(text[start : match.start()])
+                separators.append(self.special_tokens[match.group()])
+                start = match.end()
+            pieces.append(text[start:])
+            separators.append(-1)
+        block = b"".join(piece.encode() + BOUNDARY for piece in pieces)
+        ids = self.encode_block(block).astype(np.int64)
+        ids[ids == self.end_id] = separators
+        ends = np.flatnonzero(ids == -1)
+        return [part[part != -1].tolist() for part in np.split(ids, ends + 1)[:-1]]
+
+    def encode_iterable(self, chunks: Iterable[str]) -> Iterator[int]:
+        """The ids of a text that comes in chunks, cut anywhere; memory does not grow with the text."""
+        chunks_held: list[bytes] = []
+        n_held, wanted = 0, _STREAM_BYTES
+        for chunk in chunks:
+            chunks_held.append(chunk.encode())
+            n_held += len(chunks_held[-1])
+            if n_held >= wanted:
+                held = b"".join(chunks_held)
+                cut = self.last_cut(held)
+                yield from self._encode_bytes(held[:cut])
+                chunks_held = [held[cut:]]
+                n_held = len(held) - cut
+                wanted = max(_STREAM_BYTES, 2 * n_held)
+        yield from self._encode_bytes(b"".join(chunks_held))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ids, special tokens included; bytes that are no UTF-8 become U+FFFD.
+
+        Raises:
+            ValueError: when there is no such id.
+        """
+        return b"".join(map(self.token_bytes, ids)).decode(errors="replace")
+
+    def token_bytes(self, id: int) -> bytes:
+        """The bytes that one token stands for.
+
+        Raises:
+            ValueError: when there is no such id.
+        """
+        if not 0 <= id < self.vocab_size:
+            raise ValueError(f"id: must be from 0 to {self.vocab_size - 1}, got {id}")
+        return self._token_bytes(id)
+
+    def _encode_bytes(self, text: bytes) -> list[int]:
+        ids: list[int] = self.encode_block(text + BOUNDARY)[:-1].tolist()
+        return ids

@@ -1,0 +1,102 @@
+"""Tests of lm/tokenizer/inspection.py and lm/tokenizer/show.py."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lm.config.tokenizer import TokenizerConfig
+from lm.tokenizer import show
+from lm.tokenizer.counting import count_texts
+from lm.tokenizer.inspection import (
+    compression,
+    length_histogram,
+    longest_tokens,
+    show_merges,
+    show_split,
+    show_token,
+    token_frequencies,
+)
+from lm.tokenizer.learning import learn_bpe
+
+WORDS = count_texts(["the hen and the fox", "the 狐 and\tthe hen"] * 3)
+CONFIG = TokenizerConfig(
+    kind="bpe",
+    trainer="storyline",
+    vocab_size=268,
+    min_frequency=1,
+    ties="huggingface",
+    special_tokens=[],
+    pretrained=None,
+)
+TOKENIZER = learn_bpe(WORDS, CONFIG)
+
+
+def test_a_text_shows_its_tokens_with_bars_between_them() -> None:
+    assert show_split(TOKENIZER, "the hen") == "the│ hen"
+    assert show_split(TOKENIZER, "") == ""
+
+
+def test_bytes_of_cut_characters_and_line_breaks_show_as_escapes() -> None:
+    assert show_split(TOKENIZER, "狗\n\t") == r"\xe7\x8b│\x97│\n│\t"  # 狐 begins with the same two bytes
+    assert show_token(TOKENIZER, TOKENIZER.end_id) == "<|endoftext|>"
+
+
+def test_merges_show_in_the_order_they_were_learned() -> None:
+    # "th" and "he": 9 and "he" in "hen" too, 12 times; so he comes first, then t + he.
+    assert show_merges(TOKENIZER, 0, 2) == ["h + e → he", "t + he → the"]
+    assert len(show_merges(TOKENIZER, 0, 100)) == len(TOKENIZER.merges.pairs)
+
+
+def test_the_longest_tokens_come_first() -> None:
+    lengths = [len(TOKENIZER.token_bytes(id)) for id in longest_tokens(TOKENIZER, 5)]
+    assert lengths == sorted((len(token) for token in TOKENIZER.tokens[1:]), reverse=True)[:5]
+
+
+def test_compression_ends_at_that_of_the_tokenizer_and_starts_at_bytes() -> None:
+    curve = compression(TOKENIZER, WORDS)
+    text = "the hen and the fox" + "the 狐 and\tthe hen"
+    n_tokens = sum(len(TOKENIZER.encode(part)) for part in ("the hen and the fox", "the 狐 and\tthe hen"))
+    assert curve["vocab_size"].iloc[[0, -1]].tolist() == [257, TOKENIZER.vocab_size]
+    assert curve["bytes_per_token"].iloc[0] == 1
+    assert curve["bytes_per_token"].iloc[-1] == pytest.approx(len(text.encode()) / n_tokens, rel=1e-12)
+    assert curve["bytes_per_token"].is_monotonic_increasing
+
+
+@pytest.mark.parametrize("vocab_size", [257, 260, 264])
+def test_compression_at_a_smaller_size_is_what_a_tokenizer_of_that_size_gives(vocab_size: int) -> None:
+    smaller = learn_bpe(WORDS, CONFIG.model_copy(update={"vocab_size": vocab_size}))
+    curve = compression(TOKENIZER, WORDS).set_index("vocab_size")["bytes_per_token"]
+    assert curve[vocab_size] == compression(smaller, WORDS)["bytes_per_token"].iloc[-1]
+
+
+def test_frequencies_fall_with_rank_and_leave_out_what_never_occurs() -> None:
+    curve = token_frequencies(np.array([0, 6, 1, 0, 3]))
+    assert curve["rank"].tolist() == [1, 2, 3]
+    assert curve["share"].tolist() == [0.6, 0.3, 0.1]
+    assert len(token_frequencies(np.arange(50_000))) <= 200
+
+
+def test_every_document_is_in_one_bin() -> None:
+    curve = length_histogram(np.array([1, 10, 10, 1000]))
+    assert curve["documents"].sum() == 4
+    assert curve["tokens"].between(1, 1000).all()
+    assert length_histogram(np.array([7]))["documents"].sum() == 1
+
+
+def test_the_command_shows_split_ids_and_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    TOKENIZER.save(tmp_path / "tokenizer.json")
+    show.main([str(tmp_path / "tokenizer.json"), "the hen"])
+    ids = " ".join(map(str, TOKENIZER.encode("the hen")))
+    assert capsys.readouterr().out == f"the│ hen\n{ids}\n2 tokens, 3.50 bytes each\n\n"
+
+
+@pytest.mark.parametrize("arguments", [[], ["tokenizer.json"], ["--help"]])
+def test_the_command_without_a_text_teaches(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit, match=r"lm\.tokenizer\.show data/tokenizer\.json"):
+        show.main(arguments)
+
+
+def test_a_missing_tokenizer_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"^error: .*tokenizer\.json: no such file$"):
+        show.main([str(tmp_path / "tokenizer.json"), "text"])
