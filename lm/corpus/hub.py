@@ -1,0 +1,155 @@
+"""Datasets of the Hugging Face hub as a corpus: a few known by a short name, any other by its repository.
+
+Files are listed and downloaded through `huggingface_hub` (see `repository`) and read by the readers of local files.
+The `datasets` library would either convert everything to Arrow on disk first or stream without keeping a copy, cannot
+resume a cut download, and splits no text at separator lines; it serves the tests, as the oracle for what a repository
+holds.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from lm.config.data import DataConfig
+from lm.corpus.document import SEPARATOR, Corpus
+from lm.corpus.readers import SUFFIXES, read_texts, suffix_of
+from lm.corpus.repository import Repository
+from lm.corpus.splits import split_texts
+
+
+@dataclass(frozen=True)
+class Known:
+    """A dataset with a short name: its repository and patterns of its files; without `valid`, some is held out."""
+
+    repository: str
+    train: str
+    valid: str | None = None
+
+
+KNOWN = {
+    "tinystories": Known("roneneldan/TinyStories", "TinyStoriesV2-GPT4-train.txt", "TinyStoriesV2-GPT4-valid.txt"),
+    "tinystories-v1": Known("roneneldan/TinyStories", "data/train-*.parquet", "data/validation-*.parquet"),
+    "owt-sample": Known("stanford-cs336/owt-sample", "owt_train.txt.gz", "owt_valid.txt.gz"),
+    "owt": Known("Skylion007/openwebtext", "plain_text/*.parquet"),
+}
+
+SPLIT_WORDS = {
+    "train": "train",
+    "training": "train",
+    "valid": "valid",
+    "validation": "valid",
+    "val": "valid",
+    "dev": "valid",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+}
+FORMATS = (".parquet", ".jsonl", ".jsonl.gz", ".txt", ".txt.gz")  # the first that a repository offers is taken
+
+
+def open_hub(config: DataConfig) -> Corpus:
+    """The documents of `config.dataset` at `config.revision`, main if that is None.
+
+    The dataset is a name in KNOWN, a repository `org/name`, or one folder of a repository, `org/name/folder`, where
+    several hold training files. Files are downloaded one by one, each when the pass reaches it, into the hub's cache.
+    The facts hold the repository, the commit that the revision stood for, and the files.
+
+    Raises:
+        ValueError: here if the dataset or its training files are not found; during the pass as `open_files` does.
+        ConnectionError: if the hub cannot be reached, here or during the pass.
+    """
+    known = KNOWN.get(config.dataset)
+    if known is not None:
+        repository = Repository.at(known.repository, config.revision)
+        files = {
+            "train": _matching(repository.files, known.train),
+            "valid": _matching(repository.files, known.valid) if known.valid else [],
+        }
+    else:
+        name, folder = _parse(config.dataset)
+        repository = Repository.at(name, config.revision)
+        files = split_files(repository.files, name, folder)
+    if not files["train"]:
+        raise ValueError(_nothing_found(config.dataset, repository))
+
+    def read(split: str) -> Iterator[str]:
+        for file in files[split]:
+            place = f"{repository.name}/{file}"
+            if known is None:
+                yield from read_texts(repository.download(file), place, config.text_column, config.separator)
+            else:
+                yield from read_texts(repository.download(file), place, "text", SEPARATOR, within_lines=True)
+
+    valid = read("valid") if files["valid"] else None
+    names = {split: names for split, names in files.items() if names}
+    documents = split_texts(read("train"), valid, config)
+    return Corpus(documents, {"repository": repository.name, "commit": repository.commit, "files": names})
+
+
+def split_files(files: tuple[str, ...], repository: str, folder: str = "") -> dict[str, list[str]]:
+    """The files of a repository that hold each split, sorted, by the words that name a split on the hub.
+
+    A word counts in the name of the file, else in that of the innermost folder that has one. If no file has any, all
+    are for training. Files of other formats are passed over, and if there are several formats, one is taken.
+
+    Raises:
+        ValueError: if training files lie in several folders (but for folders named by a split).
+    """
+    readable = [file for file in sorted(files) if suffix_of(file) and _within(_home(file), folder)]
+    splits = {file: _split_of(file) for file in readable}
+    if not any(splits.values()):
+        splits = dict.fromkeys(readable, "train")
+    formats = {suffix_of(file) for file, split in splits.items() if split == "train"}
+    taken = next((suffix for suffix in FORMATS if suffix in formats), None)
+    train = [file for file, split in splits.items() if split == "train" and suffix_of(file) == taken]
+    homes = sorted({_home(file) for file in train})
+    if len(homes) > 1:
+        some = ", ".join(repr(f"{repository}/{home}") for home in homes[:8])
+        got = "/".join(filter(None, (repository, folder)))
+        raise ValueError(f"data.dataset: must name one folder of {len(homes)}, such as {some}, got {got!r}")
+    valid = [
+        file for file, split in splits.items() if split == "valid" and suffix_of(file) == taken and _home(file) in homes
+    ]
+    return {"train": train, "valid": valid}
+
+
+def _split_of(file: str) -> str | None:
+    for part in reversed(PurePosixPath(file).parts):
+        for word in re.split(r"[^a-z]+", part.lower()):
+            if word in SPLIT_WORDS:
+                return SPLIT_WORDS[word]
+    return None
+
+
+def _home(file: str) -> str:
+    """The folder of a file, without the folders that name a split."""
+    return "/".join(part for part in PurePosixPath(file).parts[:-1] if part.lower() not in SPLIT_WORDS)
+
+
+def _within(home: str, folder: str) -> bool:
+    return not folder or f"{home}/".startswith(f"{folder}/")
+
+
+def _matching(files: tuple[str, ...], pattern: str) -> list[str]:
+    return [file for file in files if fnmatchcase(file, pattern)]
+
+
+def _parse(dataset: str) -> tuple[str, str]:
+    """Repository and folder of a dataset that is not known by a short name."""
+    parts = dataset.strip("/").split("/")
+    if len(parts) < 2 or not all(parts):
+        names = ", ".join(KNOWN)
+        raise ValueError(f"data.dataset: must be one of {names}, or a repository as 'org/name', got {dataset!r}")
+    return "/".join(parts[:2]), "/".join(parts[2:])
+
+
+def _nothing_found(dataset: str, repository: Repository) -> str:
+    shown = ", ".join(repository.files[:20]) or "nothing"
+    more = f" and {len(repository.files) - 20} more" if len(repository.files) > 20 else ""
+    return (
+        f"data.dataset: must hold training files ({', '.join(SUFFIXES)}), got {dataset!r}, "
+        f"where {repository.name} at {repository.commit[:7]} holds {shown}{more}"
+    )

@@ -1,0 +1,194 @@
+"""A dataset repository of the Hugging Face hub at one commit, and its files on this machine's disk.
+
+Downloads go into the cache that every client of the hub shares, at the place where `huggingface_hub` looks for them.
+The bytes are fetched here, over plain HTTP, because its own `hf_hub_download` resumes within one call but throws the
+partial file away when the call or the process ends; a cut at 9 of 10 gigabytes would start again.
+"""
+
+import hashlib
+import os
+import re
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from json import JSONDecodeError
+from pathlib import Path
+from typing import TypeVar
+
+from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    GatedRepoError,
+    HfHubHTTPError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+# The parent of all that its HTTP client raises; the client itself has changed from one major version to the next.
+from huggingface_hub.errors import HTTPError as ClientError  # type: ignore[attr-defined]
+from huggingface_hub.file_download import http_get, repo_folder_name
+from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
+from tqdm import tqdm
+
+DELAYS_S = (1, 2, 4, 8, 16, 32)  # between the attempts at one request
+LISTING_TIMEOUT_S = 60
+LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A dataset repository at one commit, with the names of all its files, sorted."""
+
+    name: str
+    commit: str
+    files: tuple[str, ...]
+
+    @classmethod
+    def at(cls, name: str, revision: str | None) -> "Repository":
+        """The repository `org/name` at a branch, tag or commit; its main branch for None.
+
+        Raises:
+            ValueError: if there is no such repository or revision, or this user may not read it.
+            ConnectionError: if the hub does not answer.
+        """
+        api = HfApi(endpoint=_endpoint())
+        info = _persist(
+            lambda: api.dataset_info(name, revision=revision, timeout=LISTING_TIMEOUT_S), name, name, revision
+        )
+        files = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
+        if info.sha is None:
+            raise ConnectionError(f"{name}: {_endpoint()} does not tell the commit, so it is no Hugging Face hub")
+        return cls(name, info.sha, files)
+
+    def download(self, file: str) -> Path:
+        """Where a file lies on disk, after a download unless an earlier one left it there; a partial one is resumed.
+
+        Raises:
+            ValueError, ConnectionError: as in `at`.
+            OSError: of the disk, as it is.
+        """
+        cached = try_to_load_from_cache(self.name, file, constants.HF_HUB_CACHE, self.commit, "dataset")
+        if isinstance(cached, str):
+            return Path(cached)
+        return _persist(lambda: self._download(file), f"{self.name}/{file}", self.name, self.commit)
+
+    def _download(self, file: str) -> Path:
+        url = hf_hub_url(self.name, file, repo_type="dataset", revision=self.commit, endpoint=_endpoint())
+        metadata = get_hf_file_metadata(url, endpoint=_endpoint())
+        if metadata.etag is None:
+            raise ConnectionError(f"{_endpoint()} sent no ETag")
+        folder = repo_folder_name(repo_id=self.name, repo_type="dataset")
+        blob = Path(constants.HF_HUB_CACHE, folder, "blobs", metadata.etag)
+        lock = Path(constants.HF_HUB_CACHE, ".locks", folder, f"{metadata.etag}.lock")
+        for path in (blob, lock):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with WeakFileLock(lock):
+            if not blob.exists():
+                _fill(blob, url, metadata.size, file)
+        # Finds the blob in place, and adds the name under which every client looks for it.
+        return Path(
+            hf_hub_download(
+                self.name,
+                file,
+                repo_type="dataset",
+                revision=self.commit,
+                cache_dir=constants.HF_HUB_CACHE,
+                endpoint=_endpoint(),
+            )
+        )
+
+
+def _fill(blob: Path, url: str, size: int | None, file: str) -> None:
+    """Download to `blob`, named by the ETag of its content, through a partial file that outlives an interruption."""
+    partial = blob.with_name(f"{blob.name}.incomplete")
+    if size is not None and partial.exists() and partial.stat().st_size > size:
+        partial.unlink()
+    # Ranges count bytes of the file, not of a compressed answer.
+    headers = build_hf_headers(headers={"Accept-Encoding": "identity"})
+    with partial.open("ab") as out:
+        http_get(url, out, resume_size=out.tell(), headers=headers, expected_size=size, displayed_filename=file)
+    if re.fullmatch("[0-9a-f]{64}", blob.name):  # of a large file the ETag is the SHA-256
+        with partial.open("rb") as done:
+            digest = hashlib.file_digest(done, "sha256").hexdigest()
+        if digest != blob.name:
+            partial.unlink()
+            raise ConnectionError(f"damaged on the way: SHA-256 must be {blob.name}, got {digest}")
+    partial.replace(blob)
+
+
+def _endpoint() -> str:
+    return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
+
+
+def _persist(call: Callable[[], T], place: str, repository: str, revision: str | None) -> T:
+    """The result of a call to the hub, made again after growing delays while the failure may pass."""
+    for attempt, delay_s in enumerate((*DELAYS_S, None), start=1):
+        try:
+            return call()
+        except (ClientError, EntryNotFoundError, OSError, ValueError) as raised:
+            error: Exception = raised
+            if isinstance(raised, LocalEntryNotFoundError) and isinstance(raised.__cause__, Exception):
+                error = raised.__cause__  # "not in the cache": what counts is why it could not be asked for
+            if not _may_pass(error):
+                raise _explained(error, place, repository, revision) from None
+            reason = _one_line(error)
+            if delay_s is None:
+                raise ConnectionError(
+                    f"{place}: {_endpoint()} failed {attempt} times, the last time with: {reason}; check the network "
+                    "(and HF_ENDPOINT, if set) and run again: what is downloaded is kept"
+                ) from None
+            tqdm.write(f"{place}: {reason}; attempt {attempt + 1} of {len(DELAYS_S) + 1} in {delay_s} s", sys.stderr)
+            time.sleep(delay_s)
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _may_pass(error: Exception) -> bool:
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in (408, 429) or error.response.status_code >= 500
+    if isinstance(error, OfflineModeIsEnabled):
+        return False
+    # A bare OSError is how http_get reports a file of the wrong size.
+    return isinstance(error, ClientError | ConnectionError | TimeoutError) or (
+        type(error) is OSError and error.errno is None
+    )
+
+
+def _explained(error: Exception, place: str, repository: str, revision: str | None) -> Exception:
+    """An error that cannot pass as one line for the user."""
+    match error:
+        case OfflineModeIsEnabled():
+            return ConnectionError(f"{place}: cannot be downloaded while HF_HUB_OFFLINE is set; unset it and run again")
+        case JSONDecodeError():
+            return ConnectionError(f"{place}: {_endpoint()} does not answer as a Hugging Face hub: {_one_line(error)}")
+        case HFValidationError():
+            return ValueError(f"data.dataset: must be a repository as 'org/name', got {repository!r}")
+        case GatedRepoError():
+            page = f"{_endpoint()}/datasets/{repository}"
+            return ValueError(f"data.dataset: {repository} is gated: accept its terms at {page}, then {LOG_IN}")
+        case RepositoryNotFoundError():
+            rule = f"must be a dataset on {_endpoint()} that you may read (for a private one, {LOG_IN})"
+            return ValueError(f"data.dataset: {rule}, got {repository!r}")
+        case RevisionNotFoundError():
+            return ValueError(f"data.revision: must be a branch, tag or commit of {repository}, got {revision!r}")
+        case EntryNotFoundError():
+            return ValueError(f"{place}: no such file at commit {revision}")
+        case HfHubHTTPError() if error.response.status_code in (401, 403):
+            return ValueError(f"{place}: not allowed (HTTP {error.response.status_code}): {LOG_IN}")
+        case OSError() if error.errno is not None:  # of the disk
+            return error
+        case OSError():
+            return ConnectionError(f"{place}: {_one_line(error)}")
+        case _:
+            return ValueError(f"{place}: {_one_line(error)}")
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, HfHubHTTPError):
+        return f"HTTP {error.response.status_code}"
+    return " ".join(str(error).split()) or type(error).__name__

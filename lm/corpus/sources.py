@@ -1,0 +1,28 @@
+"""The corpus that a configuration asks for."""
+
+from pathlib import Path
+
+from lm.config.data import DataConfig
+from lm.corpus.document import Corpus
+
+
+def open_corpus(config: DataConfig, seed: int, root: Path) -> Corpus:
+    """The corpus of `config.source`; relative paths of local files start at `root`.
+
+    Raises:
+        ValueError: when the source cannot be opened, here or while its documents are read.
+    """
+    # Imported where they are needed: the hub's client takes longer to load than some corpora to make.
+    match config.source:
+        case "stories":
+            from lm.corpus.stories import open_stories
+
+            return open_stories(config, seed)
+        case "files":
+            from lm.corpus.files import open_files
+
+            return open_files(config, root)
+        case "hub":
+            from lm.corpus.hub import open_hub
+
+            return open_hub(config)

@@ -1,0 +1,38 @@
+"""The plots, and the one grammar they make together."""
+
+from typing import NamedTuple
+
+from lm.corpus.stories.grammar import Grammar, Nodes, choice
+from lm.corpus.stories.lexicon import LEXICON
+from lm.corpus.stories.plots.among_animals import AMONG_ANIMALS
+from lm.corpus.stories.plots.at_home import AT_HOME
+from lm.corpus.stories.plots.fragments import FRAGMENTS
+from lm.corpus.stories.plots.outside import OUTSIDE
+from lm.corpus.stories.plots.weather import WEATHER
+
+GRAMMAR = Grammar(LEXICON, FRAGMENTS)
+PLOTS = {**AT_HOME, **OUTSIDE, **WEATHER, **AMONG_ANIMALS}
+
+
+def compile_stories() -> Nodes:
+    """The grammar of all stories."""
+    any_day = _one_of("<when> ", {**AT_HOME, **OUTSIDE})
+    child = _either("<child> ", [any_day, _one_of("", WEATHER)])
+    animal = _one_of("<animal> <when> ", AMONG_ANIMALS)
+    return _either("", [child, animal]).nodes
+
+
+class _Part(NamedTuple):
+    nodes: Nodes
+    n_plots: int
+
+
+def _one_of(opening: str, plots: dict[str, str]) -> _Part:
+    """An opening and then a plot."""
+    return _either(opening, [_Part(GRAMMAR.compile(plot), 1) for plot in plots.values()])
+
+
+def _either(opening: str, parts: list[_Part]) -> _Part:
+    """An opening and then a part, all plots being equally likely in the end."""
+    weights = [part.n_plots for part in parts]
+    return _Part((*GRAMMAR.compile(opening), choice([part.nodes for part in parts], weights)), sum(weights))

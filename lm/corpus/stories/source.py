@@ -1,0 +1,43 @@
+"""The built-in stories as a source of documents."""
+
+from collections.abc import Iterator
+from itertools import chain
+from random import Random
+
+from lm.config.data import DataConfig
+from lm.corpus.document import Corpus, Document, Split
+from lm.corpus.stories.parsing import parse
+from lm.corpus.stories.plots import compile_stories
+from lm.corpus.stories.telling import tell, total_bits
+
+STORIES = compile_stories()
+
+_SPLITS: tuple[Split, ...] = ("train", "valid")
+
+
+def tell_stories(seed: int, split: Split, n_stories: int) -> Iterator[Document]:
+    """The first stories of a split, each with its exact bits; story i depends on (seed, split, i) alone.
+
+    Every story starts from a seed of its own, so the splits are separate streams, and any part of one can be told
+    without the rest. `seed` is from 0 to 2**32 - 1. Holds one story in memory.
+    """
+    random = Random()
+    for i in range(n_stories):
+        random.seed((i << 40) | (_SPLITS.index(split) << 32) | seed)
+        text, bits = tell(STORIES, random.random)
+        yield Document(split, text, total_bits(bits))
+
+
+def derivations(text: str) -> Iterator[float]:
+    """The bits (-log2 of the probability) of every way to tell a text: one for a story of ours, none for any other."""
+    return map(total_bits, parse(STORIES, text))
+
+
+def open_stories(config: DataConfig, seed: int) -> Corpus:
+    """The training stories, then those for validation."""
+    return Corpus(
+        chain(
+            tell_stories(seed, "train", config.n_stories),
+            tell_stories(seed, "valid", config.n_valid_stories),
+        )
+    )

@@ -1,0 +1,323 @@
+"""Tests of lm/corpus/files.py and of the readers and splits behind it."""
+
+import gzip
+import hashlib
+import io
+import json
+import random
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lm.corpus.document import SEPARATOR
+from lm.corpus.files import fingerprint, open_files
+from lm.corpus.readers import read_texts
+from lm.corpus.splits import is_held_out, split_texts
+from tests.corpus.conftest import data_config, texts_of
+
+
+def write_txt(path: Path, texts: list[str]) -> None:
+    data = "".join(f"{text}\n{SEPARATOR}\n" for text in texts).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def write_jsonl(path: Path, texts: list[str]) -> None:
+    data = "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts)).encode()
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+
+
+def write_parquet(path: Path, texts: list[str]) -> None:
+    pq.write_table(pa.table({"id": range(len(texts)), "text": pa.array(texts, pa.string())}), path, row_group_size=2)
+
+
+Writer = Callable[[Path, list[str]], None]
+WRITERS: dict[str, Writer] = {
+    ".txt": write_txt,
+    ".txt.gz": write_txt,
+    ".jsonl": write_jsonl,
+    ".jsonl.gz": write_jsonl,
+    ".parquet": write_parquet,
+}
+
+# A document as a text file can hold it: no outer line breaks, not blank, no separator line.
+documents = st.text(st.characters(codec="utf-8"), min_size=1).filter(
+    lambda text: text.strip("\r\n") == text and text.strip() and SEPARATOR not in text and text[0] != "\ufeff"
+)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory() as name:
+        yield Path(name)
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+@settings(max_examples=25, deadline=None)
+@given(train=st.lists(documents, min_size=1, max_size=6), valid=st.lists(documents, min_size=1, max_size=3))
+def test_every_format_gives_back_the_documents(suffix: str, train: list[str], valid: list[str]) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        WRITERS[suffix](folder / f"train{suffix}", train)
+        WRITERS[suffix](folder / f"valid{suffix}", valid)
+        config = data_config(train=[f"train{suffix}"], valid=[f"valid{suffix}"])
+        assert texts_of(open_files(config, folder)) == {"train": train, "valid": valid}
+
+
+def test_many_batches_of_a_parquet_file_keep_the_order(folder: Path) -> None:
+    texts = [f"document {i}" for i in range(1000)]
+    write_parquet(folder / "a.parquet", texts)
+    write_parquet(folder / "b.parquet", ["held"])
+    assert texts_of(open_files(data_config(train=["a.parquet"], valid=["b.parquet"]), folder))["train"] == texts
+
+
+def test_a_large_row_group_is_read_in_parts(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = random.Random(0)
+    path = folder / "a.parquet"
+    table = pa.table({"text": [rng.randbytes(5000).hex() for _ in range(1000)]})
+    pq.write_table(table, path, row_group_size=1000, write_batch_size=10, use_dictionary=False)  # in pages of 1 MB
+    opened: list[IO[bytes]] = []
+
+    def open_counted(self: Path, mode: str) -> IO[bytes]:
+        opened.append(CountedFile(self))
+        return opened[-1]
+
+    monkeypatch.setattr(Path, "open", open_counted)
+    assert sum(len(text) for text in read_texts(path, "a", "text", SEPARATOR)) == 10_000_000
+    assert isinstance(opened[0], CountedFile)
+    assert opened[0].largest < 0.2 * path.stat().st_size
+
+
+class CountedFile(io.FileIO):
+    """A file that knows the most that was read from it at once."""
+
+    largest = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(-1 if size is None else size) or b""
+        self.largest = max(self.largest, len(data))
+        return data
+
+
+@pytest.mark.parametrize("column_type", [pa.large_string(), pa.dictionary(pa.int32(), pa.string())])
+def test_any_type_of_string_column_is_read(folder: Path, column_type: Any) -> None:
+    pq.write_table(pa.table({"body": pa.array(["one", "two"]).cast(column_type)}), folder / "a.parquet")
+    write_jsonl(folder / "b.jsonl", ["held"])
+    (folder / "b.jsonl").write_text('{"body": "held"}\n')
+    config = data_config(train=["a.parquet"], valid=["b.jsonl"], text_column="body")
+    assert texts_of(open_files(config, folder)) == {"train": ["one", "two"], "valid": ["held"]}
+
+
+def test_text_files_split_at_the_separator_of_the_config(folder: Path) -> None:
+    (folder / "a.txt").write_bytes("\ufeffone\r\nline\r\n---\n\n--- not here\n ---\nthree".encode())
+    write_txt(folder / "v.txt", ["held"])
+    config = data_config(train=["a.txt"], valid=["v.txt"], separator="---")
+    assert texts_of(open_files(config, folder))["train"] == ["one\r\nline", "--- not here", "three"]
+
+
+def test_a_row_with_separator_lines_is_several_documents(folder: Path) -> None:
+    write_jsonl(folder / "a.jsonl", [f"one\n{SEPARATOR}\ntwo", "  \n", f"in {SEPARATOR} line", "\nthree\n"])
+    write_txt(folder / "v.txt", ["held"])
+    texts = texts_of(open_files(data_config(train=["a.jsonl"], valid=["v.txt"]), folder))
+    assert texts["train"] == ["one", "two", f"in {SEPARATOR} line", "three"]
+
+
+def test_patterns_are_sorted_and_every_file_is_read_once(folder: Path) -> None:
+    for name in ("b/2.txt", "b/deep/1.txt", "a.txt", "c [x].txt", "valid.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_txt(folder / name, [name])
+    absolute = str(folder / "b" / "2.txt")
+    config = data_config(train=["c [x].txt", "b/**/*.txt", absolute, "a*"], valid=["valid.txt"])
+    corpus = open_files(config, folder)
+    assert corpus.facts == {"files": {"train": ["c [x].txt", "2.txt", "1.txt", "a.txt"], "valid": ["valid.txt"]}}
+    assert texts_of(corpus)["train"] == ["c [x].txt", "b/2.txt", "b/deep/1.txt", "a.txt"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": ["none-*.txt"]}, r"^data\.train: must match at least one file, got 'none-\*\.txt'$"),
+        ({"valid": ["none.txt"]}, r"^data\.valid: must match at least one file, got 'none\.txt'$"),
+        ({"train": ["folder"]}, r"^data\.train: must match at least one file, got 'folder'$"),
+        ({"train": ["a.csv"]}, r"^data\.train: files must end in one of \.txt, .*\.parquet, got '.*a\.csv'$"),
+        ({"valid": ["*.txt"]}, r"^data\.valid: must share no file with data\.train, got '.*a\.txt' in both$"),
+    ],
+)
+def test_files_that_cannot_be_taken(folder: Path, changes: dict[str, Any], message: str) -> None:
+    (folder / "folder").mkdir()
+    for name in ("a.txt", "a.csv"):
+        (folder / name).write_text("text")
+    config = data_config(**{"train": ["a.txt"]} | changes)
+    for function in (open_files, fingerprint):
+        with pytest.raises(ValueError, match=message):
+            function(config, folder)
+
+
+def broken_files() -> dict[str, tuple[str, bytes, str]]:
+    """Name of a mistake -> (file name, content, what the error says behind the path)."""
+    whole_gzip = gzip.compress(random.Random(0).randbytes(1000).hex().encode())
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table({"text": ["a" * 1000, "b" * 1000], "n": [1, None]}), buffer)
+    parquet = buffer.getvalue().to_pybytes()
+    damaged = parquet[:10] + b"\xff" * 40 + parquet[50:]
+    buffer = pa.BufferOutputStream()
+    pq.write_table(pa.table({"text": ["a", None]}), buffer)
+    with_null = buffer.getvalue().to_pybytes()
+    return {
+        "utf-8": ("a.txt", b"fine\nna\xefve\n", r": must be UTF-8, got byte 0xef at offset 7"),
+        "utf-8 in json": ("a.jsonl", b'{"text": "\xff"}\n', r": must be UTF-8, got byte 0xff at offset 10"),
+        "gzip": ("a.txt.gz", whole_gzip[:-20], r": must be a complete gzip file, got: .*end"),
+        "no gzip": ("a.jsonl.gz", b'{"text": "a"}\n', r": must be a complete gzip file, got: Not a gzipped file"),
+        "gzip data": ("a.txt.gz", whole_gzip[:12] + b"\xff\xff" + whole_gzip[14:], ": must be a complete gzip file"),
+        "json": ("a.jsonl", b'{"text": "a"}\n\n{"text": \n', r""":3: must be JSON, got '\{"text":': """),
+        "deep json": ("a.jsonl", b"[" * 100_000, r":1: must be JSON, got .*…: "),
+        "no object": ("a.jsonl", b'{"text": "a"}\n["text"]\n', r":2: must be a JSON object, got \['text'\]"),
+        "json column": ("a.jsonl", b'{"id": 1, "body": "a"}\n', r":1: must have the column 'text'.* columns id, body"),
+        "json value": ("a.jsonl", b'{"text": 3}\n', r":1: 'text' must be a string, got 3"),
+        "json null": ("a.jsonl", b'{"text": null}\n', r":1: 'text' must be a string, got None"),
+        "parquet": ("a.parquet", b"PAR1 no, it is not", r": must be a whole parquet file, got: "),
+        "cut parquet": ("a.parquet", parquet[:-30], r": must be a whole parquet file, got: "),
+        "damaged parquet": ("a.parquet", damaged, r": must be a whole parquet file, got: "),
+        "empty parquet": ("a.parquet", b"", r": must be a whole parquet file, got: "),
+        "parquet null": ("a.parquet", with_null, r": row 1: 'text' must be a string, got None"),
+    }
+
+
+@pytest.mark.parametrize("mistake", broken_files())
+def test_broken_files_give_one_clear_line(folder: Path, mistake: str) -> None:
+    name, content, message = broken_files()[mistake]
+    (folder / name).write_bytes(content)
+    with pytest.raises(ValueError, match=message) as error:
+        texts_of(open_files(data_config(train=[name]), folder))
+    assert str(error.value).startswith(str(folder / name))
+    assert "\n" not in str(error.value)
+
+
+def test_wrong_column_of_a_parquet_file(folder: Path) -> None:
+    pq.write_table(pa.table({"body": ["a"], "n": [1]}), folder / "a.parquet")
+    with pytest.raises(ValueError, match=r"a\.parquet: must have the column 'text' .* got the columns body, n$"):
+        texts_of(open_files(data_config(train=["a.parquet"]), folder))
+    with pytest.raises(ValueError, match=r"a\.parquet: column 'n' must hold strings, got int64$"):
+        texts_of(open_files(data_config(train=["a.parquet"], text_column="n"), folder))
+
+
+def test_a_split_without_documents_is_an_error(folder: Path) -> None:
+    write_txt(folder / "a.txt", ["one", "two"])
+    (folder / "blank.txt").write_text("\n \n")
+    with pytest.raises(ValueError, match=r"^data: must give at least one document for training, got 0"):
+        texts_of(open_files(data_config(train=["blank.txt"]), folder))
+    with pytest.raises(ValueError, match=r"^data\.valid: must give at least one document for validation, got 0$"):
+        texts_of(open_files(data_config(train=["a.txt"], valid=["blank.txt"]), folder))
+    with pytest.raises(ValueError, match=r"^data\.valid_fraction: must give .* got 0 of 2 with 1e-09$"):
+        texts_of(open_files(data_config(train=["a.txt"], valid_fraction=1e-9), folder))
+    with pytest.raises(ValueError, match=r"^data\.max_bytes: must be at least 3, .* for training, got 2$"):
+        texts_of(open_files(data_config(train=["a.txt"], valid_fraction=1e-9, max_bytes=2), folder))
+
+
+# Held-out documents
+
+
+def test_the_hash_is_the_same_on_every_machine() -> None:
+    # SHA-256 of "Once upon a time" starts with e286222c229ec73b, that is 0.88485… of the range.
+    assert not is_held_out("Once upon a time", 0.8848)
+    assert is_held_out("Once upon a time", 0.8849)
+
+
+@given(st.lists(documents, min_size=1), st.floats(0.1, 0.9), st.randoms())
+def test_held_out_depends_on_the_text_alone(texts: list[str], fraction: float, rng: random.Random) -> None:
+    def held(texts: list[str]) -> set[str]:
+        config = data_config(valid_fraction=fraction)
+        try:
+            return {
+                text for split, text, _ in split_texts([*texts, "a", "b", "c", "d"], None, config) if split == "valid"
+            }
+        except ValueError:  # all on one side
+            return set()
+
+    shuffled = [*texts, *(f"\n{text}\r\n" for text in texts)]  # duplicates but for what is stripped
+    rng.shuffle(shuffled)
+    assert held(shuffled) == held(texts)
+
+
+def test_held_out_fraction_is_about_right() -> None:
+    n_held = sum(is_held_out(str(i), 0.1) for i in range(10_000))
+    assert abs(n_held - 1000) < 5 * 30  # five standard deviations, sqrt(10000 * 0.1 * 0.9) each
+
+
+# Bounds
+
+
+def counted(texts: list[str]) -> tuple[Iterator[str], list[str]]:
+    """The texts as a stream, and the list of those taken from it so far."""
+    taken: list[str] = []
+
+    def stream() -> Iterator[str]:
+        for text in texts:
+            taken.append(text)
+            yield text
+
+    return stream(), taken
+
+
+@given(st.lists(documents, min_size=1), st.integers(1, 8), st.integers(1, 60))
+def test_bounds_are_the_longest_prefix_within_them(texts: list[str], max_documents: int, max_bytes: int) -> None:
+    config = data_config(max_documents=max_documents, max_bytes=max_bytes)
+    want: list[str] = []
+    for text in texts[:max_documents]:
+        if sum(len(other.encode()) for other in [*want, text]) > max_bytes:
+            break
+        want.append(text)
+    stream, taken = counted(texts)
+    got: list[str] = []
+    try:
+        got.extend(text for split, text, _ in split_texts(stream, ["held", "out"], config) if split == "train")
+    except ValueError:
+        got = []
+    assert got == want
+    assert len(taken) <= len(want) + 1
+
+
+def test_nothing_is_read_behind_the_bound() -> None:
+    stream, taken = counted(["one", "two", "three", "four"])
+    config = data_config(max_documents=2)
+    assert [text for _, text, _ in split_texts(stream, ["held"], config)] == ["one", "two", "held"]
+    assert taken == ["one", "two"]
+
+
+def test_held_out_documents_count_toward_no_bound() -> None:
+    texts = [f"document {i}" for i in range(100)]
+    splits = [split for split, _, _ in split_texts(texts, None, data_config(max_documents=10))]
+    assert splits.count("train") == 10
+    assert splits.count("valid") > 0
+    assert splits[-1] == "train"
+
+
+# Fingerprints
+
+
+def test_fingerprint_holds_content_and_names_only(folder: Path) -> None:
+    for place in ("here", "there/deeper"):
+        (folder / place).mkdir(parents=True)
+        (folder / place / "a.txt").write_bytes(b"text")
+        (folder / place / "b.txt").write_bytes(b"held out")
+    config = data_config(train=["a.txt"], valid=["b.*"])
+    here = fingerprint(config, folder / "here")
+    assert here == [
+        {"split": "train", "name": "a.txt", "size_bytes": 4, "sha256": hashlib.sha256(b"text").hexdigest()},
+        {"split": "valid", "name": "b.txt", "size_bytes": 8, "sha256": hashlib.sha256(b"held out").hexdigest()},
+    ]
+    assert json.loads(json.dumps(fingerprint(config, folder / "there" / "deeper"))) == here
+
+
+def test_fingerprint_imports_no_reader_of_parquet() -> None:
+    program = "import sys, lm.corpus.files; print([m for m in ('pyarrow', 'datasets', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
