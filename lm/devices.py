@@ -1,0 +1,35 @@
+"""Where tensors live and in which precision they are multiplied."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
+    """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU.
+
+    Raises:
+        ValueError: when this machine has no such device.
+    """
+    available = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if name == "auto":
+        return torch.device(next(kind for kind, there in available.items() if there))
+    if not available[name]:
+        have = ", ".join(kind for kind, there in available.items() if there)
+        raise ValueError(f"device: must be one that this machine has ({have}) or 'auto', got {name!r}")
+    return torch.device(name)
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether an error says that memory ran out: CUDA has a class for it, the CPU's allocator says it in words."""
+    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """A block in which matrix products run in the given precision (Micikevicius et al. 2017, arXiv:1710.03740)."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)

@@ -1,0 +1,33 @@
+"""Keys and values of past tokens, so that generating a token costs one position instead of all."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from lm.config.model import ModelConfig
+
+
+class KeyValueCache:
+    """Room for the keys and values of `context_length` tokens in every layer.
+
+    Shapes: each store is (n_layers, batch, kv_heads, context_length, d_head). `length` counts the filled positions.
+    """
+
+    def __init__(self, config: ModelConfig, batch_size: int, device: torch.device, dtype: torch.dtype) -> None:
+        shape = (config.n_layers, batch_size, config.kv_heads, config.context_length, config.d_head)
+        self._keys = torch.zeros(shape, device=device, dtype=dtype)
+        self._values = torch.zeros(shape, device=device, dtype=dtype)
+        self.length = 0
+
+    def extend(
+        self, layer: int, keys: Float[Tensor, "batch heads seq d_head"], values: Float[Tensor, "batch heads seq d_head"]
+    ) -> tuple[Float[Tensor, "batch heads total d_head"], Float[Tensor, "batch heads total d_head"]]:
+        """All keys and values of a layer, the given ones appended; once every layer has done so, call `advance`."""
+        end = self.length + keys.shape[2]
+        self._keys[layer, :, :, self.length : end] = keys
+        self._values[layer, :, :, self.length : end] = values
+        return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
+
+    def advance(self, n_tokens: int) -> None:
+        """Count the tokens that every layer has now appended."""
+        self.length += n_tokens

@@ -1,0 +1,37 @@
+"""The position-wise feed-forward layer."""
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (the name the field uses)
+
+from lm.config.model import ModelConfig
+
+
+class FeedForward(nn.Module):
+    """down(activation(up(x))), or SwiGLU: down(silu(gate(x)) * up(x)) (Shazeer 2020, https://arxiv.org/abs/2002.05202).
+
+    `relu2` is the squared ReLU of Primer (So et al. 2021, https://arxiv.org/abs/2109.08668).
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.kind = config.feed_forward
+        self.up = nn.Linear(config.d_model, config.hidden, bias=config.bias)
+        self.gate = nn.Linear(config.d_model, config.hidden, bias=config.bias) if self.kind == "swiglu" else None
+        self.down = nn.Linear(config.hidden, config.d_model, bias=config.bias)
+
+    def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
+        """The layer's output, without the residual."""
+        up = self.up(x)
+        match self.kind:
+            case "swiglu":
+                assert self.gate is not None
+                hidden = F.silu(self.gate(x)) * up
+            case "gelu":
+                hidden = F.gelu(up)
+            case "silu":
+                hidden = F.silu(up)
+            case "relu2":
+                hidden = F.relu(up).square()
+        y: Tensor = self.down(hidden)
+        return y

@@ -1,0 +1,49 @@
+"""Normalisation layers."""
+
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+class RMSNorm(nn.Module):
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467)."""
+
+    def __init__(self, width: int, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """The normalised x, computed in float32, in the dtype of x."""
+        y = x.float()
+        return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight).to(x.dtype)
+
+
+class LayerNorm(nn.Module):
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last axis (Ba et al. 2016, https://arxiv.org/abs/1607.06450)."""
+
+    def __init__(self, width: int, bias: bool, eps: float = 1e-5) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.bias = nn.Parameter(torch.zeros(width)) if bias else None
+        self.eps = eps
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """The normalised x, computed in float32, in the dtype of x."""
+        y = x.float()
+        y = y - y.mean(-1, keepdim=True)
+        y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight
+        return (y if self.bias is None else y + self.bias).to(x.dtype)
+
+
+def build_norm(kind: Literal["rmsnorm", "layernorm", "none"], width: int, bias: bool) -> nn.Module:
+    """The norm layer of a configuration; `none` passes its input through."""
+    match kind:
+        case "rmsnorm":
+            return RMSNorm(width)
+        case "layernorm":
+            return LayerNorm(width, bias)
+        case "none":
+            return nn.Identity()

@@ -1,0 +1,47 @@
+"""How a Transformer knows the order of its tokens: rotary, sinusoidal and ALiBi positions.
+
+Learned positions are a plain embedding and live in the Transformer itself; `none` (NoPE) is the absence of all.
+"""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+def rotary_table(context_length: int, d_head: int, theta: float) -> Float[Tensor, "2 context half"]:
+    """cos and sin of position * theta^(-2i / d_head), for the pairs i < d_head / 2 (Su et al. 2021, eq. 15).
+
+    https://arxiv.org/abs/2104.09864
+    """
+    frequency = theta ** (-torch.arange(0, d_head, 2, dtype=torch.float64) / d_head)
+    angle = torch.arange(context_length, dtype=torch.float64)[:, None] * frequency
+    return torch.stack([angle.cos(), angle.sin()]).float()
+
+
+def rotate(
+    x: Float[Tensor, "batch heads seq d_head"], table: Float[Tensor, "2 seq half"]
+) -> Float[Tensor, "batch heads seq d_head"]:
+    """x with each pair (x_i, x_{i + d_head/2}) turned by its position's angle, as Llama pairs them."""
+    cos, sin = table
+    a, b = x.float().chunk(2, dim=-1)
+    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
+
+
+def sinusoidal_table(context_length: int, d_model: int) -> Float[Tensor, "context d_model"]:
+    """sin in the even and cos in the odd columns (Vaswani et al. 2017, section 3.5, https://arxiv.org/abs/1706.03762)."""
+    cos, sin = rotary_table(context_length, d_model, theta=10_000.0)
+    return torch.stack([sin, cos], dim=-1).flatten(1)
+
+
+def alibi_slopes(n_heads: int) -> Float[Tensor, " heads"]:
+    """The slope of each head's linear bias: 2^(-8 (h + 1) / n_heads).
+
+    Press et al. 2021, section 3, https://arxiv.org/abs/2108.12409, who use the geometric sequence for powers of two;
+    it is kept for every number of heads here.
+    """
+    return 2.0 ** (-8.0 * torch.arange(1, n_heads + 1, dtype=torch.float32) / n_heads)
+
+
+def alibi_bias(slopes: Float[Tensor, " heads"], distance: Int[Tensor, "query key"]) -> Float[Tensor, "heads query key"]:
+    """The bias added to attention scores: minus the slope times how many tokens back the key lies."""
+    return -slopes[:, None, None] * distance

@@ -1,0 +1,120 @@
+"""The Transformer language model: token ids in, logits of the next token out."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (the name the field uses)
+
+from lm.config.model import ModelConfig
+from lm.model.attention import Attention
+from lm.model.cache import KeyValueCache
+from lm.model.feed_forward import FeedForward
+from lm.model.norm import build_norm
+from lm.model.positions import sinusoidal_table
+
+
+class Block(nn.Module):
+    """Attention, then feed-forward, each with a residual connection.
+
+    `pre` normalises what enters each sublayer, x + f(norm(x)); `post`, as in the first Transformer, what leaves the
+    sum, norm(x + f(x)) (Xiong et al. 2020 compare them, https://arxiv.org/abs/2002.04745).
+    """
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.pre = config.norm_position == "pre"
+        self.attention_norm = build_norm(config.norm, config.d_model, config.bias)
+        self.attention = Attention(config, layer)
+        self.feed_forward_norm = build_norm(config.norm, config.d_model, config.bias)
+        self.feed_forward = FeedForward(config)
+        self.dropout = config.dropout
+
+    def forward(
+        self, x: Float[Tensor, "batch seq d_model"], cache: KeyValueCache | None = None
+    ) -> Float[Tensor, "batch seq d_model"]:
+        """The residual stream after this block."""
+        if self.pre:
+            x = x + self.attention(self.attention_norm(x), cache)
+            return x + self._feed_forward(self.feed_forward_norm(x))
+        x = self.attention_norm(x + self.attention(x, cache))
+        y: Tensor = self.feed_forward_norm(x + self._feed_forward(x))
+        return y
+
+    def _feed_forward(self, x: Tensor) -> Tensor:
+        return F.dropout(self.feed_forward(x), self.dropout, self.training)
+
+
+class Transformer(nn.Module):
+    """A decoder-only Transformer.
+
+    Weights are drawn as in GPT-2: normal with standard deviation 0.02, the two projections that write to the residual
+    stream divided by sqrt(2 n_layers) (Radford et al. 2019, section 2.3), biases zero. They are drawn on the CPU, in
+    the order of the parameters, from `seed` alone, so that every device starts from the same model.
+    """
+
+    sinusoidal: Tensor
+
+    def __init__(self, config: ModelConfig, vocab_size: int, seed: int = 0) -> None:
+        super().__init__()
+        self.config = config
+        self.vocab_size = vocab_size
+        self.embedding = nn.Embedding(vocab_size, config.d_model)
+        if config.positions == "learned":
+            self.position_embedding = nn.Embedding(config.context_length, config.d_model)
+        if config.positions == "sinusoidal":
+            table = sinusoidal_table(config.context_length, config.d_model)
+            self.register_buffer("sinusoidal", table, persistent=False)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        # A post-norm block ends in a norm already.
+        final = config.norm if config.norm_position == "pre" else "none"
+        self.final_norm = build_norm(final, config.d_model, config.bias)
+        self.head = None if config.tie_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
+        self._draw_weights(seed)
+
+    def forward(
+        self, ids: Int[Tensor, "batch seq"], cache: KeyValueCache | None = None
+    ) -> Float[Tensor, "batch seq vocab"]:
+        """Logits of the token that follows each position. With a cache, ids continue the text that the cache holds."""
+        return self.logits(self.hidden(ids, cache))
+
+    def hidden(
+        self, ids: Int[Tensor, "batch seq"], cache: KeyValueCache | None = None
+    ) -> Float[Tensor, "batch seq d_model"]:
+        """The last residual stream, normalised: all of the model but its head."""
+        start = cache.length if cache else 0
+        end = start + ids.shape[1]
+        assert end <= self.config.context_length, f"{end} positions in a context of {self.config.context_length}"
+        x: Tensor = self.embedding(ids)
+        if self.config.positions == "learned":
+            x = x + self.position_embedding.weight[start:end]
+        if self.config.positions == "sinusoidal":
+            x = x + self.sinusoidal[start:end]
+        x = F.dropout(x, self.config.dropout, self.training)
+        for block in self.blocks:
+            x = block(x, cache)
+        if cache is not None:
+            cache.advance(ids.shape[1])
+        y: Tensor = self.final_norm(x)
+        return y
+
+    def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
+        """The head: one matrix product, with the embedding's own matrix when the two are tied."""
+        return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
+
+    @property
+    def n_parameters(self) -> int:
+        """How many numbers training adjusts; a tied matrix counts once."""
+        return sum(p.numel() for p in self.parameters())
+
+    def _draw_weights(self, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        residual_scale = 1 / math.sqrt(2 * self.config.n_layers)
+        for name, module in self.named_modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                writes_to_residual = name.endswith((".out", ".down"))
+                std = 0.02 * (residual_scale if writes_to_residual else 1.0)
+                nn.init.normal_(module.weight, std=std, generator=generator)
+            if isinstance(module, nn.Linear) and module.bias is not None:
+                nn.init.zeros_(module.bias)
