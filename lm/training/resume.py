@@ -1,0 +1,64 @@
+"""The state of an unfinished run on disk: written atomically, found again by its key, used by one process at a time."""
+
+import fcntl
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lm.files import replacing
+
+
+def resume_key(facts: Mapping[str, Any]) -> str:
+    """A name for everything that a run's result depends on: parameters, data, code, versions."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
+
+
+class ResumeFolder:
+    """The folder of one unfinished run. Use `open_resume_folder`, which locks it."""
+
+    def __init__(self, path: Path) -> None:
+        self._state = path / "state.pt"
+        self._path = path
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Replace the saved state; a kill in the middle leaves the one before."""
+        with replacing(self._state) as file:
+            torch.save(state, file)
+
+    def load(self) -> dict[str, Any] | None:
+        """The saved state, its tensors on the CPU, or None where there is none."""
+        if not self._state.exists():
+            return None
+        state: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
+        return state
+
+    def remove(self) -> None:
+        """Forget the run: it is finished."""
+        shutil.rmtree(self._path)
+
+
+@contextmanager
+def open_resume_folder(root: Path, key: str) -> Iterator[ResumeFolder]:
+    """The folder of the run of that key under `root`, locked until the block ends.
+
+    Raises:
+        ValueError: when another process holds it: a trainer that outlived its `dvc repro`, or a second one.
+    """
+    path = root / key
+    path.mkdir(parents=True, exist_ok=True)
+    with (path / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ValueError(
+                f"{path}: the same training already runs in another process; wait for it, or stop it and run again"
+            ) from None
+        for draft in path.glob(".*.draft"):  # of a process that was killed while it saved
+            draft.unlink()
+        yield ResumeFolder(path)

@@ -1,0 +1,30 @@
+"""TensorBoard event files hold the rows of the curves."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lm.model.transformer import Transformer
+from lm.training.events import EventLog
+from lm.training.trainer import Trainer
+from tests.small import model_config, random_documents, train_config, write_tokens
+
+
+def test_events_hold_every_row_of_the_curves(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path, random_documents(20, 30, 50), vocab_size=50)
+    model = Transformer(model_config(), 50, 0)
+    config = train_config(steps=6, log_every=2, valid_every=3)
+    trainer = Trainer(model, tokens, tokens, config, 0, torch.device("cpu"))
+    log = EventLog(tmp_path / "events", trainer)
+    for _ in trainer.run():
+        log.write(trainer)
+
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    train, valid = events.Scalars("loss/train"), events.Scalars("loss/valid")
+    assert [event.step for event in train] == [2, 4, 6]
+    assert [event.step for event in valid] == [3, 6]
+    # TensorBoard keeps float32.
+    assert [event.value for event in train] == pytest.approx([row.loss for row in trainer.train_rows], rel=1e-6)
+    assert [event.value for event in valid] == pytest.approx([row.loss for row in trainer.valid_rows], rel=1e-6)
