@@ -1,0 +1,158 @@
+"""How well a model predicts a text: every token of every document once, each document read from its start."""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lm.model.transformer import Transformer
+from lm.training.loss import cross_entropy
+
+Ids = NDArray[np.uint16]
+Floats = NDArray[np.float64]
+
+_LOSS_LIMIT = 700  # exp(710) is beyond float64
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured: arrays over documents, and loss by position in the context."""
+
+    n_tokens: NDArray[np.int64]  # of each document, its end token included
+    loss: Floats  # summed over the tokens of each document, in nats
+    n_correct: NDArray[np.int64]  # tokens whose likeliest prediction was right
+    position_loss: Floats  # mean over documents at each position of the context, NaN where no document reaches
+    position_count: NDArray[np.int64]
+
+
+class Row(NamedTuple):
+    """One context to run: tokens `start` to `end` of a document; those from `first` on have not been scored before."""
+
+    document: int
+    start: int
+    first: int
+    end: int
+
+
+def rows(lengths: Sequence[int], context_length: int) -> Iterator[Row]:
+    """The contexts that cover documents of these lengths.
+
+    A document longer than the context is continued in steps of half a context, so that each of its tokens is scored
+    with at least half a context of text before it.
+
+    >>> [tuple(row) for row in rows([3, 9], 4)]
+    [(0, 0, 0, 3), (1, 0, 0, 4), (1, 2, 4, 6), (1, 4, 6, 8), (1, 6, 8, 9)]
+    """
+    stride = context_length // 2
+    for document, length in enumerate(lengths):
+        yield Row(document, 0, 0, min(length, context_length))
+        for start in range(stride, length - context_length + stride, stride):
+            end = min(start + context_length, length)
+            yield Row(document, start, start - stride + context_length, end)
+
+
+@torch.no_grad()
+def evaluate(
+    model: Transformer,
+    documents: Sequence[Ids],
+    end_id: int,
+    batch_size: int,
+    progress: Callable[[int], object] = lambda n_tokens: None,
+) -> Evaluation:
+    """The losses of documents, each with its end token, in float32.
+
+    A document is preceded by `end_id`, as in training, where the document before it ended: so its first token is
+    predicted too. `progress` is called with the number of tokens that each batch has scored.
+    """
+    context_length, device = model.config.context_length, next(model.parameters()).device
+    n_tokens = np.array([len(document) for document in documents], dtype=np.int64)
+    loss = np.zeros(len(documents))
+    n_correct = np.zeros(len(documents), dtype=np.int64)
+    position_loss = np.zeros(context_length)
+    position_count = np.zeros(context_length, dtype=np.int64)
+
+    # Rows of like length share a batch, so that little is padded.
+    ordered = sorted(
+        rows([len(document) for document in documents], context_length), key=lambda row: row.start - row.end
+    )
+    model.eval()
+    for i in range(0, len(ordered), batch_size):
+        batch = ordered[i : i + batch_size]
+        width = max(row.end - row.start for row in batch)
+        targets = np.full((len(batch), width), end_id, dtype=np.int64)
+        inputs = targets.copy()
+        scored = np.zeros((len(batch), width), dtype=bool)
+        for place, row in enumerate(batch):
+            size = row.end - row.start
+            targets[place, :size] = documents[row.document][row.start : row.end]
+            inputs[place, 1:size] = targets[place, : size - 1]
+            if row.start > 0:
+                inputs[place, 0] = documents[row.document][row.start - 1]
+            scored[place, row.first - row.start : size] = True
+
+        logits = model(torch.from_numpy(inputs).to(device))
+        losses = cross_entropy(logits, torch.from_numpy(targets).to(device)).double().cpu().numpy() * scored
+        correct = (logits.argmax(-1).cpu().numpy() == targets) & scored
+        owners = [row.document for row in batch]
+        np.add.at(loss, owners, losses.sum(1))
+        np.add.at(n_correct, owners, correct.sum(1))
+        from_start = np.array([row.start == 0 for row in batch])
+        position_loss[:width] += losses[from_start].sum(0)
+        position_count[:width] += scored[from_start].sum(0)
+        progress(int(scored.sum()))
+
+    with np.errstate(invalid="ignore"):  # 0 / 0 where no document reaches
+        mean = np.where(position_count > 0, position_loss / position_count, np.nan)
+    return Evaluation(n_tokens, loss, n_correct, mean, position_count)
+
+
+def summarise(evaluation: Evaluation, n_bytes: NDArray[np.int64], floor_bits: Floats | None) -> dict[str, float]:
+    """The figures of an evaluation; of each document, `n_bytes` is the size of its text without separators, and
+    `floor_bits`, where they are known, -log2 of its true probability.
+
+    Bits per byte does not depend on the tokenizer, so models with different vocabularies can be compared by it. Each
+    standard error takes the documents as independent draws (the ratio estimator of survey sampling).
+
+    Raises:
+        ValueError: when the loss is no number, or so large that its perplexity is none.
+    """
+    if not evaluation.loss.sum() / evaluation.n_tokens.sum() < _LOSS_LIMIT:
+        raise ValueError(
+            f"model: must lose less than {_LOSS_LIMIT} nats a token, got a total loss of {evaluation.loss.sum():g} for "
+            f"{evaluation.n_tokens.sum()} tokens; it has diverged: lower train.learning_rate"
+        )
+    loss, loss_error = _ratio(evaluation.loss, evaluation.n_tokens)
+    accuracy, accuracy_error = _ratio(evaluation.n_correct, evaluation.n_tokens)
+    bits_per_byte, bits_error = _ratio(evaluation.loss / math.log(2), n_bytes)
+    figures = {
+        "loss": loss,
+        "loss_standard_error": loss_error,
+        "perplexity": math.exp(loss),
+        "bits_per_byte": bits_per_byte,
+        "bits_per_byte_standard_error": bits_error,
+        "accuracy": accuracy,
+        "accuracy_standard_error": accuracy_error,
+        "n_documents": len(evaluation.n_tokens),
+        "n_tokens": int(evaluation.n_tokens.sum()),
+        "n_bytes": int(n_bytes.sum()),
+    }
+    if floor_bits is not None:
+        figures["floor_bits_per_byte"] = floor_bits.sum() / n_bytes.sum()
+        excess = evaluation.loss / math.log(2) - floor_bits
+        figures["excess_bits_per_byte"], figures["excess_bits_per_byte_standard_error"] = _ratio(excess, n_bytes)
+    return figures
+
+
+def _ratio(numerators: NDArray[np.generic], denominators: NDArray[np.generic]) -> tuple[float, float]:
+    """sum / sum, and its standard error over documents (0 for a single one, which tells nothing of the spread)."""
+    x, y = numerators.astype(np.float64), denominators.astype(np.float64)
+    ratio = x.sum() / y.sum()
+    n = len(x)
+    if n < 2:
+        return float(ratio), 0.0
+    variance = ((x - ratio * y) ** 2).sum() * n / (n - 1)
+    return float(ratio), float(np.sqrt(variance) / y.sum())
