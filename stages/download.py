@@ -1,0 +1,51 @@
+"""Bring the corpus: tell the built-in stories, read local files, or download from the Hugging Face hub.
+
+Both splits become text files in which a line `<|endoftext|>` follows each document. The card beside them counts them
+and says where they come from.
+"""
+
+from contextlib import ExitStack
+from typing import get_args
+
+from tqdm import tqdm
+
+from lm.config.data import DataConfig
+from lm.corpus.document import DocumentWriter, Split
+from lm.corpus.sources import open_corpus
+from lm.files import replacing, write_json
+from stages.support import Stage, repository_root, run
+
+
+def main(stage: Stage) -> None:
+    """Write both splits in one pass over the source."""
+    config = stage.section(DataConfig)
+    corpus = open_corpus(config, stage.seed(), repository_root())
+    with ExitStack() as files, tqdm(desc="download", unit=" documents", disable=None) as bar:
+        writers = {
+            split: DocumentWriter(files.enter_context(replacing(stage.path(split)))) for split in get_args(Split)
+        }
+        for document in corpus.documents:
+            writers[document.split].write(document)
+            bar.update()
+        for split, writer in writers.items():
+            if writer.n_documents == 0:
+                raise ValueError(f"data.{split}: must hold at least one document, got none")
+
+    counts = {split: {"n_documents": w.n_documents, "n_bytes": w.n_bytes} for split, w in writers.items()}
+    floor = {"valid_floor_bits_per_byte": writers["valid"].bits_per_byte}
+    write_json(stage.path("card"), {"source": config.source, **corpus.facts, **counts, **floor})
+    write_json(stage.path("floor"), writers["valid"].bits)
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        __doc__,
+        inputs={"fingerprint": "what the inputs stage saw"},
+        outs={
+            "train": "text file of the training documents",
+            "valid": "text file of the validation documents",
+            "card": "JSON: source, counts, and the entropy floor of the validation text where it is known",
+            "floor": "JSON list: bits of surprise of each validation document, or null where they are not known",
+        },
+    )

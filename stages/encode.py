@@ -1,0 +1,36 @@
+"""Encode both splits into token files: raw uint16 ids, each beside a JSON card that explains it."""
+
+from tqdm import tqdm
+
+from lm.encoding import encode_file
+from lm.memory import keep_freed_memory
+from lm.tokenizer.load import load_tokenizer
+from stages.support import Stage, run
+
+
+def main(stage: Stage) -> None:
+    """Write a .bin and a card for each split."""
+    keep_freed_memory()
+    tokenizer = load_tokenizer(stage.path("tokenizer"))
+    for split in ("train", "valid"):
+        text = stage.path(f"{split}_text")
+        with tqdm(desc=f"encode {split}", total=text.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
+            encode_file(tokenizer, text, stage.path(f"{split}_tokens"), stage.path(f"{split}_card"), bar.update)
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        __doc__,
+        inputs={
+            "tokenizer": "the tokenizer.json",
+            "train_text": "text file of the training documents",
+            "valid_text": "text file of the validation documents",
+        },
+        outs={
+            "train_tokens": "token file to write",
+            "train_card": "its card",
+            "valid_tokens": "token file to write",
+            "valid_card": "its card",
+        },
+    )

@@ -1,0 +1,69 @@
+"""Measure how well the model predicts the whole validation text: loss, perplexity, bits per byte, accuracy.
+
+Where the corpus knows its own entropy, also how far the model is from the best that any model can do.
+"""
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from lm.config.evaluate import EvaluateConfig
+from lm.corpus.document import read_documents
+from lm.devices import choose_device
+from lm.evaluation import evaluate, summarise
+from lm.files import read_json, replacing, write_json
+from lm.tokens import TokenFile
+from lm.weights import check_same_tokenizer, load_model
+from stages.support import Stage, run
+
+
+def main(stage: Stage) -> None:
+    """Write the figures, and the loss by position in the context."""
+    config = stage.section(EvaluateConfig)
+    model, card = load_model(stage.path("model"))
+    tokens = TokenFile(stage.path("tokens"), stage.path("card"))
+    check_same_tokenizer(
+        str(tokens.path), tokens.card.tokenizer_sha256, str(stage.path("model")), card.tokenizer_sha256
+    )
+
+    documents = tokens.documents()
+    with tqdm(desc="evaluate", total=len(tokens.ids), unit=" tokens", unit_scale=True, disable=None) as bar:
+        evaluation = evaluate(
+            model.to(choose_device(config.device)), documents, card.end_id, config.batch_size, bar.update
+        )
+
+    n_bytes = np.array([len(document.encode()) for document in read_documents(stage.path("text"))])
+    if len(n_bytes) != len(documents):
+        raise ValueError(
+            f"{stage.path('text')}: must hold the {len(documents)} documents of {tokens.path}, got {len(n_bytes)}"
+        )
+    floor = read_json(stage.path("floor"))
+    write_json(stage.path("metrics"), summarise(evaluation, n_bytes, None if floor is None else np.array(floor)))
+    reached = np.flatnonzero(evaluation.position_count)
+    curve = pd.DataFrame(
+        {
+            "position": reached,
+            "loss": evaluation.position_loss[reached],
+            "n_tokens": evaluation.position_count[reached],
+        }
+    )
+    with replacing(stage.path("position_curve")) as file:
+        curve.to_csv(file, index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        __doc__,
+        inputs={
+            "model": "the trained model",
+            "text": "text file of the documents to evaluate on",
+            "tokens": "token file of the same documents",
+            "card": "its card",
+            "floor": "bits of surprise of each validation document, where they are known",
+        },
+        outs={
+            "metrics": "JSON: the figures",
+            "position_curve": "CSV: loss by position in the context",
+        },
+    )

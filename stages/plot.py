@@ -1,0 +1,33 @@
+"""Draw the curves of a run as PNG pictures. `dvc plots diff` overlays the same curves of several runs."""
+
+import pandas as pd
+
+from lm.plotting import plot_gradient_norm, plot_learning_rate, plot_loss, plot_loss_by_position
+from stages.support import Stage, run
+
+
+def main(stage: Stage) -> None:
+    """Draw every picture."""
+    train, valid = pd.read_csv(stage.path("train_curve")), pd.read_csv(stage.path("valid_curve"))
+    plot_loss(train, valid, stage.path("loss"))
+    plot_learning_rate(train, stage.path("learning_rate"))
+    plot_gradient_norm(train, stage.path("gradient_norm"))
+    plot_loss_by_position(pd.read_csv(stage.path("position_curve")), stage.path("loss_by_position"))
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        __doc__,
+        inputs={
+            "train_curve": "CSV of the training curve",
+            "valid_curve": "CSV of the validation curve",
+            "position_curve": "CSV of the loss by position",
+        },
+        outs={
+            "loss": "PNG: training and validation loss",
+            "learning_rate": "PNG: learning rate",
+            "gradient_norm": "PNG: gradient norm",
+            "loss_by_position": "PNG: loss by position in the context",
+        },
+    )

@@ -1,0 +1,59 @@
+"""Let the model continue each prompt, and write the texts as Markdown."""
+
+from tqdm import tqdm
+
+from lm.config.sample import SampleConfig
+from lm.devices import choose_device
+from lm.files import replacing
+from lm.generation.generate import generate
+from lm.tokenizer.load import load_tokenizer
+from lm.weights import check_same_tokenizer, load_model
+from stages.support import Stage, run
+
+
+def main(stage: Stage) -> None:
+    """Write one section a prompt."""
+    config, seed = stage.section(SampleConfig), stage.seed()
+    model, card = load_model(stage.path("model"))
+    tokenizer = load_tokenizer(stage.path("tokenizer"))
+    check_same_tokenizer(
+        str(stage.path("tokenizer")), tokenizer.sha256, str(stage.path("model")), card.tokenizer_sha256
+    )
+    # A document starts after the end of another, in training too; so even an empty prompt holds a token.
+    prompts = [[card.end_id, *tokenizer.encode(prompt)] for prompt in config.prompts]
+    with tqdm(desc="sample", unit=" tokens", disable=None) as bar:
+        continuations = generate(
+            model.to(choose_device(config.device)),
+            prompts,
+            max_new_tokens=config.max_new_tokens,
+            temperature=config.temperature,
+            top_k=config.top_k,
+            top_p=config.top_p,
+            end_id=card.end_id,
+            seed=seed,
+            progress=bar.update,
+        )
+
+    settings = f"temperature {config.temperature:g}, top-k {config.top_k}, top-p {config.top_p}, seed {seed}"
+    lines = ["# Samples", "", f"{settings}. Prompts in bold.", ""]
+    for prompt, ids in zip(config.prompts, continuations, strict=True):
+        text = tokenizer.decode(ids)
+        cut = "" if len(ids) < config.max_new_tokens else " …"
+        lines += [*(f"> {line}" for line in _bold(prompt, text + cut).split("\n")), "", "---", ""]
+    with replacing(stage.path("samples")) as file:
+        file.write("\n".join(lines[:-2]).encode())
+
+
+def _bold(prompt: str, continuation: str) -> str:
+    """Prompt and continuation as one text, the prompt in bold where there is one to mark."""
+    marked = f"**{prompt}**" if prompt and prompt == prompt.strip() and "\n" not in prompt else prompt
+    return marked + continuation
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        __doc__,
+        inputs={"model": "the trained model", "tokenizer": "the tokenizer.json it was trained with"},
+        outs={"samples": "Markdown file"},
+    )

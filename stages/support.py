@@ -1,0 +1,154 @@
+"""What every stage does around its work: flags, parameters, clear errors, an end when DVC ends, unchanged inputs."""
+
+import argparse
+import hashlib
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from lm.config.base import Section, load_seed
+from lm.files import sha256
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+class Stage:
+    """One run of a stage: its paths as attributes, its parameters, and what its result depends on.
+
+    `inputs` and `outs` map the name of each path flag to its help text; dvc.yaml gives the paths. Every stage also has
+    `--params`.
+    """
+
+    def __init__(self, doc: str | None, inputs: dict[str, str], outs: dict[str, str]) -> None:
+        parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+        groups = {"inputs": inputs, "outs": outs, "parameters": {"params": "the params.yaml to read"}}
+        for title, flags in groups.items():
+            group = parser.add_argument_group(title)
+            for name, text in flags.items():
+                group.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=text)
+        self._paths: dict[str, Path] = vars(parser.parse_args())
+        self._input_paths = [self._paths[name] for name in inputs]
+        self._parameters: dict[str, Section | int] = {}
+        missing = [path for path in self._input_paths if not path.exists()]
+        if missing:
+            raise ValueError(f"{missing[0]}: no such file; `dvc repro` makes it in an earlier stage")
+        self._states = self._states_now()
+
+    def path(self, name: str) -> Path:
+        """The path of a flag."""
+        return self._paths[name]
+
+    def section(self, section: type[AnySection]) -> AnySection:
+        """A section of the parameters."""
+        values = section.load(self._paths["params"])
+        self._parameters[section.name()] = values
+        return values
+
+    def seed(self) -> int:
+        """The top-level seed of the parameters."""
+        seed = load_seed(self._paths["params"])
+        self._parameters["seed"] = seed
+        return seed
+
+    def facts(self) -> dict[str, Any]:
+        """What the result depends on: the parameters read so far, and hashes of the inputs and of the code in use."""
+        return {
+            "parameters": {
+                name: value.model_dump() if isinstance(value, Section) else value
+                for name, value in self._parameters.items()
+            },
+            "inputs": [sha256(path) for path in self._input_paths],
+            "code": hashlib.sha256("".join(sha256(path) for path in _code()).encode()).hexdigest(),
+        }
+
+    def check_unchanged(self) -> None:
+        """Raise ValueError when an input, a parameter or the code has changed since the start.
+
+        DVC records hashes when a stage ends, so an edit during a long run would be filed with a result that never saw
+        it.
+        """
+        states = self._states_now()
+        changed = [str(path) for path, state in self._states.items() if states.get(path) != state]
+        for name, value in self._parameters.items():
+            path = self._paths["params"]
+            now = load_seed(path) if isinstance(value, int) else type(value).load(path)
+            if now != value:
+                changed.append(f"{path}:{name}")
+        if changed:
+            raise ValueError(f"{', '.join(changed)}: must not change while the stage runs; run it again")
+
+    def _states_now(self) -> dict[Path, tuple[int, int]]:
+        paths = [*self._input_paths, *_code()]
+        return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()}
+
+
+def run(main: Callable[[Stage], None], doc: str | None, *, inputs: dict[str, str], outs: dict[str, str]) -> None:
+    """Run a stage's `main` and leave the process: status 0, 1 with one line an error, or 128 + signal when stopped."""
+    _end_with_parent()
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        stage = Stage(doc, inputs, outs)
+        main(stage)
+        stage.check_unchanged()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
+    except (ValueError, OSError) as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        sys.exit(1)
+
+
+class StopRequest:
+    """While the block runs, Ctrl-C and SIGTERM only set `made`, so that work in hand can come to an end.
+
+    A second one interrupts at once.
+    """
+
+    made = False
+
+    def __enter__(self) -> Self:
+        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _request(self, signum: int, frame: object) -> None:
+        if self.made:
+            raise KeyboardInterrupt
+        self.made = True
+
+
+def repository_root() -> Path:
+    """The repository a run belongs to: DVC names it even where the run itself works in a temporary copy."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd())
+
+
+def _code() -> list[Path]:
+    """The source files of ours that are in use, sorted."""
+    modules = [module for name, module in sys.modules.items() if name.split(".")[0] in ("lm", "stages")]
+    files = [module.__file__ for module in (*modules, sys.modules["__main__"]) if hasattr(module, "__file__")]
+    return sorted({Path(file) for file in files if file is not None})
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_with_parent() -> None:
+    """Stop this process when its parent is gone: a killed `dvc` must not leave a stage at work behind its back."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

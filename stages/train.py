@@ -1,0 +1,139 @@
+"""Train the model. A run that was stopped or killed goes on from its last saved state when it is started again.
+
+The state of an unfinished run lies in .resume/ at the root of the repository, under a name made of everything the
+result depends on; it is removed when the run is finished.
+"""
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from lm.config.model import ModelConfig
+from lm.config.train import TrainConfig
+from lm.devices import choose_device, is_out_of_memory
+from lm.files import replacing, write_json
+from lm.memory import keep_freed_memory
+from lm.model.transformer import Transformer
+from lm.tokens import TokenFile
+from lm.training.events import EventLog
+from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
+from lm.training.trainer import Trainer, TrainRow, ValidRow
+from lm.weights import ModelCard, check_same_tokenizer, save_model
+from stages.support import Stage, StopRequest, repository_root, run
+
+# At most this much work is lost to a kill; a save takes about a second. It changes nothing in the result.
+SAVE_EVERY_S = float(os.environ.get("STORYLINE_SAVE_EVERY_S", "60"))
+
+
+def main(stage: Stage) -> None:
+    """Train, then write model, metrics and curves."""
+    model_config, config, seed = stage.section(ModelConfig), stage.section(TrainConfig), stage.seed()
+    keep_freed_memory()
+    device = choose_device(config.device)
+    train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
+    valid = TokenFile(stage.path("valid_tokens"), stage.path("valid_card"))
+    check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(train.path), train.card.tokenizer_sha256)
+    trainer = Trainer(Transformer(model_config, train.card.vocab_size, seed), train, valid, config, seed, device)
+    _say(f"{trainer.model.n_parameters:,} parameters on {device}; {trainer.n_steps:,} steps")
+
+    key = resume_key(stage.facts() | {"torch": torch.__version__, "device": str(device)})
+    with open_resume_folder(repository_root() / ".resume", key) as folder:
+        if state := folder.load():
+            trainer.load_state_dict(state)
+            _say(f"resumed after step {trainer.step:,}")
+        events = EventLog(repository_root() / ".tensorboard" / key, trainer) if config.tensorboard else None
+        _take_steps(trainer, folder, events)
+        stage.check_unchanged()
+        _write_outs(stage, trainer, ModelCard.of(model_config, train.card))
+        folder.remove()
+
+
+def _take_steps(trainer: Trainer, folder: ResumeFolder, events: EventLog | None) -> None:
+    """Train to the end, saving now and then, and when asked to stop."""
+    first_step, started, saved = trainer.step, time.monotonic(), time.monotonic()
+    n_validated = len(trainer.valid_rows)
+    bar = tqdm(desc="train", total=trainer.n_steps, initial=first_step, unit=" steps", disable=None)
+    try:
+        with StopRequest() as stop, bar:
+            for loss in trainer.run():
+                now = time.monotonic()
+                speed = (trainer.step - first_step) * trainer.tokens_per_step / (now - started)
+                bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
+                bar.update()
+                if len(trainer.valid_rows) > n_validated:
+                    n_validated = len(trainer.valid_rows)
+                    row = trainer.valid_rows[-1]
+                    _say(f"step {row.step:,}: validation loss {row.loss:.4f}, {speed:,.0f} tokens/s")
+                if events:
+                    events.write(trainer)
+                if stop.made:
+                    raise KeyboardInterrupt
+                if now - saved >= SAVE_EVERY_S:
+                    folder.save(trainer.state_dict())
+                    saved = now
+    except (KeyboardInterrupt, ValueError):  # both leave the trainer between two steps
+        folder.save(trainer.state_dict())
+        _say(f"stopped after step {trainer.step:,}; the same run goes on from there")
+        raise
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            sequences = trainer.config.batch_size // trainer.config.accumulate
+            raise ValueError(
+                f"train.batch_size: {sequences} sequences at once do not fit into memory; "
+                f"lower it, or raise train.accumulate from {trainer.config.accumulate}"
+            ) from None
+        raise
+
+
+def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard) -> None:
+    kept = next(row for row in trainer.valid_rows if row.step == trainer.kept_step)
+    save_model(stage.path("model"), trainer.kept_weights, card)
+    write_json(
+        stage.path("metrics"),
+        {
+            "n_parameters": trainer.model.n_parameters,
+            "steps": trainer.step,
+            "tokens": trainer.step * trainer.tokens_per_step,
+            "train_loss": trainer.train_rows[-1].loss,
+            "valid_loss": kept.loss,
+            "kept_step": kept.step,
+            "stopped_early": trainer.stopped_early,
+        },
+    )
+    _write_rows(stage.path("train_curve"), trainer.train_rows)
+    _write_rows(stage.path("valid_curve"), trainer.valid_rows)
+
+
+def _write_rows(path: Path, rows: Sequence[TrainRow | ValidRow]) -> None:
+    with replacing(path) as file:
+        pd.DataFrame(asdict(row) for row in rows).to_csv(file, index=False, lineterminator="\n")
+
+
+def _say(line: str) -> None:
+    tqdm.write(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        __doc__,
+        inputs={
+            "train_tokens": "token file to train on",
+            "train_card": "its card",
+            "valid_tokens": "token file to validate on",
+            "valid_card": "its card",
+        },
+        outs={
+            "model": "the trained model, a safetensors file that carries its configuration",
+            "metrics": "JSON: size, steps, tokens, losses",
+            "train_curve": "CSV: loss, accuracy, learning rate and gradient norm by step",
+            "valid_curve": "CSV: validation loss and accuracy by step",
+        },
+    )

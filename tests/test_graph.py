@@ -1,0 +1,152 @@
+"""dvc.yaml against the code: what DVC believes of a stage is what the stage does."""
+
+import ast
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from lm.config.base import Section
+from tests.graph import ROOT, closure, code_of, imports, is_code, load_pipeline
+
+PIPELINE = load_pipeline()
+STAGES = sorted(PIPELINE["stages"])
+HELPERS = {"__init__.py", "support.py"}
+
+# A package may import those on lines above its own.
+LAYERS = [
+    ["lm.text", "lm.files", "lm.memory"],
+    ["lm.processes"],
+    ["lm.config"],
+    ["lm.devices", "lm.corpus", "lm.tokenizer", "lm.tokens", "lm.model", "lm.optim"],
+    ["lm.encoding", "lm.weights", "lm.training", "lm.generation", "lm.plotting", "lm.plot_page"],
+    ["lm.evaluation"],
+    ["stages"],
+]
+
+
+def paths_of(entries: list[Any]) -> list[str]:
+    return [next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries]
+
+
+def flags_of(stage: str) -> dict[str, str]:
+    words = shlex.split(PIPELINE["stages"][stage]["cmd"])
+    assert words[:4] == ["exec", "python", "-m", f"stages.{stage}"]
+    return dict(zip(words[4::2], words[5::2], strict=True))
+
+
+def outs_of(stage: str) -> list[str]:
+    entry = PIPELINE["stages"][stage]
+    return paths_of(entry.get("outs", [])) + paths_of(entry.get("metrics", []))
+
+
+def test_every_stage_module_is_a_stage_of_the_pipeline() -> None:
+    modules = {path.stem for path in (ROOT / "stages").glob("*.py") if path.name not in HELPERS}
+    assert modules == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_code_dependencies_are_the_import_closure(stage: str) -> None:
+    code = [dep for dep in PIPELINE["stages"][stage]["deps"] if is_code(dep)]
+    assert code == code_of(stage), "run `make deps`"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_paths_of_the_command_are_the_data_dependencies_and_outs(stage: str) -> None:
+    flags = flags_of(stage)
+    assert flags.pop("--params") == "params.yaml"
+    data = [dep for dep in PIPELINE["stages"][stage]["deps"] if not is_code(dep)]
+    assert sorted(flags.values()) == sorted(data + outs_of(stage))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_inputs_and_outs_of_the_code_are_those_of_the_pipeline(stage: str) -> None:
+    run = next(
+        node
+        for node in ast.walk(ast.parse((ROOT / "stages" / f"{stage}.py").read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "run"
+    )
+    declared = {keyword.arg: ast.literal_eval(keyword.value) for keyword in run.keywords}
+    flags = flags_of(stage)
+    inputs = {flags["--" + name.replace("_", "-")] for name in declared["inputs"]}
+    outs = {flags["--" + name.replace("_", "-")] for name in declared["outs"]}
+    assert inputs == {dep for dep in PIPELINE["stages"][stage]["deps"] if not is_code(dep)}
+    assert outs == set(outs_of(stage))
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_parameters_are_those_the_code_reads(stage: str) -> None:
+    read = set()
+    for node in ast.walk(ast.parse((ROOT / "stages" / f"{stage}.py").read_text())):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr == "seed":
+                read.add("seed")
+            if node.func.attr == "section":
+                assert isinstance(node.args[0], ast.Name)
+                read.add(node.args[0].id.removesuffix("Config").lower())
+    assert read == set(PIPELINE["stages"][stage].get("params", []))
+
+
+def test_every_section_of_the_parameters_is_read_by_a_stage() -> None:
+    used = {name for stage in STAGES for name in PIPELINE["stages"][stage].get("params", [])}
+    assert used == set(YAML(typ="safe").load(ROOT / "params.yaml"))
+
+
+def test_every_section_class_is_a_section_of_the_parameters() -> None:
+    for path in (ROOT / "lm" / "config").glob("*.py"):
+        __import__(f"lm.config.{path.stem}")
+    names = {section.name() for section in Section.__subclasses__()}
+    assert names | {"seed"} == set(YAML(typ="safe").load(ROOT / "params.yaml"))
+
+
+def test_plots_of_the_page_are_outs() -> None:
+    outs = {out for stage in STAGES for out in outs_of(stage)}
+    for plot in PIPELINE["plots"]:
+        if isinstance(plot, str):
+            assert plot in outs
+        else:
+            (definition,) = plot.values()
+            assert set(definition["y"]) <= outs
+
+
+@pytest.mark.parametrize("package", ["lm", "stages", "lm/model", "lm/training", "lm/generation", "lm/optim"])
+def test_packages_do_not_gather_their_modules(package: str) -> None:
+    assert (ROOT / package / "__init__.py").read_text() == ""
+
+
+def test_stages_do_not_import_each_other() -> None:
+    for stage in STAGES:
+        own = ROOT / "stages" / f"{stage}.py"
+        others = {path.name for path in closure(own) if path.parent.name == "stages" and path != own}
+        assert others <= HELPERS
+
+
+def layer_of(path: Path) -> tuple[int, str]:
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    found = [
+        (level, package)
+        for level, packages in enumerate(LAYERS)
+        for package in packages
+        if module == package or module.startswith(package + ".")
+    ]
+    assert len(found) == 1, f"{module}: give it a place in LAYERS"
+    return found[0]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lm").rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_one_way(path: Path) -> None:
+    if path == ROOT / "lm" / "__init__.py":
+        return
+    level, package = layer_of(path)
+    for imported in imports(path):
+        if imported != ROOT / "lm" / "__init__.py":
+            other_level, other_package = layer_of(imported)
+            assert other_package == package or other_level < level, f"{path} must not import {imported}"
+
+
+def test_the_closure_sees_imports_inside_functions() -> None:
+    names = {str(path.relative_to(ROOT)) for path in closure(ROOT / "stages" / "download.py")}
+    assert "lm/corpus/hub.py" in names
+    assert "lm/model/transformer.py" not in names

@@ -1,0 +1,145 @@
+"""Any single override of a parameter works from the defaults: every one of the model and of training is tried."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from ruamel.yaml import YAML
+
+from lm.config.model import ModelConfig
+from lm.config.train import TrainConfig
+from lm.model.transformer import Transformer
+from lm.tokens import TokenFile, TokenWriter
+from lm.training.trainer import Trainer
+from tests.graph import ROOT
+
+DEFAULTS = YAML(typ="safe").load(ROOT / "params.yaml")
+VOCAB_SIZE = 300
+
+MODEL: dict[str, list[Any]] = {
+    "context_length": [128, 512],
+    "d_model": [64, 256],
+    "n_layers": [1, 6],
+    "n_heads": [1, 2, 8],
+    "n_kv_heads": [1, 2],
+    "d_ff": [200],
+    "feed_forward": ["gelu", "silu", "relu2"],
+    "norm": ["layernorm", "none"],
+    "norm_position": ["post"],
+    "positions": ["learned", "sinusoidal", "alibi", "none"],
+    "rope_theta": [500000.0],
+    "window": [32, 1000],
+    "qk_norm": [True],
+    "tie_embeddings": [False],
+    "bias": [True],
+    "dropout": [0.1],
+}
+TRAIN: dict[str, list[Any]] = {
+    "backend": ["torch"],
+    "device": ["cpu"],
+    "precision": ["fp32", "fp16"],
+    "compile": [],  # below
+    "steps": [1],
+    "tokens": [8192, 100],
+    "batch_size": [1, 8],
+    "accumulate": [2, 5],
+    "optimizer": ["adam", "sgd"],
+    "learning_rate": [1, 1e-5],
+    "betas": [[0.8, 0.99]],
+    "eps": [1e-6],
+    "momentum": [0.0],
+    "weight_decay": [0.0, 1],
+    "clip_norm": [None, 0.1],
+    "schedule": ["cosine", "constant", "wsd"],
+    "warmup_steps": [0, 2],
+    "decay_fraction": [0.0, 1.0],
+    "final_learning_rate": [0.1],
+    "valid_every": [1],
+    "valid_sequences": [1],
+    "patience": [1],
+    "keep": ["last"],
+    "log_every": [1],
+    "tensorboard": [True],
+}
+
+
+def cases(table: dict[str, list[Any]]) -> list[tuple[str, Any]]:
+    return [(name, value) for name, values in table.items() for value in values]
+
+
+@pytest.fixture(scope="module")
+def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenFile:
+    path = tmp_path_factory.mktemp("tokens") / "ids.bin"
+    generator = np.random.Generator(np.random.Philox(0))
+    card = path.with_suffix(".json")
+    with TokenWriter(path, card, vocab_size=VOCAB_SIZE, end_id=0, tokenizer_sha256="x") as writer:
+        for _ in range(50):
+            ids = np.append(generator.integers(1, VOCAB_SIZE, 200), 0).astype(np.uint16)
+            writer.write(ids, n_documents=1, n_bytes=1000)
+    return TokenFile(path, card)
+
+
+def train(tokens: TokenFile, model: dict[str, Any], training: dict[str, Any]) -> Trainer:
+    short = {"steps": 2, "valid_sequences": 4}  # two steps are all it takes to see that a value works
+    model_config = ModelConfig.parse(DEFAULTS["model"] | model)
+    config = TrainConfig.parse(DEFAULTS["train"] | short | training)
+    trainer = Trainer(Transformer(model_config, VOCAB_SIZE, 0), tokens, tokens, config, 0, torch.device("cpu"))
+    losses = list(trainer.run())
+    assert np.isfinite(losses).all()
+    assert len(losses) == trainer.n_steps
+    assert set(trainer.kept_weights) == set(trainer.model.state_dict())
+    return trainer
+
+
+@pytest.mark.parametrize(("name", "value"), cases(MODEL))
+def test_an_override_of_the_model_trains(tokens: TokenFile, name: str, value: Any) -> None:
+    assert value != DEFAULTS["model"][name]
+    train(tokens, {name: value}, {})
+
+
+@pytest.mark.parametrize(("name", "value"), cases(TRAIN))
+def test_an_override_of_training_trains(tokens: TokenFile, name: str, value: Any) -> None:
+    trainer = train(tokens, {}, {name: value})
+    assert trainer.step >= 1
+
+
+def test_every_parameter_is_tried() -> None:
+    assert set(MODEL) == set(DEFAULTS["model"])
+    assert set(TRAIN) == set(DEFAULTS["train"])
+
+
+def test_a_seed_far_up_works(tokens: TokenFile, tmp_path: Path) -> None:
+    config = TrainConfig.parse(DEFAULTS["train"] | {"steps": 1})
+    model = Transformer(ModelConfig.parse(DEFAULTS["model"]), VOCAB_SIZE, 2**32 - 1)
+    list(Trainer(model, tokens, tokens, config, 2**32 - 1, torch.device("cpu")).run())
+
+
+@pytest.mark.slow
+def test_compiled_training_takes_the_same_steps_within_rounding(tokens: TokenFile, tmp_path: Path) -> None:
+    # In a process of its own: the compiler traces with tensors that the run-time check of shapes does not know.
+    card = tokens.path.with_suffix(".json")
+    program = f"""
+from pathlib import Path
+import torch
+from ruamel.yaml import YAML
+from lm.config.model import ModelConfig
+from lm.config.train import TrainConfig
+from lm.model.transformer import Transformer
+from lm.tokens import TokenFile
+from lm.training.trainer import Trainer
+tokens = TokenFile(Path({str(tokens.path)!r}), Path({str(card)!r}))
+params = YAML(typ="safe").load(Path("params.yaml"))
+model_config = ModelConfig.parse(params["model"] | dict(n_layers=1, context_length=64))
+for compiled in (False, True):
+    config = TrainConfig.parse(params["train"] | dict(steps=3, precision="fp32", device="cpu", compile=compiled))
+    model = Transformer(model_config, {VOCAB_SIZE}, 0)
+    print(*Trainer(model, tokens, tokens, config, 0, torch.device("cpu")).run())
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
+    eager, compiled = ([float(loss) for loss in line.split()] for line in result.stdout.splitlines())
+    # Three steps of float32 in another order of sums: far below this, and far below what a wrong step would change.
+    assert compiled == pytest.approx(eager, rel=1e-4)

@@ -1,0 +1,302 @@
+"""The whole pipeline on micro parameters, with the real `dvc`: results, repetition, interruption, errors."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import tokenizers
+import torch
+from ruamel.yaml import YAML
+
+from tests.graph import load_pipeline
+from tests.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+SAVE_AT_EVERY_STEP = {"STORYLINE_SAVE_EVERY_S": "0"}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace after `dvc repro`. Tests that change it put it back."""
+    workspace = Workspace(tmp_path_factory.mktemp("finished"))
+    workspace.run("dvc", "repro")
+    workspace.commit()
+    return workspace
+
+
+@pytest.fixture
+def encoded(finished: Workspace, tmp_path: Path) -> Workspace:
+    """A fresh workspace whose stages before training are done."""
+    workspace = Workspace(tmp_path)
+    # The files of the cache, but not its memory of runs, from which DVC would restore a model instead of training.
+    shutil.copytree(finished.path / ".dvc" / "cache" / "files", workspace.path / ".dvc" / "cache" / "files")
+    lock = YAML(typ="safe").load(finished.path / "dvc.lock")
+    lock["stages"] = {name: lock["stages"][name] for name in ("inputs", "download", "tokenizer", "encode")}
+    YAML().dump(lock, workspace.path / "dvc.lock")
+    shutil.copytree(finished.path / "metrics", workspace.path / "metrics")  # not in the cache: git holds them
+    for ignore in finished.path.glob("*/**/.gitignore"):  # DVC's, which keep the outs out of git
+        if ".dvc" not in ignore.parts:
+            copy = workspace.path / ignore.relative_to(finished.path)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ignore, copy)
+    workspace.run("dvc", "checkout", "--quiet", "inputs", "download", "tokenizer", "encode")
+    return workspace
+
+
+def steps_saved(workspace: Workspace) -> int:
+    states = list(workspace.path.glob(".resume/*/state.pt"))
+    return torch.load(states[0], weights_only=True)["step"] if states else 0
+
+
+def wait_for_step(workspace: Workspace, step: int, process: subprocess.Popen[str]) -> None:
+    """Return once the trainer has saved that step."""
+    deadline = time.monotonic() + 120
+    while steps_saved(workspace) < step:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def trainers(workspace: Workspace) -> list[int]:
+    """Processes that train in this workspace."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"stages.train" in (process / "cmdline").read_bytes() and (process / "cwd").readlink() == workspace.path:
+                found.append(int(process.name))
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def test_every_out_is_there_and_makes_sense(finished: Workspace) -> None:
+    outs = finished.out_hashes()
+    assert len(outs) == sum(
+        len(stage.get("outs", [])) + len(stage.get("metrics", [])) for stage in load_pipeline()["stages"].values()
+    )
+    assert all((finished.path / out).stat().st_size > 0 for out in outs)
+
+    card = json.loads(finished.read("data/raw/card.json"))
+    assert (card["train"]["n_documents"], card["valid"]["n_documents"]) == (200, 20)
+    evaluation = json.loads(finished.read("metrics/evaluate.json"))
+    assert evaluation["n_bytes"] == card["valid"]["n_bytes"]
+    assert evaluation["floor_bits_per_byte"] == pytest.approx(
+        card["valid_floor_bits_per_byte"], rel=1e-12
+    )  # summed in another order
+    assert 0 < evaluation["excess_bits_per_byte"] < 8 - card["valid_floor_bits_per_byte"]
+    tokens = np.memmap(finished.path / "data/tokens/valid.bin", dtype=np.uint16, mode="r")
+    assert len(tokens) == evaluation["n_tokens"]
+    assert pd.read_csv(finished.path / "plots/train.csv")["step"].tolist() == list(range(5, 121, 5))
+    assert pd.read_csv(finished.path / "plots/valid.csv")["step"].tolist() == [20, 40, 60, 80, 100, 120]
+    assert finished.read("samples/base.md").count(b"Once upon a time") >= 1
+
+
+def test_a_second_repro_runs_nothing_but_the_fingerprint(finished: Workspace) -> None:
+    output = finished.run("dvc", "repro")
+    assert output.count("Running stage") == 1
+    assert "Running stage 'inputs'" in output
+    assert finished.run("dvc", "status", "--json").count("always changed") == 1
+    assert finished.run("git", "status", "--porcelain") == ""
+
+
+def test_a_forced_repro_gives_the_same_bytes(finished: Workspace) -> None:
+    before = finished.out_hashes()
+    finished.run("dvc", "repro", "--force")
+    assert finished.out_hashes() == before
+
+
+def test_a_trainer_killed_again_and_again_gives_the_same_bytes(finished: Workspace, encoded: Workspace) -> None:
+    for step in sorted(random.Random(0).sample(range(2, 30), k=3)):  # of 120, for the trainer goes on until the kill
+        process = encoded.start("dvc", "repro", **SAVE_AT_EVERY_STEP)
+        wait_for_step(encoded, step, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        assert not (encoded.path / "models/base/model.safetensors").exists()
+    output = encoded.run("dvc", "repro")
+    assert "resumed after step" in output
+    assert encoded.out_hashes() == finished.out_hashes()
+    assert not list(encoded.path.glob(".resume/*"))
+
+
+def test_ctrl_c_saves_the_step_and_the_next_run_goes_on(finished: Workspace, encoded: Workspace) -> None:
+    process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
+    wait_for_step(encoded, 3, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to dvc and to the stage
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert "goes on from there" in output
+    assert "Traceback" not in output
+    stopped_after = steps_saved(encoded)
+    assert f"resumed after step {stopped_after}" in encoded.run("dvc", "repro", "train")
+    assert encoded.read("models/base/model.safetensors") == finished.read("models/base/model.safetensors")
+
+
+def test_a_trainer_ends_when_dvc_is_killed(encoded: Workspace) -> None:
+    process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
+    wait_for_step(encoded, 3, process)
+    assert len(trainers(encoded)) == 1
+    process.kill()
+    deadline = time.monotonic() + 20
+    while trainers(encoded):
+        assert time.monotonic() < deadline, "the trainer outlived dvc"
+        time.sleep(0.1)
+
+
+def test_an_experiment_in_a_temporary_copy_resumes_too(finished: Workspace, encoded: Workspace) -> None:
+    encoded.commit()
+    process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
+    wait_for_step(encoded, 5, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    encoded.run("git", "checkout", "--quiet", ".")
+    output = encoded.run("dvc", "exp", "run", "--temp", "--name", "copy")
+    assert "resumed after step" in output
+    encoded.run("dvc", "exp", "apply", "copy")
+    encoded.run("dvc", "checkout")
+    assert encoded.read("models/base/model.safetensors") == finished.read("models/base/model.safetensors")
+
+
+def test_an_edit_during_training_fails_the_stage(encoded: Workspace) -> None:
+    process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
+    wait_for_step(encoded, 3, process)
+    encoded.set("train", learning_rate=0.123)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode != 0
+    assert "params.yaml:train: must not change while the stage runs" in output
+    assert not (encoded.path / "models/base/model.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"kind": "byte"},
+        {"kind": "char", "vocab_size": 40, "special_tokens": ["<|user|>"]},
+        {"kind": "pretrained", "pretrained": "words.json"},
+    ],
+    ids=lambda values: values["kind"],
+)
+def test_every_kind_of_tokenizer_goes_all_the_way(finished: Workspace, tmp_path: Path, values: dict[str, Any]) -> None:
+    workspace = Workspace(tmp_path)
+    words = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece({"<unk>": 0, "the": 1, "##y": 2, ".": 3}, unk_token="<unk>")
+    )
+    words.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    words.save(str(tmp_path / "words.json"))
+    workspace.set("tokenizer", **values)
+    workspace.set("train", steps=20)
+    workspace.run("dvc", "repro")
+    evaluation = json.loads(workspace.read("metrics/evaluate.json"))
+    assert evaluation["n_bytes"] == json.loads(finished.read("metrics/evaluate.json"))["n_bytes"]
+    assert evaluation["bits_per_byte"] > 0
+    assert len(workspace.read("samples/base.md")) > 200
+
+
+def test_an_edit_to_a_pretrained_tokenizer_is_seen(finished: Workspace, tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    file = tmp_path / "mine.json"
+    file.write_bytes(finished.read("data/tokenizer.json"))
+    workspace.set("tokenizer", kind="pretrained", pretrained="mine.json")
+    workspace.run("dvc", "repro", "tokenizer")
+    assert json.loads(workspace.read("metrics/tokenizer.json"))["vocab_size"] == 400
+    assert workspace.run("dvc", "repro", "tokenizer").count("Running stage") == 1
+    file.write_text(file.read_text().replace('"<|endoftext|>"', '"<|end|>"'))
+    assert "Running stage 'tokenizer'" in workspace.run("dvc", "repro", "tokenizer")
+    assert json.loads(workspace.read("metrics/tokenizer.json"))["vocab_size"] == 401
+
+
+def test_both_trainers_write_the_same_file(finished: Workspace, encoded: Workspace) -> None:
+    encoded.set("tokenizer", trainer="huggingface")
+    assert "Running stage 'tokenizer'" in encoded.run("dvc", "repro", "tokenizer")
+    assert encoded.out_hashes()["data/tokenizer.json"] == finished.out_hashes()["data/tokenizer.json"]
+
+
+def test_a_change_in_a_local_file_reruns_the_pipeline(tmp_path: Path) -> None:
+    (tmp_path / "repository").mkdir()
+    workspace = Workspace(tmp_path / "repository")
+    text = tmp_path / "stories.txt"
+    text.write_text("".join(f"The cat number {i} sat on the mat.\n<|endoftext|>\n" for i in range(300)))
+    workspace.set("data", source="files", train=["../*.txt"], valid_fraction=0.2)
+    workspace.run("dvc", "repro", "download")
+    before = workspace.out_hashes()
+    assert workspace.run("dvc", "repro", "download").count("Running stage") == 1
+    text.write_text(text.read_text() + "One dog more.\n<|endoftext|>\n")
+    assert "Running stage 'download'" in workspace.run("dvc", "repro", "download")
+    assert workspace.out_hashes() != before
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "stage", "message"),
+    [
+        ("train", {"stepz": 5}, "train", "train.stepz: unknown parameter"),
+        ("train", {"device": "cuda"}, "train", "device: must be one that this machine has"),
+        ("train", {"learning_rate": "fast"}, "train", "train.learning_rate: must be a valid number, got 'fast'"),
+        ("train", {"learning_rate": 1e30, "clip_norm": None}, "train", "loss and gradient norm must stay finite"),
+        ("model", {"d_model": 33}, "train", "model.d_model: must be a multiple of n_heads=2, got 33"),
+        ("model", {"context_length": 100_000}, "train", "must hold at least context_length + 1 = 100001 tokens"),
+        (
+            "tokenizer",
+            {"kind": "pretrained", "pretrained": "nowhere.json"},
+            "tokenizer",
+            "tokenizer.pretrained: must be the path of a tokenizer.json",
+        ),
+        ("tokenizer", {"vocab_size": 70_000}, "inputs", "tokenizer.vocab_size: must be less than or equal to 65536"),
+        ("data", {"source": "files", "train": ["nowhere.txt"]}, "inputs", "must match at least one file"),
+    ],
+)
+def test_a_mistake_gives_one_line_and_leaves_no_out(
+    encoded: Workspace, section: str, values: dict[str, object], stage: str, message: str
+) -> None:
+    if torch.cuda.is_available() and values.get("device") == "cuda":
+        pytest.skip("this machine has CUDA")
+    encoded.set(section, **values)
+    output = encoded.run("dvc", "repro", stage, status=255)
+    errors = [line for line in output.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1
+    assert message in errors[0]
+    assert "Traceback" not in output
+    for out in load_pipeline()["stages"][stage]["outs"]:
+        assert not (encoded.path / out).exists()
+
+
+def test_a_full_disk_gives_one_line_and_leaves_no_out(encoded: Workspace) -> None:
+    shutil.rmtree(encoded.path / "data/tokens")
+    command = f"ulimit -f 8; {load_pipeline()['stages']['encode']['cmd']}"  # no file above 8 blocks
+    assert encoded.run("bash", "-c", command, status=1) == "error: [Errno 27] File too large\n"
+    assert not list((encoded.path / "data/tokens").iterdir())
+
+
+def test_the_page_of_plots_opens_offline(finished: Workspace) -> None:
+    finished.run("python", "-m", "lm.plot_page", ".dvc/plots/page.html")
+    finished.run("dvc", "plots", "show", "--out", "page")
+    page = (finished.path / "page" / "index.html").read_text()
+    assert "<script src=" not in page
+    assert 'id="Training_and_validation_loss"' in page or "Training and validation loss" in page
+    for picture in (plot for plot in load_pipeline()["plots"] if isinstance(plot, str)):
+        assert picture.replace("/", "_") in page
+    assert '"type": "log"' in page
+
+
+def test_another_clone_gets_everything_from_a_remote_without_training(finished: Workspace, tmp_path: Path) -> None:
+    remote, clone = tmp_path / "remote", tmp_path / "clone"
+    finished.run("dvc", "remote", "add", "--local", "--default", "--force", "store", str(remote))
+    finished.run("dvc", "push", "--run-cache")
+    finished.run("git", "clone", "--quiet", ".", str(clone))
+
+    def run(*command: str) -> str:
+        return finished.run("env", "-C", str(clone), *command)
+
+    run("dvc", "remote", "add", "--local", "--default", "store", str(remote))
+    run("dvc", "pull", "--run-cache")
+    assert run("dvc", "repro").count("Running stage") == 1  # the fingerprint
+    assert run("git", "status", "--porcelain") == ""
+    assert (clone / "models/base/model.safetensors").read_bytes() == finished.read("models/base/model.safetensors")

@@ -1,0 +1,104 @@
+"""A copy of the project in a folder of its own, shrunk until the whole pipeline takes seconds."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from tests.graph import ROOT
+
+MICRO: dict[str, dict[str, Any]] = {
+    "data": {"n_stories": 200, "n_valid_stories": 20},
+    "tokenizer": {"vocab_size": 400},
+    "model": {"context_length": 64, "d_model": 32, "n_layers": 2, "n_heads": 2},
+    "train": {
+        "steps": 120,
+        "batch_size": 4,
+        "valid_every": 20,
+        "valid_sequences": 8,
+        "log_every": 5,
+        "tensorboard": False,
+    },
+    "sample": {"max_new_tokens": 20},
+}
+
+
+class Workspace:
+    """A git and DVC repository with the project's files as they are now, and micro parameters."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.environment = os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "OMP_NUM_THREADS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "SHELL": "/bin/sh",  # dvc's choice where SHELL is unset; Debian's stays beside its command, bash makes way
+        }
+        self.environment.pop("DVC_ROOT", None)
+        listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+        names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
+        for name in names:
+            wanted = name.startswith((".dvc", "lm/", "stages/")) or name in ("dvc.yaml", "params.yaml", ".gitignore")
+            if wanted and (ROOT / name).is_file():
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, path / name)
+        for section, values in MICRO.items():
+            self.set(section, **values)
+        self.run("git", "init", "-q")
+        self.run("git", "config", "user.name", "Tester")
+        self.run("git", "config", "user.email", "tester@example.org")
+        self.commit()
+
+    def set(self, section: str, **values: Any) -> None:
+        """Edit params.yaml."""
+        yaml = YAML()
+        params = yaml.load(self.path / "params.yaml")
+        params[section].update(values)
+        yaml.dump(params, self.path / "params.yaml")
+
+    def commit(self) -> None:
+        """Commit everything."""
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "state", "--allow-empty")
+
+    def run(self, *command: str, status: int | None = 0, **environment: str) -> str:
+        """Output and errors of a command, which must end with `status` (None: with any)."""
+        result = subprocess.run(
+            command,
+            cwd=self.path,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+        assert status is None or result.returncode == status, f"{command} gave {result.returncode}:\n{result.stdout}"
+        return result.stdout
+
+    def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
+        """A command in the background, leader of a process group of its own."""
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.environment | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def out_hashes(self) -> dict[str, str]:
+        """The hash of every out that dvc.lock records."""
+        stages = YAML(typ="safe").load(self.path / "dvc.lock")["stages"]
+        return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
+
+    def read(self, name: str) -> bytes:
+        """The content of a file."""
+        return (self.path / name).read_bytes()
