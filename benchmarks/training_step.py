@@ -1,0 +1,83 @@
+"""Tokens per second of whole training steps with and without what makes them fast on a CPU.
+
+    python -m benchmarks.training_step
+
+Each case runs in a process of its own, for the allocator cannot be told twice; the cases take turns, so that a machine
+whose speed drifts is fair to all. The model is that of params.yaml.
+"""
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from ruamel.yaml import YAML
+
+from lm.config.model import ModelConfig
+from lm.config.train import TrainConfig
+from lm.memory import keep_freed_memory
+from lm.model import attend
+from lm.model.transformer import Transformer
+from lm.optim.build import build_optimizer
+from lm.training.loss import cross_entropy
+
+VOCAB_SIZE = 2048
+CASES = {
+    "as the train stage does": ["stored", "kept"],
+    "fused attention kernel": ["fused", "kept"],
+    "allocator as it comes": ["stored", "fresh"],
+    "both as they come": ["fused", "fresh"],
+}
+
+
+def measure(attention: str, memory: str, n_steps: int = 40) -> float:
+    """The median tokens per second of steps in bf16."""
+    if memory == "kept":
+        keep_freed_memory()
+    if attention == "fused":
+        attend._SHORT = 0
+    params = YAML(typ="safe").load(Path("params.yaml"))
+    model_config, config = ModelConfig.parse(params["model"]), TrainConfig.parse(params["train"])
+    model = Transformer(model_config, VOCAB_SIZE)
+    optimizer = build_optimizer(model, config)
+    generator = np.random.Generator(np.random.Philox(0))
+    shape = (config.batch_size, model_config.context_length + 1)
+    ids = torch.from_numpy(generator.integers(0, VOCAB_SIZE, shape))
+    times_s = []
+    for _ in range(n_steps):
+        start = time.perf_counter()
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(ids[:, :-1])
+        cross_entropy(logits, ids[:, 1:]).mean().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+        times_s.append(time.perf_counter() - start)
+    return config.batch_size * model_config.context_length / statistics.median(times_s[n_steps // 4 :])
+
+
+def main() -> None:
+    """Print one row a case: the median over rounds, and its ratio to the first."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each case is measured")
+    parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        print(measure(*arguments.case))
+        return
+    speeds: dict[str, list[float]] = {name: [] for name in CASES}
+    for _ in range(arguments.rounds):
+        for name, case in CASES.items():
+            command = [sys.executable, "-m", "benchmarks.training_step", "--case", *case]
+            speeds[name].append(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+    first = statistics.median(speeds["as the train stage does"])
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {arguments.rounds} rounds")
+    for name, values in speeds.items():
+        print(f"{name:26} {statistics.median(values):8,.0f} tokens/s  {statistics.median(values) / first:.2f}")
+
+
+if __name__ == "__main__":
+    main()
