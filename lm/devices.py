@@ -1,6 +1,7 @@
 """Where tensors live and in which precision they are multiplied."""
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
@@ -23,9 +24,15 @@ def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
     return torch.device(name)
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether an error says that memory ran out: CUDA has a class for it, the CPU's allocator says it in words."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """A block in which running out of memory is a MemoryError: CUDA has a class of its own for it, the CPU words."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+            raise MemoryError(str(error)) from None
+        raise
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

@@ -12,8 +12,9 @@ from lm.corpus.document import read_documents
 from lm.devices import choose_device
 from lm.evaluation import evaluate, summarise
 from lm.files import read_json, replacing, write_json
+from lm.model.load import load_model
 from lm.tokens import TokenFile
-from lm.weights import check_same_tokenizer, load_model
+from lm.weights import check_same_tokenizer
 from stages.support import Stage, run
 
 

@@ -6,8 +6,9 @@ from lm.config.sample import SampleConfig
 from lm.devices import choose_device
 from lm.files import replacing
 from lm.generation.generate import generate
+from lm.model.load import load_model
 from lm.tokenizer.load import load_tokenizer
-from lm.weights import check_same_tokenizer, load_model
+from lm.weights import check_same_tokenizer
 from stages.support import Stage, run
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lm.devices import autocast, choose_device, is_out_of_memory
+from lm.devices import autocast, choose_device, memory_errors
 
 
 def machine(patch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
@@ -38,13 +38,25 @@ def test_a_device_that_the_machine_lacks_is_a_clear_error(monkeypatch: pytest.Mo
 
 
 def test_running_out_of_memory_is_told_from_other_errors() -> None:
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(MemoryError, match="can't allocate memory"), memory_errors():
         torch.empty(2**60, dtype=torch.uint8)  # an exabyte, beyond any address space
-    assert is_out_of_memory(caught.value)
-    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(MemoryError, match=r"^CUDA out of memory$"), memory_errors():
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(RuntimeError, match="inconsistent tensor size"), memory_errors():
         torch.zeros(2) @ torch.zeros(3)
-    assert not is_out_of_memory(caught.value)
+    with pytest.raises(ValueError, match=r"^another$"), memory_errors():
+        raise ValueError("another")
+
+
+def test_a_function_may_be_such_a_block_each_time_it_is_called() -> None:
+    @memory_errors()
+    def allocate(n_bytes: int) -> int:
+        return len(torch.empty(n_bytes, dtype=torch.uint8))
+
+    for _ in range(2):
+        assert allocate(3) == 3
+        with pytest.raises(MemoryError):
+            allocate(2**60)
 
 
 @pytest.mark.parametrize(

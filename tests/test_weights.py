@@ -3,19 +3,23 @@
 import hashlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
+from lm.model.load import load_model
 from lm.model.transformer import Transformer
 from lm.tokens import TokenCard
-from lm.weights import ModelCard, check_same_tokenizer, load_model, save_model
+from lm.weights import ModelCard, check_same_tokenizer, check_weights, load_weights, save_model
 from tests.small import model_config, random_model
 
 VOCAB_SIZE = 23
@@ -33,9 +37,13 @@ def card(**changes: Any) -> ModelCard:
     return ModelCard(model_config(**changes), VOCAB_SIZE, 3, "ab" * 32)
 
 
+def arrays_of(model: Transformer) -> dict[str, NDArray[np.float32]]:
+    return {name: weight.numpy() for name, weight in model.state_dict().items()}
+
+
 def save_small(path: Path, **changes: Any) -> Transformer:
     model = random_model(VOCAB_SIZE, **changes)
-    save_model(path, model.state_dict(), card(**changes))
+    save_model(path, arrays_of(model), card(**changes))
     return model
 
 
@@ -50,6 +58,25 @@ def test_a_saved_model_comes_back_with_its_card_and_gives_the_same_logits(tmp_pa
     assert list(again.state_dict()) == list(model.state_dict())
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_saved_weights_come_back_bit_for_bit(tmp_path: Path, name: str) -> None:
+    expected = arrays_of(save_small(tmp_path / "model.safetensors", **CONFIGS[name]))
+    weights, loaded = load_weights(tmp_path / "model.safetensors")
+    assert loaded == card(**CONFIGS[name])
+    assert weights.keys() == expected.keys()
+    for key, weight in weights.items():
+        np.testing.assert_array_equal(weight, expected[key], err_msg=key, strict=True)
+
+
+def test_weights_of_any_layout_and_precision_are_saved_in_float32(tmp_path: Path) -> None:
+    expected = arrays_of(random_model(VOCAB_SIZE))
+    turned = {key: np.asarray(weight, dtype=np.float64, order="F") for key, weight in expected.items()}
+    assert not turned["embedding.weight"].flags.c_contiguous
+    save_model(tmp_path / "model.safetensors", turned, card())
+    save_small(tmp_path / "plain.safetensors")
+    assert (tmp_path / "model.safetensors").read_bytes() == (tmp_path / "plain.safetensors").read_bytes()
+
+
 def test_the_card_of_a_model_follows_its_tokens() -> None:
     tokens = TokenCard(100, 2, 300, VOCAB_SIZE, 3, "ab" * 32)
     assert ModelCard.of(model_config(), tokens) == card()
@@ -60,12 +87,15 @@ def test_the_file_is_plain_safetensors_that_explains_itself(tmp_path: Path) -> N
     with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
         values = json.loads(file.metadata()["storyline"])
         assert set(file.keys()) == set(model.state_dict())
+        metadata = file.metadata()
     assert values == {
         "config": model_config().model_dump(),
         "vocab_size": VOCAB_SIZE,
         "end_id": 3,
         "tokenizer_sha256": "ab" * 32,
     }
+    # NumPy writes the very file that PyTorch does.
+    assert (tmp_path / "model.safetensors").read_bytes() == save(model.state_dict(), metadata)
 
 
 SAVE_AGAIN = """
@@ -95,6 +125,9 @@ def test_a_file_that_is_no_model_of_ours_is_one_clear_error(tmp_path: Path) -> N
     def error() -> str:
         with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is compared)
             load_model(path)
+        with pytest.raises(ValueError) as caught_again:  # noqa: PT011 (compared too)
+            load_weights(path)
+        assert str(caught_again.value) == str(caught.value)
         assert str(caught.value).startswith(f"{path}: ")
         return str(caught.value).removeprefix(f"{path}: ")
 
@@ -117,15 +150,49 @@ def test_a_file_that_is_no_model_of_ours_is_one_clear_error(tmp_path: Path) -> N
 
 def test_weights_that_do_not_fit_the_configuration_are_one_clear_error(tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
-    weights = random_model(VOCAB_SIZE).state_dict()
+    weights = arrays_of(random_model(VOCAB_SIZE))
+
+    def error() -> str:
+        with pytest.raises(ValueError) as caught:  # noqa: PT011 (the message is compared)
+            load_model(path)
+        return str(caught.value).removeprefix(f"{path}: weights do not fit the configuration: ")
+
+    save_model(path, weights, card(d_model=32))
+    assert error() == "embedding.weight: must have the shape (23, 32), got (23, 16)"
+    save_model(path, weights, card(bias=True))
+    assert error() == "blocks.0.attention.qkv.bias: missing"
+    save_model(path, weights, card(norm="none"))
+    assert error() == "blocks.0.attention_norm.weight: no parameter of this model"
     del weights["final_norm.weight"]
     save_model(path, weights, card())
-    with pytest.raises(ValueError, match=r"model\.safetensors: weights do not fit .*final_norm\.weight") as caught:
-        load_model(path)
+    assert error() == "final_norm.weight: missing"
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_a_file_in_another_precision_is_one_clear_error(tmp_path: Path, dtype: torch.dtype) -> None:
+    model = save_small(tmp_path / "model.safetensors")
+    with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
+        metadata = file.metadata()
+    path = tmp_path / "other.safetensors"
+    save_file({name: weight.to(dtype) for name, weight in model.state_dict().items()}, path, metadata)
+    with pytest.raises(ValueError, match=rf"^{re.escape(str(path))}: ") as caught:
+        load_weights(path)
     assert "\n" not in str(caught.value)
-    save_model(path, random_model(VOCAB_SIZE).state_dict(), card(d_model=32))
-    with pytest.raises(ValueError, match=r"model\.safetensors: weights do not fit .*size mismatch"):
-        load_model(path)
+
+
+def test_weights_are_of_one_precision_float32_or_float64() -> None:
+    def check(**dtypes: str) -> None:
+        weights = arrays_of(random_model(VOCAB_SIZE, n_layers=1))
+        changed = {"embedding.weight": dtypes.get("embedding", "float32")}
+        arrays = {name: w.astype(changed.get(name, dtypes.get("others", "float32"))) for name, w in weights.items()}
+        check_weights(arrays, model_config(n_layers=1), VOCAB_SIZE)
+
+    check()
+    check(embedding="float64", others="float64")
+    with pytest.raises(ValueError, match=r"^must be float32 throughout, or float64, got float32, float64$"):
+        check(embedding="float64")
+    with pytest.raises(ValueError, match=r"^must be float32 throughout, or float64, got float16$"):
+        check(embedding="float16", others="float16")
 
 
 def test_artefacts_of_different_tokenizers_are_refused() -> None:

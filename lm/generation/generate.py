@@ -2,18 +2,39 @@
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
+from lm.config.model import ModelConfig
 from lm.generation.strategies import distribution, draw
-from lm.model.cache import KeyValueCache
-from lm.model.transformer import Transformer
 
 
-@torch.no_grad()
+@runtime_checkable  # so that the tests can check arguments
+class Reader(Protocol):
+    """A model that reads some texts side by side, and remembers what it has read."""
+
+    @property
+    def length(self) -> int:
+        """How many positions have been read."""
+
+    def read(self, ids: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+        """Read on, ids of shape (batch, seq); the logits of the tokens that follow, (batch, vocab)."""
+
+
+@runtime_checkable
+class LanguageModel(Protocol):
+    """What generation asks of a model, in PyTorch or in NumPy."""
+
+    config: ModelConfig
+
+    def reader(self, batch_size: int) -> Reader:
+        """A reader of as many texts, at the start of the context."""
+
+
 def generate(
-    model: Transformer,
+    model: LanguageModel,
     prompts: Sequence[Sequence[int]],
     *,
     max_new_tokens: int,
@@ -33,25 +54,23 @@ def generate(
     """
     assert prompts
     assert all(prompts), "a prompt holds at least one token"
-    device, context_length = next(model.parameters()).device, model.config.context_length
+    context_length = model.config.context_length
     streams = [np.random.Generator(np.random.Philox(key=[seed, row])) for row in range(len(prompts))]
     texts = [list(prompt) for prompt in prompts]
     goals = [len(prompt) + max_new_tokens for prompt in prompts]
     finished = np.zeros(len(prompts), dtype=bool)
-    # All rows hold `length` tokens of which the cache has read all but the last `unread`.
+    # All rows hold `length` tokens, of which the model has read all but `unread`.
     length = min(len(prompt) for prompt in prompts)
     dropped = context_length + 1 - (context_length + 1) // 2  # tokens, each time that one more would not fit
     rows = np.array([text[:length] for text in texts], dtype=np.int64)
-    cache: KeyValueCache | None = None
-    model.eval()
+    reader: Reader | None = None
     while not finished.all():
-        if cache is None or cache.length == context_length:
-            cache = KeyValueCache(model.config, len(prompts), device, torch.float32)
+        if reader is None or reader.length == context_length:
+            reader = model.reader(len(prompts))
             unread = rows[:, dropped * max(0, math.ceil((length - context_length) / dropped)) :]
         else:
             unread = rows[:, -1:]
-        logits = model.logits(model.hidden(torch.from_numpy(unread).to(device), cache)[:, -1])
-        probabilities = distribution(logits.double().cpu().numpy(), temperature, top_k, top_p)
+        probabilities = distribution(reader.read(unread).astype(np.float64), temperature, top_k, top_p)
         forced = [length < len(prompt) for prompt in prompts]
         uniform = np.array([0.0 if given else stream.random() for given, stream in zip(forced, streams, strict=True)])
         drawn = draw(probabilities, uniform)

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lm.model.upcast import upcast
+
 
 class RMSNorm(nn.Module):
     """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467)."""
@@ -16,8 +18,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        """The normalised x, computed in float32, in the dtype of x."""
-        y = x.float()
+        """The normalised x, computed in float32 or better, in the dtype of x."""
+        y = upcast(x)
         return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight).to(x.dtype)
 
 
@@ -31,8 +33,8 @@ class LayerNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        """The normalised x, computed in float32, in the dtype of x."""
-        y = x.float()
+        """The normalised x, computed in float32 or better, in the dtype of x."""
+        y = upcast(x)
         y = y - y.mean(-1, keepdim=True)
         y = y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight
         return (y if self.bias is None else y + self.bias).to(x.dtype)

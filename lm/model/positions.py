@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from lm.model.upcast import upcast
+
 
 def rotary_table(context_length: int, d_head: int, theta: float) -> Float[Tensor, "2 context half"]:
     """cos and sin of position * theta^(-2i / d_head), for the pairs i < d_head / 2 (Su et al. 2021, eq. 15).
@@ -23,7 +25,7 @@ def rotate(
 ) -> Float[Tensor, "batch heads seq d_head"]:
     """x with each pair (x_i, x_{i + d_head/2}) turned by its position's angle, as Llama pairs them."""
     cos, sin = table
-    a, b = x.float().chunk(2, dim=-1)
+    a, b = upcast(x).chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
 
 
@@ -39,7 +41,7 @@ def alibi_slopes(n_heads: int) -> Float[Tensor, " heads"]:
     Press et al. 2021, section 3, https://arxiv.org/abs/2108.12409, who use the geometric sequence for powers of two;
     it is kept for every number of heads here.
     """
-    return 2.0 ** (-8.0 * torch.arange(1, n_heads + 1, dtype=torch.float32) / n_heads)
+    return (2.0 ** (-8.0 * torch.arange(1, n_heads + 1, dtype=torch.float64) / n_heads)).float()
 
 
 def alibi_bias(slopes: Float[Tensor, " heads"], distance: Int[Tensor, "query key"]) -> Float[Tensor, "heads query key"]:

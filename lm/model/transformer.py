@@ -1,9 +1,12 @@
 """The Transformer language model: token ids in, logits of the next token out."""
 
 import math
+from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
@@ -103,6 +106,10 @@ class Transformer(nn.Module):
         """The head: one matrix product, with the embedding's own matrix when the two are tied."""
         return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
 
+    def reader(self, batch_size: int) -> "CachedReader":
+        """A reader of as many texts, for generation."""
+        return CachedReader(self, batch_size)
+
     @property
     def n_parameters(self) -> int:
         """How many numbers training adjusts; a tied matrix counts once."""
@@ -118,3 +125,24 @@ class Transformer(nn.Module):
                 nn.init.normal_(module.weight, std=std, generator=generator)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
+
+
+class CachedReader:
+    """Reads texts side by side in evaluation mode; what is read is kept in a key/value cache."""
+
+    def __init__(self, model: Transformer, batch_size: int) -> None:
+        self._model = model.eval()
+        self._device = model.embedding.weight.device
+        self._cache = KeyValueCache(model.config, batch_size, self._device, model.embedding.weight.dtype)
+
+    @property
+    def length(self) -> int:
+        """How many positions have been read."""
+        return self._cache.length
+
+    @torch.no_grad()
+    def read(self, ids: Int64[np.ndarray, "batch seq"]) -> Float[np.ndarray, "batch vocab"]:
+        """Read on; the logits of the tokens that follow."""
+        hidden = self._model.hidden(torch.from_numpy(ids).to(self._device), self._cache)
+        logits: NDArray[np.floating[Any]] = self._model.logits(hidden[:, -1]).cpu().numpy()
+        return logits

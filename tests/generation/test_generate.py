@@ -2,14 +2,17 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
-from lm.generation.generate import generate
+from lm.generation.generate import LanguageModel, generate
 from lm.model.transformer import Transformer
-from tests.small import random_model
+from lm.reference.transformer import Transformer as NumpyTransformer
+from tests.small import model_config, random_model
 
 VOCAB_SIZE, END_ID = 23, 0
 GREEDY: dict[str, Any] = {"temperature": 0.0, "top_k": None, "top_p": None, "end_id": END_ID, "seed": 0}
@@ -60,12 +63,58 @@ def naively(model: Transformer, prompt: list[int], max_new_tokens: int) -> list[
     return text[len(prompt) :]
 
 
+def in_numpy(model: Transformer) -> NumpyTransformer:
+    """The same model in the other library."""
+    return NumpyTransformer(model.config, {name: weight.numpy() for name, weight in model.state_dict().items()})
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_greedy_generation_equals_reading_the_whole_context_for_each_token(variant: str) -> None:
+def test_greedy_generation_equals_reading_the_whole_context_for_each_token(variant: str, library: str) -> None:
     model = random_model(VOCAB_SIZE, **VARIANTS[variant])
-    generated = generate(model, PROMPTS, max_new_tokens=30, **GREEDY)
+    reading: LanguageModel = model if library == "torch" else in_numpy(model)
+    generated = generate(reading, PROMPTS, max_new_tokens=30, **GREEDY)
     assert generated == [naively(model, prompt, 30) for prompt in PROMPTS]
     assert any(len(ids) > 10 for ids in generated)
+
+
+class Counting:
+    """A model that expects the number after the last one, and notes what it is given to read."""
+
+    def __init__(self, context_length: int) -> None:
+        self.config = model_config(context_length=context_length)
+        self.readers: list[CountingReader] = []
+
+    def reader(self, batch_size: int) -> "CountingReader":
+        self.readers.append(CountingReader(batch_size))
+        return self.readers[-1]
+
+
+class CountingReader:
+    def __init__(self, batch_size: int) -> None:
+        self.length, self.batch_size = 0, batch_size
+        self.reads: list[list[list[int]]] = []
+
+    def read(self, ids: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
+        assert len(ids) == self.batch_size
+        self.length += ids.shape[1]
+        self.reads.append(ids.tolist())
+        return np.eye(VOCAB_SIZE, dtype=np.float32)[(ids[:, -1] + 1) % VOCAB_SIZE]
+
+
+def test_any_model_with_a_reader_generates_and_reads_each_token_once_until_its_context_is_full() -> None:
+    model = Counting(context_length=4)
+    assert generate(model, [[3], [7, 8]], max_new_tokens=5, **GREEDY) == [[4, 5, 6, 7, 8], [9, 10, 11, 12, 13]]
+    # Of a full context the older half goes, and what is left is read anew by a reader of its own.
+    assert [reader.reads for reader in model.readers] == [
+        [[[3], [7]], [[4], [8]], [[5], [9]], [[6], [10]]],
+        [[[6, 7], [10, 11]], [[8], [12]]],
+    ]
+
+
+def test_a_text_that_has_ended_is_read_on_beside_the_others_but_not_given_out() -> None:
+    model = Counting(context_length=64)
+    assert generate(model, [[21], [1]], max_new_tokens=4, **GREEDY) == [[22], [2, 3, 4, 5]]
 
 
 # The same examples in every run: a draw that falls within rounding of the edge between two tokens, one in some
