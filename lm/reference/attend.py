@@ -1,0 +1,59 @@
+"""The attention function: softmax(q k^T / sqrt(d_head) + bias) v, and its derivative."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+
+from lm.reference.dropout import Dropout
+
+# Query head h reads key/value head h // group, so queries are laid out as (kv_heads, group) heads.
+Queries = Float[np.ndarray, "batch kv_heads group query d_head"]
+Keys = Float[np.ndarray, "batch kv_heads 1 key d_head"]
+
+
+class Attend:
+    """y = softmax(s) v with s = q k^T / sqrt(d) + bias (Vaswani et al. 2017, eq. 1, https://arxiv.org/abs/1706.03762).
+
+    With e = exp(s - max s) and z = sum(e) over the keys, y = (e v) / z: dividing the result, not the weights, spares a
+    pass over the largest array there is. The derivation (docs/theory.md, "Attention") ends in, with g = dy / z:
+    dv = e^T g, ds = e (g v^T - sum(g y)), dq = ds k / sqrt(d), dk = ds^T q / sqrt(d).
+    Dropout falls on the weights e / z: on e where it meets v, and so on g v^T on the way back.
+    """
+
+    def __init__(self, dropout: float) -> None:
+        self.dropout = Dropout(dropout)
+
+    def forward(
+        self,
+        q: Queries,
+        k: Keys,
+        v: Keys,
+        bias: Float[np.ndarray, "#kv_heads #group query key"] | None,
+        generator: np.random.Generator | None,
+    ) -> Queries:
+        """What each query reads."""
+        self._q, self._k, self._v = q * (1 / math.sqrt(q.shape[-1])), k, v
+        e = self._q @ k.mT
+        if bias is not None:
+            e += bias
+        e -= e.max(-1, keepdims=True)
+        np.exp(e, out=e)
+        self._e, self._z = e, e.sum(-1, keepdims=True)
+        self._dropped = self.dropout.forward(e, generator)
+        self._y = self._dropped @ v
+        self._y /= self._z
+        return self._y
+
+    def backward(self, dy: Queries) -> tuple[Queries, Keys, Keys]:
+        """The gradients of q, k and v."""
+        g = dy / self._z
+        dv = self._dropped.mT @ g
+        ds = self.dropout.backward(g @ self._v.mT)
+        ds -= np.vecdot(g, self._y)[..., None]
+        ds *= self._e
+        dq = ds @ self._k
+        dq *= 1 / math.sqrt(dq.shape[-1])
+        dk = ds.mT @ self._q
+        # A key/value head is read by all query heads of its group.
+        return dq, dk.sum(2, keepdims=True), dv.sum(2, keepdims=True)

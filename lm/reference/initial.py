@@ -1,0 +1,81 @@
+"""The weights a model starts from, those of `lm.model.transformer` drawn without PyTorch.
+
+PyTorch's generator on the CPU is the Mersenne Twister MT19937, which NumPy has too; from there to normal numbers it
+goes its own way, by the method of Box and Muller (1958) on blocks of sixteen. Here is the same way, so that one seed
+gives both backends the same start: to a unit in the last place, for PyTorch's logarithms and cosines are rounded a
+little differently.
+"""
+
+import math
+
+import numpy as np
+from jaxtyping import Float32
+from numpy.typing import NDArray
+
+from lm.config.model import ModelConfig
+from lm.parameters import parameter_shapes
+
+
+def initial_weights(config: ModelConfig, vocab_size: int, seed: int) -> dict[str, NDArray[np.float32]]:
+    """The weights of a fresh model by name, in float32: normal matrices, ones for norms, zeros for biases.
+
+    The deviation is GPT-2's, 0.02, and for the two projections that write to the residual stream
+    0.02 / sqrt(2 n_layers) (Radford et al. 2019, section 2.3).
+    """
+    generator = NormalGenerator(seed)
+    residual_scale = 1 / math.sqrt(2 * config.n_layers)
+    weights: dict[str, NDArray[np.float32]] = {}
+    for name, shape in parameter_shapes(config, vocab_size).items():
+        if len(shape) == 1:
+            weights[name] = np.zeros(shape, np.float32) if name.endswith("bias") else np.ones(shape, np.float32)
+            continue
+        writes_to_residual = name.endswith((".out.weight", ".down.weight"))
+        std = 0.02 * (residual_scale if writes_to_residual else 1.0)
+        weights[name] = (generator.draw(math.prod(shape)) * np.float32(std)).reshape(shape)
+    return weights
+
+
+class NormalGenerator:
+    """The stream of standard normal numbers that `torch.Generator().manual_seed(seed)` gives."""
+
+    def __init__(self, seed: int) -> None:
+        self._bits = np.random.MT19937()
+        self._bits._legacy_seeding(seed)  # the seeding of Matsumoto and Nishimura, which PyTorch has too
+        self._spare: float | None = None
+
+    def draw(self, count: int) -> Float32[np.ndarray, " count"]:
+        """The next numbers."""
+        if count < 16:
+            return np.array([self._draw_one() for _ in range(count)], dtype=np.float32)
+        u = self._uniforms(count)
+        x = np.empty(count, np.float32)
+        whole = count // 16 * 16
+        x[:whole] = _box_muller(u[:whole])
+        if whole < count:  # the last sixteen are then drawn anew
+            x[-16:] = _box_muller(self._uniforms(16))
+        return x
+
+    def _uniforms(self, count: int) -> Float32[np.ndarray, " count"]:
+        """From 0 to below 1, by the 24 low bits of a word."""
+        return (self._bits.random_raw(count) & 0xFFFFFF).astype(np.float32) * np.float32(2.0**-24)
+
+    def _draw_one(self) -> float:
+        """One of a few, in float64; such numbers come in pairs, of which the second is kept for the next call."""
+        if self._spare is not None:
+            x, self._spare = self._spare, None
+            return x
+        u1, u2 = self._uniform_of_two_words(), self._uniform_of_two_words()
+        radius, angle = math.sqrt(-2 * math.log1p(-u2)), 2 * math.pi * u1
+        self._spare = radius * math.sin(angle)
+        return radius * math.cos(angle)
+
+    def _uniform_of_two_words(self) -> float:
+        high, low = (int(word) for word in self._bits.random_raw(2))
+        return float(((high << 32 | low) & (2**53 - 1)) * 2.0**-53)
+
+
+def _box_muller(u: Float32[np.ndarray, " count"]) -> Float32[np.ndarray, " count"]:
+    """Of each sixteen uniform numbers the first eight give a radius, the others an angle."""
+    first, second = u.reshape(-1, 2, 8).swapaxes(0, 1)
+    radius, angle = np.sqrt(-2 * np.log(1 - first)), np.float32(2 * math.pi) * second
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)

@@ -1,0 +1,55 @@
+"""Linear maps and tables of vectors."""
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from lm.reference.parameter import Array, Parameter, Parameters
+
+
+class Linear:
+    """y = x W^T + b, over the last axis; W is (outputs, inputs).
+
+    With rows x_n and the gradient dy given: dx = dy W, dW = sum_n dy_n x_n^T = dy^T x, db = sum_n dy_n.
+    """
+
+    def __init__(self, parameters: Parameters, name: str) -> None:
+        self.weight = parameters[f"{name}.weight"]
+        self.bias = parameters.get(f"{name}.bias")
+
+    def forward(self, x: Float[np.ndarray, "*batch inputs"]) -> Float[np.ndarray, "*batch outputs"]:
+        """The map of x, as one matrix product over all rows of the batch."""
+        self._x = x.reshape(-1, x.shape[-1])
+        y = self._x @ self.weight.value.T
+        if self.bias is not None:
+            y += self.bias.value
+        return y.reshape(*x.shape[:-1], -1)
+
+    def backward(self, dy: Float[np.ndarray, "*batch outputs"]) -> Float[np.ndarray, "*batch inputs"]:
+        """The gradient of x."""
+        rows = dy.reshape(-1, dy.shape[-1])
+        self.weight.add_grad(rows.T @ self._x)
+        if self.bias is not None:
+            self.bias.add_grad(rows.sum(0))
+        return (rows @ self.weight.value).reshape(*dy.shape[:-1], -1)
+
+
+class Embedding:
+    """The row of a table for each id. Its gradient adds up, in each row, that of the places where the row stood."""
+
+    def __init__(self, weight: Parameter) -> None:
+        self.weight = weight
+
+    def forward(self, ids: Int[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch d_model"]:
+        """The rows."""
+        self._ids = ids.reshape(-1)
+        rows: Array = self.weight.value[ids]
+        return rows
+
+    def backward(self, dy: Float[np.ndarray, "*batch d_model"]) -> None:
+        """Add to the gradient of the table; ids have none."""
+        # Sorted by id, the rows of one id stand together and are summed in one go.
+        order = np.argsort(self._ids, kind="stable")
+        ids, starts = np.unique(self._ids[order], return_index=True)
+        grad = np.zeros_like(self.weight.value)
+        grad[ids] = np.add.reduceat(dy.reshape(-1, dy.shape[-1])[order], starts, axis=0)
+        self.weight.add_grad(grad)

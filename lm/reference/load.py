@@ -1,0 +1,12 @@
+"""From a model file to a model in NumPy."""
+
+from pathlib import Path
+
+from lm.reference.transformer import Transformer
+from lm.weights import ModelCard, load_weights
+
+
+def load_model(path: Path) -> tuple[Transformer, ModelCard]:
+    """The model in a file, in float32, and its card. Raises as `lm.weights.load_weights` does."""
+    weights, card = load_weights(path)
+    return Transformer(card.config, weights), card

@@ -1,0 +1,44 @@
+"""The training loss: cross-entropy in nats; and what else is told of a prediction."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float, Int
+
+
+class CrossEntropy:
+    """loss_n = -log softmax(z_n)[t_n] = log(sum_i e^(z_ni - m_n)) + m_n - z_n[t_n], for the logits z and targets t.
+
+    With m_n = max(z_n) no exponential overflows and one of them is 1, so the logarithm is finite for logits of any
+    size. As the derivative of log-sum-exp is softmax: dz_n = dloss_n (softmax(z_n) - onehot(t_n)).
+    """
+
+    def forward(
+        self, logits: Float[np.ndarray, "*batch vocab"], targets: Int[np.ndarray, "*batch"]
+    ) -> Float[np.ndarray, "*batch"]:
+        """The loss of each prediction. Overwrites the logits, by far the largest array of a step."""
+        z = logits.reshape(-1, logits.shape[-1])
+        self._targets = targets.reshape(-1)
+        z -= z.max(-1, keepdims=True)
+        at_target = z[np.arange(len(z)), self._targets]
+        self._e = np.exp(z, out=z)
+        self._total = self._e.sum(-1)
+        return (np.log(self._total) - at_target).reshape(targets.shape)
+
+    def backward(self, dloss: Float[np.ndarray, "*batch"]) -> Float[np.ndarray, "*batch vocab"]:
+        """The gradient of the logits."""
+        weight = dloss.reshape(-1)
+        dz = self._e
+        dz *= (weight / self._total)[:, None]
+        dz[np.arange(len(dz)), self._targets] -= weight
+        return dz.reshape(*dloss.shape, -1)
+
+
+def accuracy(logits: Float[np.ndarray, "*batch vocab"], targets: Int[np.ndarray, "*batch"]) -> float:
+    """The share of predictions whose largest logit, the first among equals, is the target's."""
+    return float((logits.argmax(-1) == targets).mean())
+
+
+def perplexity(mean_loss: float) -> float:
+    """e^loss: among how many equally likely tokens a model with that mean loss might as well be guessing."""
+    return math.exp(mean_loss)
