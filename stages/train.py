@@ -12,16 +12,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.devices import choose_device, is_out_of_memory
 from lm.files import replacing, write_json
 from lm.memory import keep_freed_memory
-from lm.model.transformer import Transformer
+from lm.parameters import n_parameters
 from lm.tokens import TokenFile
+from lm.training.build import build_backend
 from lm.training.events import EventLog
 from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
 from lm.training.trainer import Trainer, TrainRow, ValidRow
@@ -36,22 +35,23 @@ def main(stage: Stage) -> None:
     """Train, then write model, metrics and curves."""
     model_config, config, seed = stage.section(ModelConfig), stage.section(TrainConfig), stage.seed()
     keep_freed_memory()
-    device = choose_device(config.device)
     train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
     valid = TokenFile(stage.path("valid_tokens"), stage.path("valid_card"))
     check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(train.path), train.card.tokenizer_sha256)
-    trainer = Trainer(Transformer(model_config, train.card.vocab_size, seed), train, valid, config, seed, device)
-    _say(f"{trainer.model.n_parameters:,} parameters on {device}; {trainer.n_steps:,} steps")
+    backend, computed_by = build_backend(config, model_config, train.card.vocab_size, seed)
+    trainer = Trainer(backend, train, valid, config, model_config.context_length, seed)
+    size = n_parameters(model_config, train.card.vocab_size)
+    _say(f"{size:,} parameters, {trainer.n_steps:,} steps, {computed_by}")
 
-    key = resume_key(stage.facts() | {"torch": torch.__version__, "device": str(device)})
+    key = resume_key(stage.facts() | {"computed_by": computed_by})
     with open_resume_folder(repository_root() / ".resume", key) as folder:
         if state := folder.load():
-            trainer.load_state_dict(state)
+            trainer.load_state(state)
             _say(f"resumed after step {trainer.step:,}")
         events = EventLog(repository_root() / ".tensorboard" / key, trainer) if config.tensorboard else None
         _take_steps(trainer, folder, events)
         stage.check_unchanged()
-        _write_outs(stage, trainer, ModelCard.of(model_config, train.card))
+        _write_outs(stage, trainer, ModelCard.of(model_config, train.card), size)
         folder.remove()
 
 
@@ -76,29 +76,27 @@ def _take_steps(trainer: Trainer, folder: ResumeFolder, events: EventLog | None)
                 if stop.made:
                     raise KeyboardInterrupt
                 if now - saved >= SAVE_EVERY_S:
-                    folder.save(trainer.state_dict())
+                    folder.save(trainer.state())
                     saved = now
     except (KeyboardInterrupt, ValueError):  # both leave the trainer between two steps
-        folder.save(trainer.state_dict())
+        folder.save(trainer.state())
         _say(f"stopped after step {trainer.step:,}; the same run goes on from there")
         raise
-    except RuntimeError as error:
-        if is_out_of_memory(error):
-            sequences = trainer.config.batch_size // trainer.config.accumulate
-            raise ValueError(
-                f"train.batch_size: {sequences} sequences at once do not fit into memory; "
-                f"lower it, or raise train.accumulate from {trainer.config.accumulate}"
-            ) from None
-        raise
+    except MemoryError:
+        sequences = trainer.config.batch_size // trainer.config.accumulate
+        raise ValueError(
+            f"train.batch_size: {sequences} sequences at once do not fit into memory; "
+            f"lower it, or raise train.accumulate from {trainer.config.accumulate}"
+        ) from None
 
 
-def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard) -> None:
+def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard, size: int) -> None:
     kept = next(row for row in trainer.valid_rows if row.step == trainer.kept_step)
     save_model(stage.path("model"), trainer.kept_weights, card)
     write_json(
         stage.path("metrics"),
         {
-            "n_parameters": trainer.model.n_parameters,
+            "n_parameters": size,
             "steps": trainer.step,
             "tokens": trainer.step * trainer.tokens_per_step,
             "train_loss": trainer.train_rows[-1].loss,

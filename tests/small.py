@@ -47,6 +47,7 @@ TRAIN: dict[str, Any] = {
     "betas": [0.9, 0.95],
     "eps": 1e-8,
     "momentum": 0.9,
+    "nesterov": False,
     "weight_decay": 0.1,
     "clip_norm": 1.0,
     "schedule": "cosine",

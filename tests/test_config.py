@@ -103,6 +103,12 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
     )
     assert error_of(TrainConfig, TRAIN | {"betas": [0.9, 1.0]}) == "train.betas.1: must be less than 1, got 1.0"
     assert error_of(TrainConfig, TRAIN | {"betas": [0.9]}).startswith("train.betas: must ")
+    assert error_of(TrainConfig, TRAIN | {"backend": "numpy", "precision": "fp16"}) == (
+        "train.precision: must be auto or fp32 with backend 'numpy', got 'fp16'"
+    )
+    assert error_of(TrainConfig, TRAIN | {"momentum": 0.0, "nesterov": True}) == (
+        "train.nesterov: needs a momentum above 0, got train.momentum=0"
+    )
     data = dict(YAML(typ="safe").load(PARAMS)["data"])
     assert error_of(DataConfig, data | {"source": "files", "train": []}) == (
         "data.train: must name at least one file when data.source is 'files', got []"

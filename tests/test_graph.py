@@ -20,9 +20,11 @@ LAYERS = [
     ["lm.text", "lm.files", "lm.memory"],
     ["lm.processes"],
     ["lm.config"],
-    ["lm.devices", "lm.corpus", "lm.tokenizer", "lm.tokens", "lm.model", "lm.optim"],
-    ["lm.encoding", "lm.weights", "lm.training", "lm.generation", "lm.plotting", "lm.plot_page"],
-    ["lm.evaluation"],
+    ["lm.devices", "lm.corpus", "lm.tokenizer", "lm.tokens", "lm.parameters", "lm.optim"],
+    ["lm.weights"],
+    ["lm.model", "lm.reference"],
+    ["lm.encoding", "lm.training", "lm.generation", "lm.plotting", "lm.plot_page"],
+    ["lm.evaluation", "lm.tell"],
     ["stages"],
 ]
 
@@ -111,7 +113,9 @@ def test_plots_of_the_page_are_outs() -> None:
             assert set(definition["y"]) <= outs
 
 
-@pytest.mark.parametrize("package", ["lm", "stages", "lm/model", "lm/training", "lm/generation", "lm/optim"])
+@pytest.mark.parametrize(
+    "package", ["lm", "stages", "lm/model", "lm/training", "lm/generation", "lm/optim", "lm/reference"]
+)
 def test_packages_do_not_gather_their_modules(package: str) -> None:
     assert (ROOT / package / "__init__.py").read_text() == ""
 
@@ -144,6 +148,15 @@ def test_imports_point_one_way(path: Path) -> None:
         if imported != ROOT / "lm" / "__init__.py":
             other_level, other_package = layer_of(imported)
             assert other_package == package or other_level < level, f"{path} must not import {imported}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "lm" / "reference").glob("*.py")), ids=lambda path: path.name)
+def test_nothing_that_the_reference_uses_imports_torch(path: Path) -> None:
+    for source in closure(path):
+        for node in ast.walk(ast.parse(source.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            assert not [name for name in names if "torch" in name.split(".")], f"{source} imports torch"
 
 
 def test_the_closure_sees_imports_inside_functions() -> None:

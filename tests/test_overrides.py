@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from ruamel.yaml import YAML
 
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.model.transformer import Transformer
+from lm.parameters import parameter_shapes
 from lm.tokens import TokenFile, TokenWriter
+from lm.training.build import build_backend
 from lm.training.trainer import Trainer
 from tests.graph import ROOT
 
@@ -39,9 +39,9 @@ MODEL: dict[str, list[Any]] = {
     "dropout": [0.1],
 }
 TRAIN: dict[str, list[Any]] = {
-    "backend": ["torch"],
+    "backend": ["numpy"],
     "device": ["cpu"],
-    "precision": ["fp32", "fp16"],
+    "precision": ["fp32", "fp16", "bf16"],
     "compile": [],  # below
     "steps": [1],
     "tokens": [8192, 100],
@@ -52,6 +52,7 @@ TRAIN: dict[str, list[Any]] = {
     "betas": [[0.8, 0.99]],
     "eps": [1e-6],
     "momentum": [0.0],
+    "nesterov": [True],
     "weight_decay": [0.0, 1],
     "clip_norm": [None, 0.1],
     "schedule": ["cosine", "constant", "wsd"],
@@ -87,11 +88,12 @@ def train(tokens: TokenFile, model: dict[str, Any], training: dict[str, Any]) ->
     short = {"steps": 2, "valid_sequences": 4}  # two steps are all it takes to see that a value works
     model_config = ModelConfig.parse(DEFAULTS["model"] | model)
     config = TrainConfig.parse(DEFAULTS["train"] | short | training)
-    trainer = Trainer(Transformer(model_config, VOCAB_SIZE, 0), tokens, tokens, config, 0, torch.device("cpu"))
+    backend, _ = build_backend(config, model_config, VOCAB_SIZE, 0)
+    trainer = Trainer(backend, tokens, tokens, config, model_config.context_length, 0)
     losses = list(trainer.run())
     assert np.isfinite(losses).all()
     assert len(losses) == trainer.n_steps
-    assert set(trainer.kept_weights) == set(trainer.model.state_dict())
+    assert list(trainer.kept_weights) == list(parameter_shapes(model_config, VOCAB_SIZE))
     return trainer
 
 
@@ -112,10 +114,13 @@ def test_every_parameter_is_tried() -> None:
     assert set(TRAIN) == set(DEFAULTS["train"])
 
 
-def test_a_seed_far_up_works(tokens: TokenFile, tmp_path: Path) -> None:
-    config = TrainConfig.parse(DEFAULTS["train"] | {"steps": 1})
-    model = Transformer(ModelConfig.parse(DEFAULTS["model"]), VOCAB_SIZE, 2**32 - 1)
-    list(Trainer(model, tokens, tokens, config, 2**32 - 1, torch.device("cpu")).run())
+@pytest.mark.parametrize("backend", ["torch", "numpy"])
+def test_a_seed_far_up_works(tokens: TokenFile, backend: str) -> None:
+    seed = 2**32 - 1
+    config = TrainConfig.parse(DEFAULTS["train"] | {"backend": backend, "steps": 1, "valid_sequences": 4})
+    model_config = ModelConfig.parse(DEFAULTS["model"] | {"dropout": 0.1})
+    built, _ = build_backend(config, model_config, VOCAB_SIZE, seed)
+    list(Trainer(built, tokens, tokens, config, model_config.context_length, seed).run())
 
 
 @pytest.mark.slow
@@ -124,20 +129,19 @@ def test_compiled_training_takes_the_same_steps_within_rounding(tokens: TokenFil
     card = tokens.path.with_suffix(".json")
     program = f"""
 from pathlib import Path
-import torch
 from ruamel.yaml import YAML
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.model.transformer import Transformer
 from lm.tokens import TokenFile
+from lm.training.build import build_backend
 from lm.training.trainer import Trainer
 tokens = TokenFile(Path({str(tokens.path)!r}), Path({str(card)!r}))
 params = YAML(typ="safe").load(Path("params.yaml"))
 model_config = ModelConfig.parse(params["model"] | dict(n_layers=1, context_length=64))
 for compiled in (False, True):
     config = TrainConfig.parse(params["train"] | dict(steps=3, precision="fp32", device="cpu", compile=compiled))
-    model = Transformer(model_config, {VOCAB_SIZE}, 0)
-    print(*Trainer(model, tokens, tokens, config, 0, torch.device("cpu")).run())
+    backend, _ = build_backend(config, model_config, {VOCAB_SIZE}, 0)
+    print(*Trainer(backend, tokens, tokens, config, 64, 0).run())
 """
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
     eager, compiled = ([float(loss) for loss in line.split()] for line in result.stdout.splitlines())

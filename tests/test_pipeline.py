@@ -54,8 +54,11 @@ def encoded(finished: Workspace, tmp_path: Path) -> Workspace:
 
 
 def steps_saved(workspace: Workspace) -> int:
-    states = list(workspace.path.glob(".resume/*/state.pt"))
-    return torch.load(states[0], weights_only=True)["step"] if states else 0
+    states = list(workspace.path.glob(".resume/*/state.npz"))
+    if not states:
+        return 0
+    with np.load(states[0], allow_pickle=False) as file:
+        return int(json.loads(str(file["values"]))["step"])
 
 
 def wait_for_step(workspace: Workspace, step: int, process: subprocess.Popen[str]) -> None:
@@ -139,6 +142,31 @@ def test_ctrl_c_saves_the_step_and_the_next_run_goes_on(finished: Workspace, enc
     stopped_after = steps_saved(encoded)
     assert f"resumed after step {stopped_after}" in encoded.run("dvc", "repro", "train")
     assert encoded.read("models/base/model.safetensors") == finished.read("models/base/model.safetensors")
+
+
+def test_training_in_numpy_is_resumed_too_and_gives_the_same_bytes(encoded: Workspace) -> None:
+    encoded.set("train", backend="numpy", steps=30)
+    encoded.set("model", dropout=0.1)
+    process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
+    wait_for_step(encoded, 3, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert "resumed after step" in encoded.run("dvc", "repro", "train")
+    resumed = encoded.out_hashes()
+    assert "resumed" not in encoded.run("dvc", "repro", "--force", "--single-item", "train")
+    assert encoded.out_hashes() == resumed
+
+
+def test_a_damaged_state_gives_one_line(encoded: Workspace) -> None:
+    process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
+    wait_for_step(encoded, 3, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    (state,) = encoded.path.glob(".resume/*/state.npz")
+    state.write_bytes(state.read_bytes()[:1000])
+    output = encoded.run("dvc", "repro", "train", status=255)
+    assert [line for line in output.splitlines() if "error: " in line and "is damaged" in line]
+    assert "Traceback" not in output
 
 
 def test_a_trainer_ends_when_dvc_is_killed(encoded: Workspace) -> None:
@@ -241,6 +269,8 @@ def test_a_change_in_a_local_file_reruns_the_pipeline(tmp_path: Path) -> None:
         ("train", {"device": "cuda"}, "train", "device: must be one that this machine has"),
         ("train", {"learning_rate": "fast"}, "train", "train.learning_rate: must be a valid number, got 'fast'"),
         ("train", {"learning_rate": 1e30, "clip_norm": None}, "train", "loss and gradient norm must stay finite"),
+        ("train", {"backend": "numpy", "precision": "bf16"}, "train", "train.precision: must be auto or fp32 with"),
+        ("train", {"backend": "numpy", "learning_rate": 1e30, "clip_norm": None}, "train", "must stay finite"),
         ("model", {"d_model": 33}, "train", "model.d_model: must be a multiple of n_heads=2, got 33"),
         ("model", {"context_length": 100_000}, "train", "must hold at least context_length + 1 = 100001 tokens"),
         (

@@ -16,9 +16,9 @@ Beta = Annotated[float, Field(ge=0, lt=1)]
 class TrainConfig(Section):
     """How a model is trained."""
 
-    backend: Literal["torch"]
+    backend: Literal["torch", "numpy"]
     device: Literal["auto", "cpu", "cuda", "mps"]
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool
     steps: Count
     tokens: Count | None
@@ -29,6 +29,7 @@ class TrainConfig(Section):
     betas: Annotated[list[Beta], Field(min_length=2, max_length=2)]
     eps: Rate
     momentum: Beta
+    nesterov: bool
     weight_decay: Decay
     clip_norm: Rate | None
     schedule: Literal["cosine", "linear", "constant", "wsd"]
@@ -41,6 +42,13 @@ class TrainConfig(Section):
     keep: Literal["best", "last"]
     log_every: Count
     tensorboard: bool
+
+    @property
+    def matmul_precision(self) -> Literal["fp32", "bf16", "fp16"]:
+        """The precision of matrix products: `auto` is bfloat16 in PyTorch and float32 in NumPy, which has no less."""
+        if self.precision == "auto":
+            return "bf16" if self.backend == "torch" else "fp32"
+        return self.precision
 
     def n_steps(self, context_length: int) -> int:
         """Optimizer steps: `steps`, or where a token budget is given, as many as it pays for (at least one)."""
@@ -58,4 +66,12 @@ class TrainConfig(Section):
             raise ValueError(
                 f"train.accumulate: must divide batch_size={self.batch_size} into equal parts, got {self.accumulate}"
             )
+        if self.nesterov and not self.momentum:
+            raise ValueError("train.nesterov: needs a momentum above 0, got train.momentum=0")
+        if self.backend == "numpy":
+            can = {"device": ("auto", "cpu"), "precision": ("auto", "fp32"), "compile": (False,)}
+            for name, values in can.items():
+                if (value := getattr(self, name)) not in values:
+                    allowed = " or ".join(str(v).lower() for v in values)
+                    raise ValueError(f"train.{name}: must be {allowed} with backend 'numpy', got {value!r}")
         return self

@@ -21,7 +21,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
     beta1, beta2 = config.betas
     match config.optimizer:
         case "sgd":
-            return SGD(groups, config.learning_rate, config.momentum)
+            return SGD(groups, config.learning_rate, config.momentum, config.nesterov)
         case "adam":
             return Adam(groups, config.learning_rate, (beta1, beta2), config.eps)
         case "adamw":

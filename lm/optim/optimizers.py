@@ -13,11 +13,19 @@ ParameterGroups = Iterable[dict[str, Any]]
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum: v = momentum * v + g; p = p - lr * v (Sutskever et al. 2013).
 
-    Weight decay is added to the gradient, g + weight_decay * p. Equal to `torch.optim.SGD`.
+    Nesterov's variant takes p - lr * (g + momentum * v), the gradient where the momentum is about to lead (section 2
+    there). Weight decay is added to the gradient, g + weight_decay * p. Equal to `torch.optim.SGD`.
     """
 
-    def __init__(self, params: ParameterGroups, lr: float, momentum: float, weight_decay: float = 0.0) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+    def __init__(
+        self,
+        params: ParameterGroups,
+        lr: float,
+        momentum: float,
+        nesterov: bool = False,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -30,7 +38,8 @@ class SGD(Optimizer):
                 state = self.state[p]
                 if not state:
                     state["velocity"] = torch.zeros_like(p)
-                grad = state["velocity"].mul_(group["momentum"]).add_(grad)
+                velocity = state["velocity"].mul_(group["momentum"]).add_(grad)
+                grad = grad.add(velocity, alpha=group["momentum"]) if group["nesterov"] else velocity
             p.add_(grad, alpha=-group["lr"])
 
 

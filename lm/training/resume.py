@@ -4,14 +4,19 @@ import fcntl
 import hashlib
 import json
 import shutil
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from lm.files import replacing
+from lm.training.backend import State
+
+_VALUES = "values"
 
 
 def resume_key(facts: Mapping[str, Any]) -> str:
@@ -23,20 +28,30 @@ class ResumeFolder:
     """The folder of one unfinished run. Use `open_resume_folder`, which locks it."""
 
     def __init__(self, path: Path) -> None:
-        self._state = path / "state.pt"
+        self._state = path / "state.npz"
         self._path = path
 
-    def save(self, state: dict[str, Any]) -> None:
+    def save(self, state: State) -> None:
         """Replace the saved state; a kill in the middle leaves the one before."""
         with replacing(self._state) as file:
-            torch.save(state, file)
+            np.savez(file, allow_pickle=False, **state.arrays, **{_VALUES: np.array(json.dumps(state.values))})
 
-    def load(self) -> dict[str, Any] | None:
-        """The saved state, its tensors on the CPU, or None where there is none."""
+    def load(self) -> State | None:
+        """The saved state, or None where there is none.
+
+        Raises:
+            ValueError: when the file is damaged.
+        """
         if not self._state.exists():
             return None
-        state: dict[str, Any] = torch.load(self._state, map_location="cpu", weights_only=True)
-        return state
+        with self._state.open("rb") as file:
+            try:
+                with np.load(file, allow_pickle=False) as archive:
+                    arrays = dict(archive.items())
+                return State(arrays, json.loads(str(arrays.pop(_VALUES))))
+            except (ValueError, KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+                # Each of these is what some changed byte of a zip archive of arrays leads to.
+                raise ValueError(f"{self._state}: is damaged ({error}); delete it, and the run starts anew") from None
 
     def remove(self) -> None:
         """Forget the run: it is finished."""

@@ -39,13 +39,15 @@ def test_a_model_without_vectors_has_one_group() -> None:
 @pytest.mark.parametrize(
     ("optimizer", "kind", "options"),
     [
-        ("sgd", SGD, {"lr": 0.25, "momentum": 0.7}),
+        ("sgd", SGD, {"lr": 0.25, "momentum": 0.7, "nesterov": True}),
         ("adam", Adam, {"lr": 0.25, "betas": (0.8, 0.99), "eps": 1e-6}),
         ("adamw", AdamW, {"lr": 0.25, "betas": (0.8, 0.99), "eps": 1e-6}),
     ],
 )
 def test_every_number_of_the_configuration_arrives(optimizer: str, kind: type, options: dict[str, Any]) -> None:
-    config = train_config(optimizer=optimizer, learning_rate=0.25, betas=[0.8, 0.99], eps=1e-6, momentum=0.7)
+    config = train_config(
+        optimizer=optimizer, learning_rate=0.25, betas=[0.8, 0.99], eps=1e-6, momentum=0.7, nesterov=True
+    )
     built = build_optimizer(Transformer(model_config(), vocab_size=37), config)
     assert type(built) is kind
     for group in built.param_groups:

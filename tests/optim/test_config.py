@@ -14,6 +14,44 @@ def test_a_batch_that_cannot_be_split_is_refused(accumulate: int) -> None:
     assert str(error.value) == f"train.accumulate: must divide batch_size=4 into equal parts, got {accumulate}"
 
 
+def test_nesterov_s_momentum_without_momentum_is_refused() -> None:
+    assert train_config(nesterov=True).nesterov
+    assert not train_config(momentum=0.0).nesterov
+    with pytest.raises(ValueError) as error:  # noqa: PT011 (compared as a whole)
+        train_config(nesterov=True, momentum=0.0)
+    assert str(error.value) == "train.nesterov: needs a momentum above 0, got train.momentum=0"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("device", "cuda", "auto or cpu with backend 'numpy', got 'cuda'"),
+        ("device", "mps", "auto or cpu with backend 'numpy', got 'mps'"),
+        ("precision", "bf16", "auto or fp32 with backend 'numpy', got 'bf16'"),
+        ("precision", "fp16", "auto or fp32 with backend 'numpy', got 'fp16'"),
+        ("compile", True, "false with backend 'numpy', got True"),
+    ],
+)
+def test_what_numpy_cannot_do_is_refused(name: str, value: Any, rule: str) -> None:
+    train_config(backend="torch", **{name: value})
+    with pytest.raises(ValueError) as error:  # noqa: PT011 (compared as a whole)
+        train_config(backend="numpy", **{name: value})
+    assert str(error.value) == f"train.{name}: must be {rule}"
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu"])
+@pytest.mark.parametrize("precision", ["auto", "fp32"])
+def test_numpy_computes_on_the_cpu_in_float32(device: str, precision: str) -> None:
+    assert train_config(backend="numpy", device=device, precision=precision).matmul_precision == "fp32"
+
+
+@pytest.mark.parametrize(
+    ("precision", "expected"), [("auto", "bf16"), ("fp32", "fp32"), ("bf16", "bf16"), ("fp16", "fp16")]
+)
+def test_pytorch_multiplies_in_bfloat16_unless_told_otherwise(precision: str, expected: str) -> None:
+    assert train_config(backend="torch", precision=precision).matmul_precision == expected
+
+
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
@@ -37,6 +75,9 @@ def test_a_batch_that_cannot_be_split_is_refused(accumulate: int) -> None:
         ("final_learning_rate", -0.1, "greater than or equal to 0, got -0.1"),
         ("patience", 0, "greater than or equal to 1, got 0"),
         ("compile", 1, "a valid boolean, got 1"),
+        ("nesterov", 1, "a valid boolean, got 1"),
+        ("backend", "jax", "'torch' or 'numpy', got 'jax'"),
+        ("precision", "fp8", "'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("optimizer", "lion", "'adamw', 'adam' or 'sgd', got 'lion'"),
         ("schedule", "poly", "'cosine', 'linear', 'constant' or 'wsd', got 'poly'"),
         ("keep", "first", "'best' or 'last', got 'first'"),

@@ -22,7 +22,7 @@ rates = st.floats(1e-5, 1.0)
 decays = st.just(0.0) | st.floats(1e-4, 0.5)
 betas = st.tuples(st.just(0.0) | st.floats(0.1, 0.999), st.just(0.0) | st.floats(0.1, 0.999))
 epsilons = st.floats(1e-10, 1e-2)
-momenta = st.sampled_from([0.0, 0.5, 0.9])
+momenta = st.sampled_from([(0.0, False), (0.5, False), (0.9, False), (0.5, True), (0.9, True)])  # and Nesterov's
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -66,11 +66,11 @@ def assert_same_path(
 
 @settings(max_examples=40)
 @given(rates, momenta, st.tuples(decays, decays), seeds)
-def test_sgd_equals_pytorch_s(rate: float, momentum: float, decay: tuple[float, float], seed: int) -> None:
+def test_sgd_equals_pytorch_s(rate: float, momentum: tuple[float, bool], decay: tuple[float, float], seed: int) -> None:
     options = [{"weight_decay": decay[0]}, {"weight_decay": decay[1], "lr": rate / 2}]
     assert_same_path(
-        lambda groups: SGD(groups, rate, momentum),
-        lambda groups: torch.optim.SGD(groups, rate, momentum),
+        lambda groups: SGD(groups, rate, *momentum),
+        lambda groups: torch.optim.SGD(groups, rate, momentum[0], nesterov=momentum[1]),
         seed,
         *options,
     )
@@ -96,6 +96,7 @@ def test_adam_and_adamw_equal_pytorch_s(
 OPTIMIZERS: dict[str, Callable[[Any], Optimizer]] = {
     "sgd": lambda groups: SGD(groups, 0.1, momentum=0.0),
     "sgd with momentum": lambda groups: SGD(groups, 0.1, momentum=0.9),
+    "sgd with nesterov's momentum": lambda groups: SGD(groups, 0.1, momentum=0.9, nesterov=True),
     "adam": lambda groups: Adam(groups, 0.1, (0.9, 0.95), 1e-8),
     "adamw": lambda groups: AdamW(groups, 0.1, (0.9, 0.95), 1e-8),
 }
@@ -141,6 +142,10 @@ def one_step(optimizer: Callable[[Any], Optimizer], weight: float, grad: float) 
 
 def test_the_first_steps_by_hand() -> None:
     assert one_step(OPTIMIZERS["sgd"], weight=2.0, grad=3.0) == pytest.approx(2 - 0.1 * (3 + 0.5 * 2))
+    # The velocity is the gradient yet: Nesterov's step looks 0.9 of it ahead, the other not at all.
+    ahead = OPTIMIZERS["sgd with nesterov's momentum"]
+    assert one_step(ahead, weight=2.0, grad=3.0) == pytest.approx(2 - 0.1 * (1 + 0.9) * (3 + 0.5 * 2))
+    assert one_step(OPTIMIZERS["sgd with momentum"], weight=2.0, grad=3.0) == pytest.approx(2 - 0.1 * (3 + 0.5 * 2))
     # Adam's first step is the learning rate times the sign of the gradient; eps takes 1e-8 of it.
     assert one_step(OPTIMIZERS["adam"], weight=2.0, grad=3.0) == pytest.approx(2 - 0.1, rel=1e-8)
     assert one_step(OPTIMIZERS["adam"], weight=2.0, grad=-0.5) == pytest.approx(2 - 0.1, rel=1e-8)  # decay turns it

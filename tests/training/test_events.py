@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from lm.model.transformer import Transformer
+from lm.training.build import build_backend
 from lm.training.events import EventLog
 from lm.training.trainer import Trainer
 from tests.small import model_config, random_documents, train_config, write_tokens
@@ -14,9 +13,9 @@ from tests.small import model_config, random_documents, train_config, write_toke
 
 def test_events_hold_every_row_of_the_curves(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path, random_documents(20, 30, 50), vocab_size=50)
-    model = Transformer(model_config(), 50, 0)
     config = train_config(steps=6, log_every=2, valid_every=3)
-    trainer = Trainer(model, tokens, tokens, config, 0, torch.device("cpu"))
+    backend, _ = build_backend(config, model_config(), 50, 0)
+    trainer = Trainer(backend, tokens, tokens, config, model_config().context_length, 0)
     log = EventLog(tmp_path / "events", trainer)
     for _ in trainer.run():
         log.write(trainer)

@@ -1,0 +1,70 @@
+"""What a backend of training provides: a model with its optimizer, in any library."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Arrays = dict[str, NDArray[Any]]
+
+
+class Measurement(NamedTuple):
+    """Means over the tokens of a batch; the loss in nats."""
+
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class State:
+    """What a run goes on from: arrays by name, and values that JSON can hold."""
+
+    arrays: Arrays
+    values: dict[str, Any]
+
+    @classmethod
+    def joined(cls, values: dict[str, Any], **parts: Mapping[str, NDArray[Any]]) -> Self:
+        """A state of several groups of arrays, which `part` gives back."""
+        return cls(
+            {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}, values
+        )
+
+    def part(self, part: str) -> Arrays:
+        """The arrays of one group."""
+        prefix = f"{part}/"
+        return {name.removeprefix(prefix): a for name, a in self.arrays.items() if name.startswith(prefix)}
+
+
+@runtime_checkable  # so that the tests can check arguments
+class Backend(Protocol):
+    """A model that is being trained, and its optimizer.
+
+    A step is taken in two halves, so that the trainer can look at the gradient before it changes anything.
+    """
+
+    @property
+    def may_overflow(self) -> bool:
+        """Whether a gradient that is not finite is part of the method: `update` then leaves the weights alone."""
+
+    def gradient(self, parts: Sequence[NDArray[np.int64]], noise: tuple[int, int]) -> tuple[Measurement, float]:
+        """What a batch, given in equal parts, measures in training, and the norm of its gradient before clipping.
+
+        Each part is windows of ids, (batch, context_length + 1). `noise` decides the dropout.
+        """
+
+    def update(self, learning_rate: float) -> None:
+        """Change the weights by the gradient of the last batch."""
+
+    def measure(self, windows: NDArray[np.int64]) -> Measurement:
+        """What windows of ids measure without training on them."""
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """A copy of the weights by their names in a model file."""
+
+    def state(self) -> State:
+        """All that later steps depend on. Its arrays may be the live ones: write them before the next step."""
+
+    def load_state(self, state: State) -> None:
+        """Go on from a state that `state` gave."""

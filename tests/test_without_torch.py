@@ -1,0 +1,95 @@
+"""Training, and stories from a trained model, where there is no PyTorch."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from lm.reference.initial import initial_weights
+from lm.reference.load import load_model
+from lm.tokenizer.learning import bytes_alone
+from lm.weights import ModelCard, save_model
+from tests.graph import ROOT
+from tests.small import MODEL, TRAIN, model_config, random_documents, tokenizer_config, write_tokens
+
+# An import of torch fails as it does where it is not installed.
+WITHOUT_TORCH = (
+    "import sys; sys.modules['torch'] = None; from runpy import run_module; run_module({!r}, run_name='__main__')"
+)
+
+
+def run_without_torch(module: str, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT_TORCH.format(module), *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | env)
+
+
+def write_model(folder: Path, tokenizer_sha256: str | None = None) -> tuple[Path, Path]:
+    """A small untrained model of single bytes, and its tokenizer."""
+    tokenizer = bytes_alone(tokenizer_config(kind="byte", special_tokens=[]))
+    tokenizer.save(folder / "tokenizer.json")
+    config, vocab_size = model_config(context_length=16), tokenizer.vocab_size
+    card = ModelCard(config, vocab_size, tokenizer.end_id, tokenizer_sha256 or tokenizer.sha256)
+    save_model(folder / "model.safetensors", initial_weights(config, vocab_size, seed=0), card)
+    return folder / "model.safetensors", folder / "tokenizer.json"
+
+
+def test_a_model_tells_stories_without_pytorch(tmp_path: Path) -> None:
+    files = write_model(tmp_path)
+    told = [
+        run_without_torch("lm.tell", *files, "The fox", "A hen", "--max-new-tokens", "40", "--seed", seed)
+        for seed in ("1", "1", "2")
+    ]
+    assert [one.returncode for one in told] == [0, 0, 0], told[0].stderr
+    assert told[0].stdout == told[1].stdout != told[2].stdout
+    assert told[0].stdout.startswith("The fox")
+    assert "\n\nA hen" in told[0].stdout
+    assert len(told[0].stdout) > 60
+
+
+def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_path: Path) -> None:
+    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["model"] = MODEL | {"dropout": 0.1}
+    params["train"] = TRAIN | {"backend": "numpy"}
+    YAML().dump(params, tmp_path / "params.yaml")
+    write_tokens(tmp_path, random_documents(20, 30, 50), vocab_size=50)
+    inputs = {f"{split}-{what}": tmp_path / f"tokens.{end}" for split in ("train", "valid") for what, end in ENDS}
+    files: list[dict[str, bytes]] = []
+    for folder in (tmp_path / "one", tmp_path / "other"):
+        outs = {"model": "m.safetensors", "metrics": "m.json", "train-curve": "train.csv", "valid-curve": "valid.csv"}
+        paths = {"params": tmp_path / "params.yaml"} | inputs | {name: folder / out for name, out in outs.items()}
+        flags = [word for name, path in paths.items() for word in (f"--{name}", path)]
+        result = run_without_torch("stages.train", *flags, DVC_ROOT=str(folder))
+        assert result.returncode == 0, result.stderr
+        assert "12 steps, numpy" in result.stderr
+        files.append({out: (folder / out).read_bytes() for out in outs.values()})
+    assert files[0] == files[1]
+    model, card = load_model(tmp_path / "one" / "m.safetensors")
+    assert (card.vocab_size, card.tokenizer_sha256) == (50, "ab" * 32)
+    assert model.config == model_config(dropout=0.1)
+
+
+ENDS = [("tokens", "bin"), ("card", "json")]
+
+
+def test_a_mistake_is_one_clear_line(tmp_path: Path) -> None:
+    model, tokenizer = write_model(tmp_path)
+    mistakes: dict[tuple[str | Path, ...], str] = {
+        ("nowhere.safetensors", tokenizer): "nowhere.safetensors: no such file",
+        (model, "nowhere.json"): "nowhere.json: no such file",
+        (tokenizer, tokenizer): f"{tokenizer}: not a safetensors file: ",
+        (model, tokenizer, "--temperature", "-1"): "--temperature: must be at least 0, got -1.0",
+        (model, tokenizer, "--top-p", "2"): "--top-p: must be above 0 and at most 1, got 2.0",
+        (model, tokenizer, "--top-k", "0"): "--top-k: must be at least 1, got 0",
+        (model, tokenizer, "--max-new-tokens", "0"): "--max-new-tokens: must be at least 1, got 0",
+        (model, tokenizer, "--seed", "-1"): "--seed: must be from 0 to 2**32 - 1, got -1",
+    }
+    for arguments, message in mistakes.items():
+        result = run_without_torch("lm.tell", *arguments)
+        assert result.returncode == 1
+        assert result.stderr.startswith(f"error: {message}")
+        assert result.stderr.count("\n") == 1
+    write_model(tmp_path, tokenizer_sha256="cd" * 32)
+    result = run_without_torch("lm.tell", model, tokenizer)
+    assert result.stderr.startswith(f"error: {tokenizer}: must be of the tokenizer that {model} was made with")
