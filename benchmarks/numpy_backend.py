@@ -1,0 +1,131 @@
+"""The NumPy backend beside the PyTorch one, both in float32: how far apart their losses are, and how fast each trains.
+
+    python -m benchmarks.numpy_backend               both tables
+    python -m benchmarks.numpy_backend --steps 0     speed alone
+
+Both run what the train stage runs, forward to optimizer, on random ids. Each measurement is a process of its own, and
+the backends take turns, so that a machine whose speed drifts is fair to both. Both libraries are given as many threads
+as there are cores.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ruamel.yaml import YAML
+
+from lm.config.model import ModelConfig
+from lm.config.train import TrainConfig
+from lm.memory import keep_freed_memory
+from lm.processes import n_cores
+from lm.tokens import TokenFile, TokenWriter
+from lm.training.build import build_backend
+from lm.training.trainer import Trainer
+
+VOCAB_SIZE = 2048
+BACKENDS = ("torch", "numpy")
+SHAPES: dict[str, dict[str, int]] = {
+    "d_model 128, 4 layers, batch 10 x 320": {},
+    "d_model 256, 4 layers, batch 10 x 320": {"d_model": 256},
+    "d_model 128, 2 layers, batch 32 x 128": {"n_layers": 2, "context_length": 128, "batch_size": 32},
+}
+
+
+def configs(backend: str, changes: dict[str, int]) -> tuple[ModelConfig, TrainConfig]:
+    """The sections of params.yaml, in float32, with some parameters changed."""
+    params = YAML(typ="safe").load(Path("params.yaml"))
+    for name, value in (changes | {"backend": backend, "precision": "fp32", "device": "cpu"}).items():
+        params["model" if name in params["model"] else "train"][name] = value
+    return ModelConfig.parse(params["model"]), TrainConfig.parse(params["train"])
+
+
+def measure_speed(backend: str, changes: dict[str, int], n_steps: int = 16) -> float:
+    """The median tokens per second of training steps."""
+    model_config, config = configs(backend, changes)
+    trained, _ = build_backend(config, model_config, VOCAB_SIZE, seed=0)
+    shape = (config.batch_size, model_config.context_length + 1)
+    ids = np.random.Generator(np.random.Philox(0)).integers(0, VOCAB_SIZE, shape)
+    times_s = []
+    for step in range(n_steps):
+        start = time.perf_counter()
+        trained.gradient([ids], (0, step))
+        trained.update(config.learning_rate)
+        times_s.append(time.perf_counter() - start)
+    return config.batch_size * model_config.context_length / statistics.median(times_s[n_steps // 4 :])
+
+
+def losses(backend: str, n_steps: int) -> list[float]:
+    """The training losses of the default model, each id mostly one more than the one before: something to learn."""
+    model_config, config = configs(backend, {"steps": n_steps})
+    generator = np.random.Generator(np.random.Philox(0))
+    jumps = np.where(generator.random(400_000) < 0.8, 1, generator.integers(1, VOCAB_SIZE, 400_000))
+    with tempfile.TemporaryDirectory() as folder:
+        path, card = Path(folder, "ids.bin"), Path(folder, "ids.json")
+        with TokenWriter(path, card, vocab_size=VOCAB_SIZE, end_id=0, tokenizer_sha256="") as writer:
+            writer.write((np.cumsum(jumps) % VOCAB_SIZE).astype(np.uint16), n_documents=0, n_bytes=0)
+        tokens = TokenFile(path, card)
+        trained, _ = build_backend(config, model_config, VOCAB_SIZE, seed=0)
+        return list(Trainer(trained, tokens, tokens, config, model_config.context_length, seed=0).run())
+
+
+def in_process(*arguments: Any) -> Any:
+    """What this module prints when it is run with `--case` and these arguments."""
+    threads = {name: str(n_cores()) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    command = [sys.executable, "-m", "benchmarks.numpy_backend", "--case", json.dumps(arguments)]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | threads)
+    return json.loads(result.stdout)
+
+
+def run_case(backend: str, what: str, argument: Any) -> Any:
+    """One measurement, in a process of its own."""
+    keep_freed_memory()
+    return measure_speed(backend, argument) if what == "speed" else losses(backend, argument)
+
+
+def speed_rows(n_rounds: int) -> Iterator[str]:
+    """A row of Markdown for each shape: tokens per second of both, and their ratio in the same round."""
+    for shape, changes in SHAPES.items():
+        rounds = [{backend: in_process(backend, "speed", changes) for backend in BACKENDS} for _ in range(n_rounds)]
+        torch_speed, numpy_speed = (statistics.median(one[backend] for one in rounds) for backend in BACKENDS)
+        ratios = sorted(one["numpy"] / one["torch"] for one in rounds)
+        tokens_per_step = changes.get("batch_size", 10) * changes.get("context_length", 320)
+        yield (
+            f"| {shape} | {torch_speed:,.0f} | {numpy_speed:,.0f} | {numpy_speed / tokens_per_step:.1f} | "
+            f"{statistics.median(ratios):.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |"
+        )
+
+
+def main() -> None:
+    """Print how far the losses are apart, and a table of speeds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3, help="how often each speed is measured")
+    parser.add_argument("--steps", type=int, default=200, help="steps whose losses are compared")
+    parser.add_argument("--case", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        print(json.dumps(run_case(*json.loads(arguments.case))))
+        return
+    print(f"{n_cores()} threads for each backend, medians of {arguments.rounds} rounds\n")
+    if arguments.steps:
+        first, second = (np.array(in_process(backend, "losses", arguments.steps)) for backend in BACKENDS)
+        gap = np.abs(first - second)
+        print(
+            f"losses of {arguments.steps} steps, from {first[0]:.3f} down to {first[-1]:.3f}: "
+            f"apart by {gap.max():.1e} at most, {gap.mean():.1e} on average\n"
+        )
+    print("| | torch, tokens/s | numpy, tokens/s | numpy, steps/s | numpy / torch |\n|---|---|---|---|---|")
+    for row in speed_rows(arguments.rounds):
+        print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
