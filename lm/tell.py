@@ -4,11 +4,13 @@ python -m lm.tell models/base/model.safetensors data/tokenizer.json "Once upon a
 """
 
 import argparse
+import sys
 from pathlib import Path
 
 from tqdm import tqdm
 
-from lm.generation.generate import generate
+from lm.config.sample import SampleConfig
+from lm.generation.texts import continue_prompts
 from lm.reference.load import load_model
 from lm.tokenizer.load import load_tokenizer
 from lm.weights import check_same_tokenizer
@@ -27,43 +29,26 @@ def main() -> None:
     parser.add_argument("--top-k", type=int, help="draw from the k likeliest tokens only")
     parser.add_argument("--top-p", type=float, default=0.95, help="draw from the likeliest that reach it together")
     parser.add_argument("--seed", type=int, default=1337, help="decides the draws")
-    arguments = parser.parse_args()
-    rules = {
-        "max-new-tokens: must be at least 1": arguments.max_new_tokens >= 1,
-        "temperature: must be at least 0": arguments.temperature >= 0,
-        "top-k: must be at least 1": arguments.top_k is None or arguments.top_k >= 1,
-        "top-p: must be above 0 and at most 1": 0 < arguments.top_p <= 1,
-        "seed: must be from 0 to 2**32 - 1": 0 <= arguments.seed < 2**32,
-    }
-    for rule, kept in rules.items():
-        if not kept:
-            name = rule.split(":")[0].replace("-", "_")
-            parser.exit(1, f"error: --{rule}, got {getattr(arguments, name)}\n")
+    arguments = vars(parser.parse_args())
+    model, tokenizer, seed = (arguments.pop(name) for name in ("model", "tokenizer", "seed"))
     try:
-        tell(arguments)
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed: must be an integer from 0 to 2**32 - 1, got {seed}")
+        tell(model, tokenizer, SampleConfig.parse(arguments | {"device": "cpu"}), seed)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except ValueError as error:
-        parser.exit(1, f"error: {error}\n")
+        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
 
-def tell(arguments: argparse.Namespace) -> None:
+def tell(model_path: Path, tokenizer_path: Path, config: SampleConfig, seed: int) -> None:
     """Load, generate, print."""
-    model, card = load_model(arguments.model)
-    tokenizer = load_tokenizer(arguments.tokenizer)
-    check_same_tokenizer(str(arguments.tokenizer), tokenizer.sha256, str(arguments.model), card.tokenizer_sha256)
-    prompts = [[card.end_id, *tokenizer.encode(prompt)] for prompt in arguments.prompts]
+    model, card = load_model(model_path)
+    tokenizer = load_tokenizer(tokenizer_path)
+    check_same_tokenizer(str(tokenizer_path), tokenizer.sha256, str(model_path), card.tokenizer_sha256)
     with tqdm(desc="tell", unit=" tokens", disable=None, leave=False) as bar:
-        continuations = generate(
-            model,
-            prompts,
-            max_new_tokens=arguments.max_new_tokens,
-            temperature=arguments.temperature,
-            top_k=arguments.top_k,
-            top_p=arguments.top_p,
-            end_id=card.end_id,
-            seed=arguments.seed,
-            progress=bar.update,
-        )
-    print("\n\n".join(a + tokenizer.decode(ids) for a, ids in zip(arguments.prompts, continuations, strict=True)))
+        continuations = continue_prompts(model, tokenizer, config, end_id=card.end_id, seed=seed, progress=bar.update)
+    print("\n\n".join(a + tokenizer.decode(ids) for a, ids in zip(config.prompts, continuations, strict=True)))
 
 
 if __name__ == "__main__":

@@ -68,6 +68,8 @@ def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from None
     except (SafetensorError, TypeError, AttributeError) as error:  # the last two: of types that NumPy lacks
         raise ValueError(f"{path}: not a safetensors file: {error}") from None
     try:

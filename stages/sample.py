@@ -5,7 +5,7 @@ from tqdm import tqdm
 from lm.config.sample import SampleConfig
 from lm.devices import choose_device
 from lm.files import replacing
-from lm.generation.generate import generate
+from lm.generation.texts import continue_prompts
 from lm.model.load import load_model
 from lm.tokenizer.load import load_tokenizer
 from lm.weights import check_same_tokenizer
@@ -20,16 +20,11 @@ def main(stage: Stage) -> None:
     check_same_tokenizer(
         str(stage.path("tokenizer")), tokenizer.sha256, str(stage.path("model")), card.tokenizer_sha256
     )
-    # A document starts after the end of another, in training too; so even an empty prompt holds a token.
-    prompts = [[card.end_id, *tokenizer.encode(prompt)] for prompt in config.prompts]
     with tqdm(desc="sample", unit=" tokens", disable=None) as bar:
-        continuations = generate(
+        continuations = continue_prompts(
             model.to(choose_device(config.device)),
-            prompts,
-            max_new_tokens=config.max_new_tokens,
-            temperature=config.temperature,
-            top_k=config.top_k,
-            top_p=config.top_p,
+            tokenizer,
+            config,
             end_id=card.end_id,
             seed=seed,
             progress=bar.update,

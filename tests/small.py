@@ -11,6 +11,7 @@ from lm.config.model import ModelConfig
 from lm.config.tokenizer import TokenizerConfig
 from lm.config.train import TrainConfig
 from lm.model.transformer import Transformer
+from lm.reference.transformer import Transformer as NumpyTransformer
 from lm.text import END_OF_TEXT
 from lm.tokens import TokenFile, TokenWriter
 
@@ -122,6 +123,11 @@ def random_documents(n_documents: int, length: int, vocab_size: int, seed: int =
         steps = np.where(generator.random(length) < 0.8, 1, generator.integers(1, vocab_size, length))
         documents.append([int(id) for id in 1 + np.cumsum(steps) % (vocab_size - 1)])
     return documents
+
+
+def numpy_twin(model: Transformer) -> NumpyTransformer:
+    """The same model in NumPy, with weights of its own."""
+    return NumpyTransformer(model.config, {name: w.detach().numpy().copy() for name, w in model.state_dict().items()})
 
 
 def random_model(vocab_size: int, seed: int = 0, **changes: Any) -> Transformer:

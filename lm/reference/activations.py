@@ -12,8 +12,8 @@ from lm.reference.parameter import Array
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x)."""
-    # Below -80 it is under 1e-34 whatever x; e^80 still fits in float32.
-    y = np.exp(np.minimum(-x, 80.0))
+    # Below -88 it is under 1e-38 whatever x; e^88 still fits in float32.
+    y = np.exp(np.minimum(-x, 88.0))
     y += 1
     return np.reciprocal(y, out=y)
 
@@ -87,7 +87,7 @@ def normal_distribution(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*s
     n_terms = 6 if x.dtype == np.float64 else 3
     coefficients = _taylor_coefficients(n_terms, x.dtype)
     inside = np.clip(x, -_END, _END)
-    point = np.rint(inside / _STEP)
+    point = np.nan_to_num(np.rint(inside / _STEP))  # no number has no place; h and with it y stay NaN
     h = inside - point * _STEP
     place = point.astype(np.intp) + (coefficients.shape[1] - 1) // 2
     y: Array = coefficients[n_terms][place]

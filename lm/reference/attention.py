@@ -52,7 +52,7 @@ class Attention:
 
         # (batch, seq, heads, d_head) -> (batch, kv_heads, group, seq, d_head)
         q = q.reshape(batch, seq, config.kv_heads, -1, config.d_head).transpose(0, 2, 3, 1, 4)
-        k, v = (x.transpose(0, 2, 1, 3)[:, :, None] for x in (k, v))
+        k, v = (heads.transpose(0, 2, 1, 3)[:, :, None] for heads in (k, v))
         y = self.attend.forward(q, k, v, self.positions.bias(start, seq), generator)
         y = y.transpose(0, 3, 1, 2, 4).reshape(batch, seq, -1)
         return self.dropout.forward(self.out.forward(y), generator)
@@ -65,7 +65,7 @@ class Attention:
         dq, dk, dv = self.attend.backward(dy)
 
         # (batch, kv_heads, group, seq, d_head) -> (batch, seq, heads, d_head)
-        dq, dk, dv = (x.transpose(0, 3, 1, 2, 4).reshape(batch, seq, -1, config.d_head) for x in (dq, dk, dv))
+        dq, dk, dv = (d.transpose(0, 3, 1, 2, 4).reshape(batch, seq, -1, config.d_head) for d in (dq, dk, dv))
         if self.positions.rotary is not None:
             dq, dk = rotate_back(dq, self._table), rotate_back(dk, self._table)
         dq, dk = self.query_norm.backward(dq), self.key_norm.backward(dk)

@@ -2,7 +2,7 @@
 
 PyTorch's generator on the CPU is the Mersenne Twister MT19937, which NumPy has too; from there to normal numbers it
 goes its own way, by the method of Box and Muller (1958) on blocks of sixteen. Here is the same way, so that one seed
-gives both backends the same start: to a unit in the last place, for PyTorch's logarithms and cosines are rounded a
+gives both backends the same start: to a millionth of the deviation, for PyTorch's logarithms and cosines are rounded a
 little differently.
 """
 
@@ -40,7 +40,8 @@ class NormalGenerator:
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.MT19937()
-        self._bits._legacy_seeding(seed)  # the seeding of Matsumoto and Nishimura, which PyTorch has too
+        # NumPy's old interface seeds as Matsumoto and Nishimura do, and PyTorch after them.
+        self._bits.state = np.random.RandomState(seed).get_state(legacy=False)  # type: ignore[assignment]
         self._spare: float | None = None
 
     def draw(self, count: int) -> Float32[np.ndarray, " count"]:

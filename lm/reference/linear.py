@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from lm.reference.parameter import Array, Parameter, Parameters
+from lm.reference.parameter import Array, Parameter, Parameters, sum_of_rows
 
 
 class Linear:
@@ -29,7 +29,7 @@ class Linear:
         rows = dy.reshape(-1, dy.shape[-1])
         self.weight.add_grad(rows.T @ self._x)
         if self.bias is not None:
-            self.bias.add_grad(rows.sum(0))
+            self.bias.add_grad(sum_of_rows(rows))
         return (rows @ self.weight.value).reshape(*dy.shape[:-1], -1)
 
 

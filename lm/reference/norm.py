@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float
 
-from lm.reference.parameter import Parameters
+from lm.reference.parameter import Parameters, sum_of_rows
 
 
 class RMSNorm:
@@ -30,7 +30,7 @@ class RMSNorm:
     def backward(self, dy: Float[np.ndarray, "*batch width"]) -> Float[np.ndarray, "*batch width"]:
         """The gradient of x."""
         n = self._n
-        self.weight.add_grad(_sum_of_rows(dy * n))
+        self.weight.add_grad(sum_of_rows(dy * n))
         dx = dy * self.weight.value
         dx -= n * _mean_of_product(dx, n)
         dx *= self._r
@@ -61,9 +61,9 @@ class LayerNorm:
     def backward(self, dy: Float[np.ndarray, "*batch width"]) -> Float[np.ndarray, "*batch width"]:
         """The gradient of x."""
         n = self._n
-        self.weight.add_grad(_sum_of_rows(dy * n))
+        self.weight.add_grad(sum_of_rows(dy * n))
         if self.bias is not None:
-            self.bias.add_grad(_sum_of_rows(dy))
+            self.bias.add_grad(sum_of_rows(dy))
         dx = dy * self.weight.value
         means = dx.mean(-1, keepdims=True), _mean_of_product(dx, n)
         dx -= means[0]
@@ -102,7 +102,3 @@ def _mean_of_product(
     a: Float[np.ndarray, "*batch width"], b: Float[np.ndarray, "*batch width"]
 ) -> Float[np.ndarray, "*batch 1"]:
     return np.vecdot(a, b)[..., None] / a.shape[-1]
-
-
-def _sum_of_rows(x: Float[np.ndarray, "*batch width"]) -> Float[np.ndarray, " width"]:
-    return x.reshape(-1, x.shape[-1]).sum(0)

@@ -50,11 +50,10 @@ class SGD:
 
 
 class Adam:
-    """m = lerp(m, g, 1 - beta1); v = lerp(v, g^2, 1 - beta2); p = p - lr * m' / (sqrt(v') + eps), where m' = m / (1 -
-    beta1^t) and v' = v / (1 - beta2^t) undo that both began at zero (Kingma & Ba 2014, algorithm 1,
-    https://arxiv.org/abs/1412.6980).
+    """p = p - lr * m' / (sqrt(v') + eps) with running means m of g and v of g^2 (Kingma & Ba 2014, algorithm 1).
 
-    Weight decay is added to the gradient (L2 regularisation).
+    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) undo that both began at zero. Weight decay is added to the
+    gradient (L2 regularisation). https://arxiv.org/abs/1412.6980
     """
 
     decoupled_weight_decay = False

@@ -1,9 +1,10 @@
-"""What training adjusts."""
+"""What training adjusts, and the sum that the gradients of many parameters are."""
 
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
@@ -26,3 +27,12 @@ class Parameter:
 
 
 Parameters = Mapping[str, Parameter]
+
+
+def sum_of_rows(x: Float[np.ndarray, "*batch width"]) -> Float[np.ndarray, " width"]:
+    """The sum over all axes but the last.
+
+    As a product with ones: BLAS adds in blocks, which rounds less than adding one row after another, as NumPy does.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    return np.ones(len(rows), x.dtype) @ rows

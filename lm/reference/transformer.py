@@ -66,13 +66,14 @@ class Block:
 class Transformer:
     """A decoder-only Transformer of these weights, in their precision: float32 or float64.
 
+    Training changes the arrays in place.
+
     Raises:
         ValueError: when the weights are not those of a model of this configuration.
     """
 
     def __init__(self, config: ModelConfig, weights: Weights) -> None:
-        self.vocab_size = len(weights.get("embedding.weight", ()))
-        check_weights(weights, config, self.vocab_size)
+        check_weights(weights, config, vocab_size=len(weights.get("embedding.weight", ())))
         self.config = config
         self.parameters = {name: Parameter(weight) for name, weight in weights.items()}
         self.dtype: np.dtype[Any] = weights["embedding.weight"].dtype

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from lm.generation.generate import LanguageModel, generate
 from lm.model.transformer import Transformer
-from lm.reference.transformer import Transformer as NumpyTransformer
-from tests.small import model_config, random_model
+from tests.small import model_config, numpy_twin, random_model
 
 VOCAB_SIZE, END_ID = 23, 0
 GREEDY: dict[str, Any] = {"temperature": 0.0, "top_k": None, "top_p": None, "end_id": END_ID, "seed": 0}
@@ -63,16 +62,11 @@ def naively(model: Transformer, prompt: list[int], max_new_tokens: int) -> list[
     return text[len(prompt) :]
 
 
-def in_numpy(model: Transformer) -> NumpyTransformer:
-    """The same model in the other library."""
-    return NumpyTransformer(model.config, {name: weight.numpy() for name, weight in model.state_dict().items()})
-
-
 @pytest.mark.parametrize("library", ["torch", "numpy"])
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_greedy_generation_equals_reading_the_whole_context_for_each_token(variant: str, library: str) -> None:
     model = random_model(VOCAB_SIZE, **VARIANTS[variant])
-    reading: LanguageModel = model if library == "torch" else in_numpy(model)
+    reading: LanguageModel = model if library == "torch" else numpy_twin(model)
     generated = generate(reading, PROMPTS, max_new_tokens=30, **GREEDY)
     assert generated == [naively(model, prompt, 30) for prompt in PROMPTS]
     assert any(len(ids) > 10 for ids in generated)

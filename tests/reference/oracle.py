@@ -21,12 +21,12 @@ def random_array(*shape: int, seed: int = 0) -> NDArray[np.float64]:
     return np.random.Generator(np.random.Philox(key=seed)).standard_normal(shape)
 
 
-def assert_close(actual: Array, expected: Any, what: str = "", size: float = 0.0) -> None:
-    """The largest difference is at most the tolerance times the largest number expected, or `size` if that is more."""
+def assert_close(actual: Array, expected: Any, what: str = "", floor: float = 0.0) -> None:
+    """The largest difference is at most the tolerance times the largest number expected, or `floor` if that is more."""
     expected = np.asarray(expected.detach() if isinstance(expected, Tensor) else expected)
     assert actual.shape == expected.shape, what
     assert actual.dtype == expected.dtype, what
-    scale = max(float(np.abs(expected).max(initial=0)), size)
+    scale = max(float(np.abs(expected).max(initial=0)), floor)
     assert float(np.abs(actual - expected).max(initial=0)) <= TOLERANCE * scale, what
 
 
@@ -61,13 +61,13 @@ def assert_same_as_torch(
     gradients = torch.autograd.grad(expected, [*tensors, *weights.values()], torch.from_numpy(dy))
     dx = layer.backward(dy.copy())
     given = dx if isinstance(dx, tuple) else (dx,)
-    size = max(float(g.abs().max()) for g in gradients) * 1e-6  # a gradient that is 0 leaves rounding alone
-    for i, (gradient, its) in enumerate(zip(given, gradients, strict=False)):
-        assert_close(gradient, its, f"gradient of input {i}", size)
+    floor = max(float(g.abs().max()) for g in gradients) * 1e-6  # a gradient that is 0 leaves rounding alone
+    for i, (gradient, its) in enumerate(zip(given, gradients[: len(tensors)], strict=True)):
+        assert_close(gradient, its, f"gradient of input {i}", floor)
     for name, gradient in zip(weights, gradients[len(tensors) :], strict=True):
         its_own = parameters[name].grad
         assert its_own is not None, name
-        assert_close(its_own, gradient, f"gradient of {name}", size)
+        assert_close(its_own, gradient, f"gradient of {name}", floor)
 
 
 def assert_slope(loss: Callable[[], float], arrays: Sequence[Array], gradients: Sequence[Array], seed: int = 0) -> None:

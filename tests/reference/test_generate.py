@@ -1,25 +1,19 @@
-"""Generation with the model in NumPy: the texts of its twin in PyTorch."""
+"""Generation with the model in NumPy: the texts of its twin in PyTorch. Greedy ones are in tests/generation."""
 
 from typing import Any
 
 import pytest
 
 from lm.generation.generate import generate
-from lm.reference.transformer import Transformer
-from tests.generation.test_generate import GREEDY, PROMPTS, SAMPLED, VARIANTS, VOCAB_SIZE, never_ending
-from tests.small import random_model
+from tests.generation.test_generate import PROMPTS, SAMPLED, VARIANTS, VOCAB_SIZE, never_ending
+from tests.small import numpy_twin, random_model
 
 STRATEGIES: dict[str, dict[str, Any]] = {
-    "greedy": GREEDY,
     "temperature": SAMPLED | {"temperature": 0.7},
     "top-k": SAMPLED | {"top_k": 5},
     "top-p": SAMPLED | {"top_p": 0.8},
     "all": SAMPLED | {"temperature": 1.2, "top_k": 9, "top_p": 0.9, "seed": 3},
 }
-
-
-def numpy_twin(model: Any) -> Transformer:
-    return Transformer(model.config, {name: w.numpy() for name, w in model.state_dict().items()})
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)

@@ -123,6 +123,13 @@ def test_the_normal_distribution_is_right_to_the_last_digits() -> None:
     np.testing.assert_allclose(single, expected_of_single, rtol=0, atol=1.5e-7)
 
 
+@pytest.mark.parametrize("kind", ACTIVATIONS)
+def test_a_number_that_is_none_stays_none(kind: str) -> None:
+    x = np.array([np.nan, 1.0])  # of a run that diverges, which the trainer must see in the loss
+    assert np.isnan(ACTIVATIONS[kind][0]().forward(x)).tolist() == [True, False]
+    assert normal_distribution(np.array([-np.inf, np.inf])).tolist() == [0.0, 1.0]
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_sigmoid_overflows_nowhere(dtype: Any) -> None:
     x = np.array([-1e30, -1000, -100, 0, 100, 1e30], dtype=dtype)  # a RuntimeWarning would fail the test

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from lm.config.model import ModelConfig
 from lm.model.load import load_model as load_torch_model
-from lm.model.transformer import Transformer as TorchTransformer
 from lm.reference.cache import KeyValueCache
 from lm.reference.initial import initial_weights
 from lm.reference.load import load_model
@@ -23,13 +22,9 @@ from lm.training.loss import cross_entropy
 from lm.weights import ModelCard, save_model
 from tests.model.configs import VOCAB_SIZE, configs, random_ids, random_model, small_config
 from tests.reference.oracle import assert_close, assert_slope
+from tests.small import numpy_twin
 
 TEMPORARY = tempfile.TemporaryDirectory()
-
-
-def twin(model: TorchTransformer) -> Transformer:
-    """The same model in NumPy, with weights of its own."""
-    return Transformer(model.config, {name: w.numpy().copy() for name, w in model.state_dict().items()})
 
 
 def ids_of(batch: int, seq: int, seed: int = 0) -> NDArray[np.int64]:
@@ -50,7 +45,7 @@ def test_logits_and_every_gradient_equal_those_of_autograd(
 ) -> None:
     seq = data.draw(st.integers(1, config.context_length))
     model = random_model(config, seed, torch.float64)
-    reference = twin(model)
+    reference = numpy_twin(model)
     ids, targets = random_ids(batch, seq, seed), random_ids(batch, seq, seed + 1)
 
     logits = model(ids)
@@ -65,17 +60,17 @@ def test_logits_and_every_gradient_equal_those_of_autograd(
 
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     # A gradient that is 0, as that of a key's norm where each query sees but itself, leaves rounding alone.
-    size = 1e-5 * max(float(gradient.abs().max()) for gradient in gradients.values())
+    floor = 1e-5 * max(float(gradient.abs().max()) for gradient in gradients.values())
     assert gradients.keys() == gradients_of(reference).keys()
     for name, gradient in gradients_of(reference).items():
-        assert_close(gradient, gradients[name], name, size)
+        assert_close(gradient, gradients[name], name, floor)
 
 
 @settings(max_examples=60)
 @given(configs(), st.integers(0, 2**16))
 def test_gradients_are_the_slopes_of_the_loss_with_dropout_too(config: ModelConfig, seed: int) -> None:
     # A kink of max(x, 0) within the step would spoil the difference; its square has none.
-    model = twin(random_model(config, seed, torch.float64))
+    model = numpy_twin(random_model(config, seed, torch.float64))
     ids, targets = ids_of(2, config.context_length, seed), ids_of(2, config.context_length, seed + 1)
     entropy = CrossEntropy()
 
@@ -94,7 +89,7 @@ def test_gradients_are_the_slopes_of_the_loss_with_dropout_too(config: ModelConf
 @given(configs(), st.integers(0, 2**16))
 def test_float32_stays_float32_and_rounds_as_pytorch_does(config: ModelConfig, seed: int) -> None:
     model = random_model(config, seed)
-    reference = twin(model)
+    reference = numpy_twin(model)
     ids = random_ids(2, config.context_length, seed)
     logits = model(ids)
     logits.square().sum().backward()
@@ -113,7 +108,7 @@ def test_float32_stays_float32_and_rounds_as_pytorch_does(config: ModelConfig, s
 @settings(max_examples=60)
 @given(configs(), st.data())
 def test_reading_in_pieces_with_a_cache_equals_reading_at_once(config: ModelConfig, data: st.DataObject) -> None:
-    model = twin(random_model(config, dtype=torch.float64))
+    model = numpy_twin(random_model(config, dtype=torch.float64))
     ids = ids_of(2, config.context_length)
     cache = KeyValueCache(config, 2, np.float64)
     whole, pieces, start = model.forward(ids), [], 0
@@ -128,7 +123,7 @@ def test_reading_in_pieces_with_a_cache_equals_reading_at_once(config: ModelConf
 @settings(max_examples=40)
 @given(configs(), st.data())
 def test_a_future_token_never_changes_a_past_logit(config: ModelConfig, data: st.DataObject) -> None:
-    model = twin(random_model(config, dtype=torch.float64))
+    model = numpy_twin(random_model(config, dtype=torch.float64))
     place = data.draw(st.integers(0, config.context_length - 1))
     ids = ids_of(1, config.context_length)
     before = model.forward(ids).copy()
@@ -139,7 +134,7 @@ def test_a_future_token_never_changes_a_past_logit(config: ModelConfig, data: st
 
 
 def test_gradients_of_two_batches_add_up() -> None:
-    model = twin(random_model(small_config(), dtype=torch.float64))
+    model = numpy_twin(random_model(small_config(), dtype=torch.float64))
     batches = [ids_of(2, 12, seed) for seed in (0, 1)]
     total: dict[str, Any] = {}
     for ids in batches:
@@ -192,4 +187,4 @@ def test_weights_of_another_model_are_a_clear_error() -> None:
 
 def test_a_text_longer_than_the_context_is_refused() -> None:
     with pytest.raises(AssertionError, match="13 positions in a context of 12"):
-        twin(random_model(small_config())).forward(ids_of(1, 13))
+        numpy_twin(random_model(small_config())).forward(ids_of(1, 13))
