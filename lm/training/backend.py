@@ -41,7 +41,7 @@ class State:
 class Backend(Protocol):
     """A model that is being trained, and its optimizer.
 
-    A step is taken in two halves, so that the trainer can look at the gradient before it changes anything.
+    A step is taken in two halves, `gradient` and `update`, so that the trainer can look before anything changes.
     """
 
     @property

@@ -11,7 +11,7 @@ def build_backend(config: TrainConfig, model_config: ModelConfig, vocab_size: in
     Only the library of the backend is imported: NumPy trains where there is no PyTorch.
 
     Raises:
-        ValueError: when this machine does not have the device that is asked for.
+        ValueError: when this machine does not have the library or the device that is asked for.
     """
     if config.backend == "numpy":
         import numpy as np
@@ -23,7 +23,10 @@ def build_backend(config: TrainConfig, model_config: ModelConfig, vocab_size: in
         weights = initial_weights(model_config, vocab_size, seed)
         return NumpyBackend(NumpyTransformer(model_config, weights), config), f"numpy {np.__version__} on cpu"
 
-    import torch
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise ValueError("train.backend: 'torch' is not installed here; install it, or use 'numpy'") from None
 
     from lm.devices import choose_device
     from lm.model.transformer import Transformer

@@ -37,8 +37,8 @@ class NumpyBackend:
             part_measured, losses = self._measure(part, generator)
             self.model.backward(self._loss.backward(np.full_like(losses, 1 / (losses.size * len(parts)))))
             measured.append(part_measured)
-        loss, right = np.mean(measured, axis=0).tolist()
-        return Measurement(loss, right), clip_gradients(self._parameters, self._config.clip_norm)
+        mean = Measurement(*np.mean(measured, axis=0).tolist())
+        return mean, clip_gradients(self._parameters, self._config.clip_norm)
 
     @_without_warnings
     def update(self, learning_rate: float) -> None:
@@ -79,6 +79,6 @@ class NumpyBackend:
         """Means over a batch, and its losses one by one."""
         inputs, targets = windows[:, :-1], windows[:, 1:]
         logits = self.model.forward(inputs, generator)
-        right = accuracy(logits, targets)
-        losses = self._loss.forward(logits, targets)
-        return Measurement(float(losses.mean()), right), losses
+        share_right = accuracy(logits, targets)
+        losses = self._loss.forward(logits, targets)  # overwrites the logits
+        return Measurement(float(losses.mean()), share_right), losses

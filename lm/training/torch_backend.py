@@ -41,6 +41,7 @@ class TorchBackend:
         torch.manual_seed(int(np.random.SeedSequence(noise).generate_state(1, np.uint64)[0]))
         total_loss = total_accuracy = 0.0
         self.model.train()
+        self._optimizer.zero_grad()
         for part in parts:
             loss, accuracy = self._measure_batch(*self._to_device(part))
             self._scaler.scale(loss / len(parts)).backward()  # type: ignore[no-untyped-call]
@@ -57,7 +58,6 @@ class TorchBackend:
             group["lr"] = learning_rate
         self._scaler.step(self._optimizer)
         self._scaler.update()
-        self._optimizer.zero_grad()
 
     @memory_errors()
     @torch.no_grad()

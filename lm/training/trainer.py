@@ -83,7 +83,8 @@ class Trainer:
         """Take the remaining steps, one each time the caller asks; yields the step's training loss.
 
         Raises:
-            ValueError: when the loss or the gradient is no longer a finite number; the state before that step stands.
+            ValueError: when the loss or the gradient is no longer a finite number; the state before that step stands,
+                or the one after it where validation is the first to see it.
         """
         while not self.done:
             measured, gradient_norm = self._take_step()
@@ -137,13 +138,15 @@ class Trainer:
         batch = self._windows.draw(self.seed, self.step * config.batch_size, config.batch_size)
         measured, norm = self.backend.gradient(np.split(batch, config.accumulate), (self.seed, self.step))
         if not math.isfinite(measured.loss) or not (math.isfinite(norm) or self.backend.may_overflow):
-            raise ValueError(
-                f"train: loss and gradient norm must stay finite, got loss={measured.loss:g} and gradient "
-                f"norm={norm:g} at step {self.step + 1} with learning rate {rate:g}; lower train.learning_rate or set "
-                "train.clip_norm"
-            )
+            raise self._diverged(f"loss={measured.loss:g} and gradient norm={norm:g}", self.step + 1, rate)
         self.backend.update(rate)
         return measured, norm
+
+    def _diverged(self, what: str, step: int, rate: float) -> ValueError:
+        return ValueError(
+            f"train: loss and gradient norm must stay finite, got {what} at step {step} with learning rate {rate:g}; "
+            "lower train.learning_rate or set train.clip_norm"
+        )
 
     def _add_train_row(self, gradient_norm: float) -> None:
         loss, accuracy = np.mean(self._since_row, axis=0).tolist()
@@ -158,6 +161,8 @@ class Trainer:
         measured = np.array([self.backend.measure(batch) for batch in batches])
         sizes = np.array([len(batch) for batch in batches])
         loss, accuracy = (float((sizes * column).sum() / sizes.sum()) for column in measured.T)
+        if not math.isfinite(loss):
+            raise self._diverged(f"validation loss={loss:g}", self.step, self.learning_rate(self.step - 1))
         best = not self.valid_rows or loss < min(row.loss for row in self.valid_rows)
         if best or self.config.keep == "last":
             self.kept_step = self.step

@@ -1,8 +1,7 @@
-"""Training in NumPy is training in PyTorch: the same losses, curves, files, resumption and errors."""
+"""Training in NumPy is training in PyTorch: the same losses and curves, for every switch. What the two backends promise
+alike is in test_backend.py and test_trainer.py."""
 
 import math
-import re
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from lm.reference.transformer import Transformer
 from lm.tokens import TokenFile
 from lm.training.build import build_backend
 from lm.training.numpy_backend import NumpyBackend
-from lm.training.resume import open_resume_folder
 from lm.training.trainer import Trainer
 from tests.model.configs import VOCAB_SIZE as N_IDS
 from tests.model.configs import configs
@@ -75,68 +73,21 @@ def test_two_hundred_steps_have_the_losses_of_pytorch(tokens: TokenFile, variant
     }
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
-@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-def test_a_run_resumed_after_any_step_ends_as_one_that_never_stopped(
-    tokens: TokenFile, tmp_path: Path, optimizer: str, accumulate: int
-) -> None:
-    def fresh() -> Trainer:
-        return trainer(tokens, model={"dropout": 0.2}, optimizer=optimizer, accumulate=accumulate)
-
-    whole = fresh()
-    losses = list(whole.run())
-    with open_resume_folder(tmp_path, "run") as folder:
-        for stop in range(1, 8):
-            first = fresh()
-            run = first.run()
-            assert [next(run) for _ in range(stop)] == losses[:stop]
-            folder.save(first.state())
-            state = folder.load()
-            assert state is not None
-            resumed = fresh()
-            resumed.load_state(state)
-            assert list(resumed.run()) == losses[stop:]
-            assert (resumed.train_rows, resumed.valid_rows) == (whole.train_rows, whole.valid_rows)
-            for name, weight in whole.kept_weights.items():
-                assert np.array_equal(resumed.kept_weights[name], weight), name
-
-
-def test_a_seed_decides_the_dropout_and_each_step_has_its_own(tokens: TokenFile) -> None:
-    backend = trainer(tokens, model={"dropout": 0.5}).backend
-    windows = tokens.windows(8).spread(4)
-    losses = [backend.gradient([windows], noise)[0].loss for noise in [(1, 0), (1, 0), (1, 1), (2, 0)]]
-    assert losses[0] == losses[1]
-    assert len(set(losses)) == 3
-    assert backend.measure(windows).loss == backend.measure(windows).loss not in losses
-
-
-def test_a_run_that_diverges_names_the_step_and_keeps_the_state_before_it(tokens: TokenFile) -> None:
-    diverging = trainer(
-        tokens, learning_rate=1e30, clip_norm=None, schedule="constant", warmup_steps=0, optimizer="sgd"
-    )
-    # A RuntimeWarning of NumPy would fail the test.
-    with pytest.raises(ValueError, match=r"^train: loss and gradient norm must stay finite") as caught:
-        list(diverging.run())
-    found = re.search(r"got loss=(\S+) and gradient norm=(\S+) at step (\d+)", str(caught.value))
-    assert found is not None
-    assert not (math.isfinite(float(found[1])) and math.isfinite(float(found[2])))
-    assert int(found[3]) == diverging.step + 1
-
-
 @settings(max_examples=40)
 @given(configs(), st.integers(0, 2**16), st.sampled_from(["adamw", "adam", "sgd"]))
 def test_every_combination_of_switches_trains_without_a_warning(config: ModelConfig, seed: int, optimizer: str) -> None:
-    backend, computed_by = build_backend(train_config(backend="numpy", optimizer=optimizer), config, N_IDS, seed)
+    backend, _ = build_backend(train_config(backend="numpy", optimizer=optimizer), config, N_IDS, seed)
     assert isinstance(backend, NumpyBackend)
-    assert computed_by == f"numpy {np.__version__} on cpu"
     generator = np.random.Generator(np.random.Philox(seed))
     windows = generator.integers(0, N_IDS, (4, config.context_length + 1))
     before = backend.measure(windows).loss
+    # Without the decorator that silences them, a warning of NumPy is an error.
+    gradient, update = (getattr(NumpyBackend, name).__wrapped__ for name in ("gradient", "update"))
     for step in range(4):
-        measured, norm = backend.gradient([windows], (seed, step))
+        measured, norm = gradient(backend, [windows], (seed, step))
         assert math.isfinite(measured.loss)
         assert norm > 0
-        backend.update(0.01)
+        update(backend, 0.01)
     assert before == pytest.approx(math.log(N_IDS), abs=1.0)
     assert backend.measure(windows).loss != before
     assert set(backend.weights()) == set(backend.model.parameters)

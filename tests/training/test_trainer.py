@@ -305,10 +305,13 @@ def test_files_shorter_than_a_context_are_named(tmp_path: Path) -> None:
             Trainer(Scripted([]), *files, train_config(), 8, 1)
 
 
+@pytest.mark.parametrize("feed_forward", ["swiglu", "gelu", "silu", "relu2"])
 @pytest.mark.parametrize(("backend", "precision"), [("torch", "fp32"), ("torch", "bf16"), ("numpy", "fp32")])
-def test_a_run_that_diverges_names_the_step_and_keeps_the_state_before_it(backend: str, precision: str) -> None:
+def test_a_run_that_diverges_names_the_step_and_keeps_the_state_before_it(
+    backend: str, precision: str, feed_forward: str
+) -> None:
     diverging: dict[str, Any] = {"learning_rate": 1e30, "clip_norm": None, "schedule": "constant", "warmup_steps": 0}
-    trainer = small_trainer(backend=backend, precision=precision, **diverging)
+    trainer = small_trainer({"feed_forward": feed_forward}, backend=backend, precision=precision, **diverging)
     run = trainer.run()
     state = saved(trainer)
 
@@ -381,6 +384,7 @@ class Scripted:
 
     def __init__(self, script: Sequence[tuple[float, float]], may_overflow: bool = False) -> None:
         self.may_overflow = may_overflow
+        self.valid_loss = 1.0
         self.asked: list[Any] = []
         self._script = iter(script)
 
@@ -394,7 +398,7 @@ class Scripted:
 
     def measure(self, windows: NDArray[np.int64]) -> Measurement:
         self.asked.append(("measure", len(windows)))
-        return Measurement(1.0, 0.5)
+        return Measurement(self.valid_loss, 0.5)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         return {}
@@ -432,6 +436,15 @@ def test_no_update_follows_a_loss_or_a_gradient_that_is_no_number(loss: float, n
         list(trainer.run())
     assert [ask[0] for ask in backend.asked] == ["gradient", "update", "gradient"]
     assert trainer.step == 1
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_weights_whose_validation_loss_is_no_number_are_not_kept(loss: float) -> None:
+    backend, trainer = scripted([(3.0, 1.0)] * 8)
+    backend.valid_loss = loss
+    with pytest.raises(ValueError, match=rf"must stay finite, got validation loss={loss:g} at step 3 with "):
+        list(trainer.run())
+    assert (trainer.kept_step, trainer.valid_rows) == (0, [])
 
 
 @pytest.mark.parametrize("norm", [math.nan, math.inf])
