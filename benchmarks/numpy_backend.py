@@ -1,11 +1,12 @@
 """The NumPy backend beside the PyTorch one, both in float32: how far apart their losses are, and how fast each trains.
 
+    dvc repro encode                                 makes the tokens whose losses are compared
     python -m benchmarks.numpy_backend               both tables
-    python -m benchmarks.numpy_backend --steps 0     speed alone
+    python -m benchmarks.numpy_backend --steps 0     speed alone, on random ids
 
-Both run what the train stage runs, forward to optimizer, on random ids. Each measurement is a process of its own, and
-the backends take turns, so that a machine whose speed drifts is fair to both. Both libraries are given as many threads
-as there are cores.
+Both run what the train stage runs, forward to optimizer. Each measurement is a process of its own, and the backends
+take turns, so that a machine whose speed drifts is fair to both. Both libraries are given as many threads as there are
+cores; how far PyTorch with one thread is from PyTorch with all of them tells what distance rounding alone makes.
 """
 
 import argparse
@@ -14,9 +15,8 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +27,14 @@ from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.memory import keep_freed_memory
 from lm.processes import n_cores
-from lm.tokens import TokenFile, TokenWriter
+from lm.tokens import TokenFile
 from lm.training.build import build_backend
 from lm.training.trainer import Trainer
 
 VOCAB_SIZE = 2048
 BACKENDS = ("torch", "numpy")
+SPLITS = ("train", "valid")
+LEARNING_RATES = (0.001, 0.004)
 SHAPES: dict[str, dict[str, int]] = {
     "d_model 128, 4 layers, batch 10 x 320": {},
     "d_model 256, 4 layers, batch 10 x 320": {"d_model": 256},
@@ -40,10 +42,11 @@ SHAPES: dict[str, dict[str, int]] = {
 }
 
 
-def configs(backend: str, changes: dict[str, int]) -> tuple[ModelConfig, TrainConfig]:
+def configs(backend: str, changes: Mapping[str, float]) -> tuple[ModelConfig, TrainConfig]:
     """The sections of params.yaml, in float32, with some parameters changed."""
     params = YAML(typ="safe").load(Path("params.yaml"))
-    for name, value in (changes | {"backend": backend, "precision": "fp32", "device": "cpu"}).items():
+    fixed: dict[str, Any] = {"backend": backend, "precision": "fp32", "device": "cpu"}
+    for name, value in (fixed | dict(changes)).items():
         params["model" if name in params["model"] else "train"][name] = value
     return ModelConfig.parse(params["model"]), TrainConfig.parse(params["train"])
 
@@ -63,38 +66,45 @@ def measure_speed(backend: str, changes: dict[str, int], n_steps: int = 16) -> f
     return config.batch_size * model_config.context_length / statistics.median(times_s[n_steps // 4 :])
 
 
-def losses(backend: str, n_steps: int) -> list[float]:
-    """The training losses of the default model, each id mostly one more than the one before: something to learn."""
-    model_config, config = configs(backend, {"steps": n_steps})
-    generator = np.random.Generator(np.random.Philox(0))
-    jumps = np.where(generator.random(400_000) < 0.8, 1, generator.integers(1, VOCAB_SIZE, 400_000))
-    with tempfile.TemporaryDirectory() as folder:
-        path, card = Path(folder, "ids.bin"), Path(folder, "ids.json")
-        with TokenWriter(path, card, vocab_size=VOCAB_SIZE, end_id=0, tokenizer_sha256="") as writer:
-            writer.write((np.cumsum(jumps) % VOCAB_SIZE).astype(np.uint16), n_documents=0, n_bytes=0)
-        tokens = TokenFile(path, card)
-        trained, _ = build_backend(config, model_config, VOCAB_SIZE, seed=0)
-        return list(Trainer(trained, tokens, tokens, config, model_config.context_length, seed=0).run())
+def losses(backend: str, learning_rate: float, n_steps: int) -> list[float]:
+    """The training losses of the default model on the tokens of the pipeline, with a learning rate of its own."""
+    model_config, config = configs(backend, {"steps": n_steps, "learning_rate": learning_rate, "valid_every": n_steps})
+    train, valid = (TokenFile(Path(f"data/tokens/{name}.bin"), Path(f"data/tokens/{name}.json")) for name in SPLITS)
+    trained, _ = build_backend(config, model_config, train.card.vocab_size, seed=0)
+    return list(Trainer(trained, train, valid, config, model_config.context_length, seed=0).run())
 
 
-def in_process(*arguments: Any) -> Any:
+def in_process(n_threads: int, *arguments: Any) -> Any:
     """What this module prints when it is run with `--case` and these arguments."""
-    threads = {name: str(n_cores()) for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")}
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(n_threads))
     command = [sys.executable, "-m", "benchmarks.numpy_backend", "--case", json.dumps(arguments)]
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | threads)
     return json.loads(result.stdout)
 
 
-def run_case(backend: str, what: str, argument: Any) -> Any:
+def run_case(what: str, *arguments: Any) -> Any:
     """One measurement, in a process of its own."""
     keep_freed_memory()
-    return measure_speed(backend, argument) if what == "speed" else losses(backend, argument)
+    return measure_speed(*arguments) if what == "speed" else losses(*arguments)
+
+
+def loss_rows(n_steps: int) -> Iterator[str]:
+    """A row of Markdown for each learning rate: how far the losses of each other way are from those of PyTorch."""
+    for rate in LEARNING_RATES:
+        torch_losses = np.array(in_process(n_cores(), "losses", "torch", rate, n_steps))
+        cells = []
+        for backend, n_threads in (("numpy", n_cores()), ("torch", 1)):
+            gap = np.abs(np.array(in_process(n_threads, "losses", backend, rate, n_steps)) - torch_losses)
+            cells += [f"{gap[: n_steps // 10].max():.1e}", f"{gap.max():.1e}"]
+        yield f"| {rate} | {torch_losses[0]:.2f} to {torch_losses[-1]:.2f} | {' | '.join(cells)} |"
 
 
 def speed_rows(n_rounds: int) -> Iterator[str]:
     """A row of Markdown for each shape: tokens per second of both, and their ratio in the same round."""
     for shape, changes in SHAPES.items():
-        rounds = [{backend: in_process(backend, "speed", changes) for backend in BACKENDS} for _ in range(n_rounds)]
+        rounds = [
+            {backend: in_process(n_cores(), "speed", backend, changes) for backend in BACKENDS} for _ in range(n_rounds)
+        ]
         torch_speed, numpy_speed = (statistics.median(one[backend] for one in rounds) for backend in BACKENDS)
         ratios = sorted(one["numpy"] / one["torch"] for one in rounds)
         tokens_per_step = changes.get("batch_size", 10) * changes.get("context_length", 320)
@@ -116,12 +126,12 @@ def main() -> None:
         return
     print(f"{n_cores()} threads for each backend, medians of {arguments.rounds} rounds\n")
     if arguments.steps:
-        first, second = (np.array(in_process(backend, "losses", arguments.steps)) for backend in BACKENDS)
-        gap = np.abs(first - second)
-        print(
-            f"losses of {arguments.steps} steps, from {first[0]:.3f} down to {first[-1]:.3f}: "
-            f"apart by {gap.max():.1e} at most, {gap.mean():.1e} on average\n"
-        )
+        first, all_steps = f"first {arguments.steps // 10} steps", f"all {arguments.steps}"
+        print(f"| learning rate | loss | numpy, {first} | {all_steps} | torch, 1 thread, {first} | {all_steps} |")
+        print("|---|---|---|---|---|---|")
+        for row in loss_rows(arguments.steps):
+            print(row, flush=True)
+        print()
     print("| | torch, tokens/s | numpy, tokens/s | numpy, steps/s | numpy / torch |\n|---|---|---|---|---|")
     for row in speed_rows(arguments.rounds):
         print(row, flush=True)
