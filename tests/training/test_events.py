@@ -27,3 +27,18 @@ def test_events_hold_every_row_of_the_curves(tmp_path: Path) -> None:
     # TensorBoard keeps float32.
     assert [event.value for event in train] == pytest.approx([row.loss for row in trainer.train_rows], rel=1e-6)
     assert [event.value for event in valid] == pytest.approx([row.loss for row in trainer.valid_rows], rel=1e-6)
+
+
+def test_a_run_that_begins_again_takes_the_place_of_what_was_written(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path, random_documents(20, 30, 50), vocab_size=50)
+    config = train_config(steps=4, log_every=1, valid_every=4)
+    for seed in (0, 1):
+        backend, _ = build_backend(config, model_config(), 50, seed)
+        trainer = Trainer(backend, tokens, tokens, config, 8, seed)
+        log = EventLog(tmp_path / "events", trainer)
+        for _ in trainer.run():
+            log.write(trainer)
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    assert [event.step for event in events.Scalars("loss/train")] == [1, 2, 3, 4]
+    written = [event.value for event in events.Scalars("loss/train")]
+    assert written == pytest.approx([row.loss for row in trainer.train_rows], rel=1e-6)
