@@ -68,8 +68,8 @@ class TorchBackend:
         return Measurement(loss.item(), accuracy.item())
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """A copy of the weights."""
-        return {name: weight.cpu().numpy().copy() for name, weight in self.model.state_dict().items()}
+        """A copy of the weights, in float32."""
+        return {name: weight.float().cpu().numpy().copy() for name, weight in self.model.state_dict().items()}
 
     def state(self) -> State:
         """Weights, optimizer and loss scale."""
