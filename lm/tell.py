@@ -18,12 +18,16 @@ from lm.weights import check_same_tokenizer
 
 def main() -> None:
     """Print a continuation of each prompt."""
+    about, example = (__doc__ or "\n\n").split("\n\n")
     parser = argparse.ArgumentParser(
-        prog="python -m lm.tell", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        prog="python -m lm.tell",
+        description=about,
+        epilog=example,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("model", type=Path, help="a model.safetensors")
     parser.add_argument("tokenizer", type=Path, help="the tokenizer.json it was trained with")
-    parser.add_argument("prompts", nargs="*", default=[""], help="texts to continue; none: a story from its beginning")
+    parser.add_argument("prompts", nargs="*", default=[""], help="texts to continue")
     parser.add_argument("--max-new-tokens", type=int, default=250, help="at most; a text may end itself before")
     parser.add_argument("--temperature", type=float, default=0.8, help="0: always the likeliest token")
     parser.add_argument("--top-k", type=int, help="draw from the k likeliest tokens only")
