@@ -15,8 +15,9 @@ from lm.optim.optimizers import SGD, Adam, AdamW
 
 SHAPES = [(3, 4), (5,), (2, 2, 2), ()]
 
-# Both sides round a handful of times a step in float64, 1e-16 each, in slightly different orders.
-TOLERANCE: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-13}
+# Both sides round a handful of times a step in float64, 1e-16 each, in slightly different orders. With decay in the
+# gradient, an Adam step near a gradient of 0 multiplies what has come together by up to lr / eps.
+TOLERANCE: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-10}
 
 rates = st.floats(1e-5, 1.0)
 decays = st.just(0.0) | st.floats(1e-4, 0.5)

@@ -61,7 +61,7 @@ def assert_same_as_torch(
     gradients = torch.autograd.grad(expected, [*tensors, *weights.values()], torch.from_numpy(dy))
     dx = layer.backward(dy.copy())
     given = dx if isinstance(dx, tuple) else (dx,)
-    floor = max(float(g.abs().max()) for g in gradients) * 1e-6  # a gradient that is 0 leaves rounding alone
+    floor = max(float(g.abs().max()) for g in gradients) * 1e-4  # a gradient that is 0 leaves rounding alone
     for i, (gradient, its) in enumerate(zip(given, gradients[: len(tensors)], strict=True)):
         assert_close(gradient, its, f"gradient of input {i}", floor)
     for name, gradient in zip(weights, gradients[len(tensors) :], strict=True):

@@ -50,8 +50,9 @@ def assert_same_path(
         mine.step(rate * (step + 1) / n_steps)
         other.step()
     for p, q, start in zip(actual, expected, random_parameters(seed), strict=True):
-        # Both sides round a handful of times a step in float64, 1e-16 each, in slightly different orders.
-        np.testing.assert_allclose(p.value, q.detach().numpy(), rtol=1e-12, atol=1e-13)
+        # Both sides round a handful of times a step in float64, 1e-16 each, in slightly different orders. With decay in
+        # the gradient, an Adam step near a gradient of 0 multiplies what has come together by up to lr / eps.
+        np.testing.assert_allclose(p.value, q.detach().numpy(), rtol=1e-9, atol=1e-10)
         assert not np.array_equal(p.value, start.value)
 
 

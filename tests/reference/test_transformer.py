@@ -60,7 +60,7 @@ def test_logits_and_every_gradient_equal_those_of_autograd(
 
     gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
     # A gradient that is 0, as that of a key's norm where each query sees but itself, leaves rounding alone.
-    floor = 1e-5 * max(float(gradient.abs().max()) for gradient in gradients.values())
+    floor = 1e-4 * max(float(gradient.abs().max()) for gradient in gradients.values())
     assert gradients.keys() == gradients_of(reference).keys()
     for name, gradient in gradients_of(reference).items():
         assert_close(gradient, gradients[name], name, floor)
