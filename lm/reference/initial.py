@@ -7,6 +7,7 @@ little differently.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float32
@@ -41,7 +42,8 @@ class NormalGenerator:
     def __init__(self, seed: int) -> None:
         self._bits = np.random.MT19937()
         # NumPy's old interface seeds as Matsumoto and Nishimura do, and PyTorch after them.
-        self._bits.state = np.random.RandomState(seed).get_state(legacy=False)  # type: ignore[assignment]
+        state: Any = np.random.RandomState(seed).get_state(legacy=False)  # NumPy types it as a plain dictionary
+        self._bits.state = state
         self._spare: float | None = None
 
     def draw(self, count: int) -> Float32[np.ndarray, " count"]:
