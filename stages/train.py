@@ -1,14 +1,16 @@
 """Train the model. A run that was stopped or killed goes on from its last saved state when it is started again.
 
 The state of an unfinished run lies in .resume/ at the root of the repository, under a name made of everything the
-result depends on; it is removed when the run is finished.
+result depends on; it is removed when the run is finished. How long the run took goes to .timings/, under the MD5 of
+its training curve, by which DVC knows that.
 """
 
+import hashlib
 import os
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 import pandas as pd
@@ -17,18 +19,21 @@ from tqdm import tqdm
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.files import replacing, write_json
+from lm.gpus import claim_gpu
 from lm.memory import keep_freed_memory
 from lm.parameters import n_parameters
 from lm.tokens import TokenFile
 from lm.training.build import build_backend
 from lm.training.events import EventLog
 from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
+from lm.training.timing import Timing
 from lm.training.trainer import Trainer, TrainRow, ValidRow
 from lm.weights import ModelCard, check_same_tokenizer, save_model
 from stages.support import Stage, StopRequest, repository_root, run
 
 # At most this much work is lost to a kill; a save takes about a second. It changes nothing in the result.
 SAVE_EVERY_S = float(os.environ.get("STORYLINE_SAVE_EVERY_S", "60"))
+_TIMING = "timing.json"
 
 
 def main(stage: Stage) -> None:
@@ -38,6 +43,8 @@ def main(stage: Stage) -> None:
     train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
     valid = TokenFile(stage.path("valid_tokens"), stage.path("valid_card"))
     check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(train.path), train.card.tokenizer_sha256)
+    if gpu := claim_gpu() if config.device in ("auto", "cuda") and config.backend == "torch" else None:
+        _say(f"on {gpu}, which no other run of ours uses")
     backend, computed_by = build_backend(config, model_config, train.card.vocab_size, seed)
     trainer = Trainer(backend, train, valid, config, model_config.context_length, seed)
     size = n_parameters(model_config, train.card.vocab_size)
@@ -45,20 +52,25 @@ def main(stage: Stage) -> None:
 
     key = resume_key(stage.facts() | {"computed_by": computed_by})
     with open_resume_folder(repository_root() / ".resume", key) as folder:
+        timing = Timing()
         if state := folder.load():
             trainer.load_state(state)
+            timing.resume(folder.path / _TIMING, trainer.step)
             _say(f"resumed after step {trainer.step:,}")
         events = EventLog(repository_root() / ".tensorboard" / key, trainer) if config.tensorboard else None
-        _take_steps(trainer, folder, events)
+        _take_steps(trainer, folder, timing, events)
+        if trainer.diverged:
+            _say(f"diverged after step {trainer.step:,}; the weights kept are those of step {trainer.kept_step:,}")
         stage.check_unchanged()
         _write_outs(stage, trainer, ModelCard.of(model_config, train.card), size)
+        timing.write(repository_root() / ".timings" / f"{_md5(stage.path('train_curve'))}.json")
         folder.remove()
 
 
-def _take_steps(trainer: Trainer, folder: ResumeFolder, events: EventLog | None) -> None:
+def _take_steps(trainer: Trainer, folder: ResumeFolder, timing: Timing, events: EventLog | None) -> None:
     """Train to the end, saving now and then, and when asked to stop."""
     first_step, started, saved = trainer.step, time.monotonic(), time.monotonic()
-    n_validated = len(trainer.valid_rows)
+    n_rows, n_validated = len(trainer.train_rows), len(trainer.valid_rows)
     bar = tqdm(desc="train", total=trainer.n_steps, initial=first_step, unit=" steps", disable=None)
     try:
         with StopRequest() as stop, bar:
@@ -67,6 +79,9 @@ def _take_steps(trainer: Trainer, folder: ResumeFolder, events: EventLog | None)
                 speed = (trainer.step - first_step) * trainer.tokens_per_step / (now - started)
                 bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
                 bar.update()
+                if len(trainer.train_rows) > n_rows:
+                    n_rows = len(trainer.train_rows)
+                    timing.lap(trainer.step)
                 if len(trainer.valid_rows) > n_validated:
                     n_validated = len(trainer.valid_rows)
                     row = trainer.valid_rows[-1]
@@ -76,10 +91,10 @@ def _take_steps(trainer: Trainer, folder: ResumeFolder, events: EventLog | None)
                 if stop.made:
                     raise KeyboardInterrupt
                 if now - saved >= SAVE_EVERY_S:
-                    folder.save(trainer.state())
+                    _save(folder, trainer, timing)
                     saved = now
     except (KeyboardInterrupt, ValueError):  # both leave the trainer between two steps
-        folder.save(trainer.state())
+        _save(folder, trainer, timing)
         _say(f"stopped after step {trainer.step:,}; the same run goes on from there")
         raise
     except MemoryError:
@@ -90,8 +105,14 @@ def _take_steps(trainer: Trainer, folder: ResumeFolder, events: EventLog | None)
         ) from None
 
 
+def _save(folder: ResumeFolder, trainer: Trainer, timing: Timing) -> None:
+    timing.write(folder.path / _TIMING)
+    folder.save(trainer.state())
+
+
 def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard, size: int) -> None:
-    kept = next(row for row in trainer.valid_rows if row.step == trainer.kept_step)
+    # A run that diverges before its first row or validation has none.
+    kept_loss = next((row.loss for row in trainer.valid_rows if row.step == trainer.kept_step), None)
     save_model(stage.path("model"), trainer.kept_weights, card)
     write_json(
         stage.path("metrics"),
@@ -99,19 +120,26 @@ def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard, size: int) -> N
             "n_parameters": size,
             "steps": trainer.step,
             "tokens": trainer.step * trainer.tokens_per_step,
-            "train_loss": trainer.train_rows[-1].loss,
-            "valid_loss": kept.loss,
-            "kept_step": kept.step,
+            "train_loss": trainer.train_rows[-1].loss if trainer.train_rows else None,
+            "valid_loss": kept_loss,
+            "kept_step": trainer.kept_step,
             "stopped_early": trainer.stopped_early,
+            "diverged": trainer.diverged,
         },
     )
-    _write_rows(stage.path("train_curve"), trainer.train_rows)
-    _write_rows(stage.path("valid_curve"), trainer.valid_rows)
+    _write_rows(stage.path("train_curve"), TrainRow, trainer.train_rows)
+    _write_rows(stage.path("valid_curve"), ValidRow, trainer.valid_rows)
 
 
-def _write_rows(path: Path, rows: Sequence[TrainRow | ValidRow]) -> None:
+def _write_rows(path: Path, kind: type[TrainRow | ValidRow], rows: Sequence[TrainRow | ValidRow]) -> None:
+    columns = [field.name for field in fields(kind)]
     with replacing(path) as file:
-        pd.DataFrame(asdict(row) for row in rows).to_csv(file, index=False, lineterminator="\n")
+        pd.DataFrame([asdict(row) for row in rows], columns=columns).to_csv(file, index=False, lineterminator="\n")
+
+
+def _md5(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def _say(line: str) -> None:

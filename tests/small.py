@@ -58,6 +58,7 @@ TRAIN: dict[str, Any] = {
     "valid_every": 4,
     "valid_sequences": 6,
     "patience": None,
+    "if_diverged": "fail",
     "keep": "best",
     "log_every": 3,
     "tensorboard": False,

@@ -17,7 +17,7 @@ HELPERS = {"__init__.py", "support.py"}
 
 # A package may import those on lines above its own.
 LAYERS = [
-    ["lm.text", "lm.files", "lm.memory"],
+    ["lm.text", "lm.files", "lm.memory", "lm.gpus"],
     ["lm.processes"],
     ["lm.config"],
     ["lm.devices", "lm.corpus", "lm.tokenizer", "lm.tokens", "lm.parameters", "lm.optim"],

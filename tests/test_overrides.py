@@ -62,6 +62,7 @@ TRAIN: dict[str, list[Any]] = {
     "valid_every": [1],
     "valid_sequences": [1],
     "patience": [1],
+    "if_diverged": ["record"],
     "keep": ["last"],
     "log_every": [1],
     "tensorboard": [True],

@@ -39,6 +39,7 @@ class TrainConfig(Section):
     valid_every: Count
     valid_sequences: Count
     patience: Count | None
+    if_diverged: Literal["fail", "record"]
     keep: Literal["best", "last"]
     log_every: Count
     tensorboard: bool

@@ -28,8 +28,8 @@ class ResumeFolder:
     """The folder of one unfinished run. Use `open_resume_folder`, which locks it."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._state = path / "state.npz"
-        self._path = path
 
     def save(self, state: State) -> None:
         """Replace the saved state; a kill in the middle leaves the one before."""
@@ -55,7 +55,7 @@ class ResumeFolder:
 
     def remove(self) -> None:
         """Forget the run: it is finished."""
-        shutil.rmtree(self._path)
+        shutil.rmtree(self.path)
 
 
 @contextmanager

@@ -35,6 +35,10 @@ class ValidRow:
     accuracy: float
 
 
+class DivergedError(ValueError):
+    """The loss or the gradient is no longer a finite number."""
+
+
 class Trainer:
     """Trains the model of a backend.
 
@@ -59,17 +63,19 @@ class Trainer:
         self._valid = valid.windows(context_length).spread(config.valid_sequences)
 
         self.step = 0
+        self.diverged = False
         self.train_rows: list[TrainRow] = []
         self.valid_rows: list[ValidRow] = []
         self._since_row: list[Measurement] = []  # of the steps since the last row
-        # The weights with the lowest validation loss, or of the last validation, as `train.keep` says.
-        self.kept_weights: dict[str, NDArray[np.float32]] = {}
+        # The weights with the lowest validation loss, or of the last validation, as `train.keep` says; before the first
+        # validation the initial ones.
+        self.kept_weights: dict[str, NDArray[np.float32]] = backend.weights()
         self.kept_step = 0
 
     @property
     def done(self) -> bool:
-        """Whether all steps are taken, or validation has not improved for `patience` rounds."""
-        return self.step >= self.n_steps or self.stopped_early
+        """Whether all steps are taken, the run has diverged, or validation has not improved for `patience` rounds."""
+        return self.step >= self.n_steps or self.diverged or self.stopped_early
 
     @property
     def stopped_early(self) -> bool:
@@ -82,10 +88,20 @@ class Trainer:
     def run(self) -> Iterator[float]:
         """Take the remaining steps, one each time the caller asks; yields the step's training loss.
 
+        With `train.if_diverged: record` a run that diverges ends there, with the weights kept so far.
+
         Raises:
-            ValueError: when the loss or the gradient is no longer a finite number; the state before that step stands,
-                or the one after it where validation is the first to see it.
+            DivergedError: with `train.if_diverged: fail`; the state before that step stands, or the one after it where
+                validation is the first to see it.
         """
+        try:
+            yield from self._steps()
+        except DivergedError:
+            if self.config.if_diverged == "fail":
+                raise
+            self.diverged = True
+
+    def _steps(self) -> Iterator[float]:
         while not self.done:
             measured, gradient_norm = self._take_step()
             self.step += 1
@@ -142,8 +158,8 @@ class Trainer:
         self.backend.update(rate)
         return measured, norm
 
-    def _diverged(self, what: str, step: int, rate: float) -> ValueError:
-        return ValueError(
+    def _diverged(self, what: str, step: int, rate: float) -> DivergedError:
+        return DivergedError(
             f"train: loss and gradient norm must stay finite, got {what} at step {step} with learning rate {rate:g}; "
             "lower train.learning_rate or set train.clip_norm"
         )

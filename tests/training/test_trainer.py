@@ -20,7 +20,7 @@ from lm.training.backend import Arrays, Measurement, State
 from lm.training.build import build_backend
 from lm.training.resume import ResumeFolder
 from lm.training.torch_backend import TorchBackend
-from lm.training.trainer import Trainer
+from lm.training.trainer import DivergedError, Trainer
 from tests.small import model_config, random_documents, train_config, write_tokens
 
 VOCAB_SIZE = 20
@@ -453,3 +453,33 @@ def test_a_backend_that_may_overflow_is_left_to_skip_the_step_itself(norm: float
     with pytest.raises(ValueError, match="at step 2 with "):  # a loss that is no number stays an error
         list(trainer.run())
     assert [ask[0] for ask in backend.asked] == ["gradient", "update", "gradient"]
+
+
+@pytest.mark.parametrize("backend", ["torch", "numpy"])
+@pytest.mark.parametrize("valid_every", [1, 8])
+def test_a_run_that_may_diverge_ends_there_with_the_last_weights_that_were_good(backend: str, valid_every: int) -> None:
+    diverging: dict[str, Any] = {"learning_rate": 1e30, "clip_norm": None, "schedule": "constant", "warmup_steps": 0}
+    settings = diverging | {"backend": backend, "valid_every": valid_every}
+    failing = small_trainer(**settings)
+    initial = failing.backend.weights()
+    with pytest.raises(DivergedError):
+        list(failing.run())
+
+    trainer = small_trainer(**settings, if_diverged="record")
+    list(trainer.run())
+    assert trainer.diverged
+    assert trainer.done
+    assert not failing.diverged
+    assert trainer.step == failing.step
+    assert trainer.valid_rows == failing.valid_rows
+    assert trainer.kept_step == max((row.step for row in trainer.valid_rows), default=0)
+    if not trainer.valid_rows:
+        assert same(State(trainer.kept_weights, {}), State(initial, {}))
+    assert all(np.isfinite(weight).all() for weight in trainer.kept_weights.values())
+
+
+def test_a_run_that_may_diverge_but_does_not_is_the_same_run() -> None:
+    plain, recording = small_trainer(), small_trainer(if_diverged="record")
+    assert list(plain.run()) == list(recording.run())
+    assert not recording.diverged
+    assert same(saved(plain), saved(recording))

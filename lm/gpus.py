@@ -1,0 +1,52 @@
+"""One GPU for each job: DVC's queue starts several on one machine and leaves it to them to share out the GPUs."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import IO
+
+_held: list[IO[str]] = []  # an open file holds its lock until the process ends
+
+
+def claim_gpu(folder: Path | None = None) -> str | None:
+    """The GPU that this process has for itself until it ends, made the only one it sees; None where there is no choice.
+
+    To be called before CUDA starts. `CUDA_VISIBLE_DEVICES` narrows the choice. Where no GPU is free, or there is but
+    one, nothing is claimed and jobs share. `folder` holds the locks of all jobs of a machine.
+    """
+    if _held:
+        return os.environ["CUDA_VISIBLE_DEVICES"]
+    folder = folder or Path(tempfile.gettempdir()) / f"storyline-gpus-{os.getuid()}"
+    names = _visible()
+    if len(names) < 2:
+        return None
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        lock = (folder / name).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        _held.append(lock)
+        os.environ["CUDA_VISIBLE_DEVICES"] = name
+        return name
+    return None
+
+
+def _visible() -> list[str]:
+    """The identifiers of the GPUs that this process may use; asked of the driver, for PyTorch would start CUDA."""
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listing = subprocess.run(
+        ["nvidia-smi", "--query-gpu=index,uuid", "--format=csv,noheader"], capture_output=True, text=True
+    )
+    gpus = [line.split(", ") for line in listing.stdout.splitlines()] if listing.returncode == 0 else []
+    wanted = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if wanted is None:
+        return [uuid for _, uuid in gpus]
+    by_name = {name: uuid for index, uuid in gpus for name in (index, uuid)}
+    return [by_name[name] for name in wanted.split(",") if name in by_name]

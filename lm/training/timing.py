@@ -1,0 +1,48 @@
+"""How long training took. Time belongs to a machine, not to a result, so none of it goes into an out."""
+
+import os
+import platform
+import time
+from pathlib import Path
+
+from lm.files import read_json, write_json
+
+
+class Timing:
+    """Seconds of training by step, over all the sittings of a run that was stopped and resumed."""
+
+    def __init__(self) -> None:
+        self.steps: list[int] = []
+        self.elapsed_s: list[float] = []
+        self._before_s, self._started = 0.0, time.monotonic()
+
+    def resume(self, path: Path, step: int) -> None:
+        """Go on from what `write` left, as of a step; what came after it is done again and is counted again."""
+        if path.exists():
+            values = read_json(path)
+            laps = [lap for lap in zip(values["steps"], values["elapsed_s"], strict=True) if lap[0] <= step]
+            self.steps, self.elapsed_s = [lap[0] for lap in laps], [lap[1] for lap in laps]
+            self._before_s = self.elapsed_s[-1] if laps else 0.0
+
+    def lap(self, step: int) -> None:
+        """Note the time after a step."""
+        self.steps.append(step)
+        self.elapsed_s.append(round(self._before_s + time.monotonic() - self._started, 3))
+
+    def write(self, path: Path) -> None:
+        """Write all laps, and on which machine they were."""
+        write_json(path, {"machine": machine(), "steps": self.steps, "elapsed_s": self.elapsed_s})
+
+
+def machine() -> str:
+    """The processor's name and how many of its cores this process may use."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return f"{_processor()}, {n_cores} {'core' if n_cores == 1 else 'cores'}"
+
+
+def _processor() -> str:
+    facts = Path("/proc/cpuinfo")
+    for line in facts.read_text().splitlines() if facts.exists() else []:
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,38 @@
+"""Tests of lm/training/timing.py."""
+
+import time
+from pathlib import Path
+
+from lm.files import read_json
+from lm.training.timing import Timing, machine
+
+
+def test_laps_go_on_where_the_sitting_before_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "timing.json"
+    first = Timing()
+    for step in (10, 20, 30):
+        time.sleep(0.01)
+        first.lap(step)
+    first.write(path)
+
+    second = Timing()
+    second.resume(path, step=20)  # what was saved last was step 20: step 30 is done again
+    assert (second.steps, second.elapsed_s) == (first.steps[:2], first.elapsed_s[:2])
+    second.lap(30)
+    assert second.elapsed_s[2] >= first.elapsed_s[1]
+    second.write(path)
+    assert read_json(path) == {"machine": machine(), "steps": [10, 20, 30], "elapsed_s": second.elapsed_s}
+
+
+def test_a_run_without_laps_starts_at_zero(tmp_path: Path) -> None:
+    timing = Timing()
+    timing.resume(tmp_path / "none.json", step=5)
+    timing.write(tmp_path / "timing.json")
+    timing.resume(tmp_path / "timing.json", step=5)
+    assert timing.steps == []
+
+
+def test_the_machine_is_named_with_its_cores() -> None:
+    name, _, cores = machine().rpartition(", ")
+    assert name
+    assert cores.split()[1] in ("core", "cores")
