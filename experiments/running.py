@@ -1,0 +1,67 @@
+"""Running experiments, one after the other or through DVC's queue."""
+
+import os
+import shlex
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.definitions import Run, flatten
+from experiments.engine import Result, command, results, run_dvc, uncommitted
+
+
+def run_all(
+    runs: Sequence[Run], params: Mapping[str, Any], *, queue: bool = False, jobs: int = 0, force: bool = False
+) -> int:
+    """The exit status: 0 when all runs are done or queued, 1 when one failed.
+
+    Each runs in a temporary copy of the workspace, which stays as it is. What is done already is left alone, so a set
+    that was stopped goes on where it was. `jobs` workers then start on the queue.
+
+    Raises:
+        ValueError: before anything runs, when an experiment of a name exists with other parameters.
+    """
+    waiting = _not_done(runs, params, {} if force else results())
+    if changed := uncommitted():
+        print(f"note: uncommitted changes are part of these experiments: {', '.join(changed)}", flush=True)
+    failed = []
+    for number, run in enumerate(waiting, start=1):
+        how = ["--queue" if queue else "--temp", *(["--force"] if force else [])]
+        words = command(run, *how)
+        print(f"[{number}/{len(waiting)}] {shlex.join(words)}", flush=True)
+        if run_dvc(words):
+            failed.append(run.name)
+    if failed:
+        print(f"{len(failed)} of {len(waiting)} failed: {', '.join(failed)}; the same command tries them again")
+    if queue:
+        _start_workers(jobs)
+    return 1 if failed else 0
+
+
+def _not_done(runs: Sequence[Run], params: Mapping[str, Any], known: Mapping[str, Result]) -> list[Run]:
+    """The runs that are still to do; says which are not."""
+    waiting = []
+    for run in runs:
+        wanted = flatten(run.parameters(params))
+        there = known.get(run.name)
+        if there is None or there.state == "failed":
+            waiting.append(run)
+            continue
+        if different := [key for key, value in wanted.items() if there.parameters.get(key) != value]:
+            key = different[0]
+            raise ValueError(
+                f"{run.name}: an experiment of this name has {key}={there.parameters.get(key)!r}, now {wanted[key]!r}; "
+                f"add --force to replace it, or remove it: dvc exp remove {run.name}"
+            )
+        print(f"{run.name} is {there.state} already")
+    return waiting
+
+
+def _start_workers(jobs: int) -> None:
+    print("log of one: dvc queue logs NAME; all: dvc queue status; stop: dvc queue stop --kill")
+    if not jobs:
+        print("start: dvc queue start --jobs 1")
+        return
+    # Several trainers that each take every core get in each other's way.
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
+    print(f"{jobs} workers start, each with OMP_NUM_THREADS={threads}", flush=True)
+    run_dvc(["dvc", "queue", "start", "--jobs", str(jobs)], OMP_NUM_THREADS=threads)
