@@ -12,9 +12,9 @@ import shlex
 import sys
 from pathlib import Path
 
+from experiments.comparison import METRICS, Comparison, compare
 from experiments.definitions import (
     ExperimentSet,
-    flatten,
     load_experiments,
     load_params,
     model_size,
@@ -22,8 +22,11 @@ from experiments.definitions import (
     select,
     with_overrides,
 )
-from experiments.engine import command
+from experiments.engine import command, results
+from experiments.pictures import draw
 from experiments.running import run_all
+from experiments.table import as_csv, as_markdown, as_text, remarks, table
+from lm.files import replacing
 
 
 def main() -> int:
@@ -59,6 +62,15 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--jobs", type=_positive, default=0, metavar="N", help="and start N workers; implies --queue")
     run.add_argument("--force", action="store_true", help="replace experiments of the same name")
     run.set_defaults(act=_run)
+
+    compared = commands.add_parser("compare", help="table and plots of what a set has brought so far")
+    _add_selection(compared)
+    _add_results(compared)
+    compared.add_argument("--metric", choices=METRICS, default=METRICS[0], help="what the table compares")
+    compared.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table as Markdown")
+    compared.add_argument("--csv", type=Path, metavar="FILE", help="also write every run with all its metrics")
+    compared.add_argument("--plots", type=Path, metavar="FOLDER", help="also draw the curves on each other, as PNG")
+    compared.set_defaults(act=_compare)
     return parser
 
 
@@ -69,6 +81,10 @@ def _add_selection(parser: argparse.ArgumentParser, several: bool = False) -> No
         "-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="an override for all of its runs"
     )
     parser.add_argument("--seeds", type=_seeds, metavar="1,2,3", help="run once with each, instead of the set's seeds")
+
+
+def _add_results(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--rev", metavar="COMMIT", help="the experiments made from that commit, instead of HEAD")
 
 
 def _selected(arguments: argparse.Namespace) -> list[ExperimentSet]:
@@ -96,16 +112,12 @@ def _show(arguments: argparse.Namespace) -> int:
     print(f"{one.name}: {one.asks}")
     if one.hardware:
         print(f"meant for {one.hardware}")
-    ours = flatten(params)
     for run in one.runs:
         values = run.parameters(params)
         size = model_size(values)
         print(f"\n{run.name}" + ("" if run.asks == one.asks else f": {run.asks}"))
         print(f"  {f'{size:,} parameters' if size else 'as many parameters as the tokenizer asks for'}")
-        print(f"  {shlex.join(command(run))}")
-        for key, value in run.overrides.items():
-            if ours[key] != value:
-                print(f"    {key}: {value}   (params.yaml: {ours[key]})")
+        print(f"  {shlex.join(command(run, params))}")
     return 0
 
 
@@ -114,6 +126,32 @@ def _run(arguments: argparse.Namespace) -> int:
     runs = {run.name: run for one in _selected(arguments) for run in one.runs}
     queue = arguments.queue or arguments.jobs > 0
     return run_all(list(runs.values()), params, queue=queue, jobs=arguments.jobs, force=arguments.force)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    comparison = _comparison(arguments)
+    cells = table(comparison, arguments.metric)
+    print(f"{comparison.one.name}: {comparison.one.asks}\n\n{as_text(cells)}")
+    for line in remarks(comparison, arguments.metric):
+        print(line)
+    if arguments.markdown:
+        _write(arguments.markdown, as_markdown(cells))
+    if arguments.csv:
+        _write(arguments.csv, as_csv(comparison))
+    if arguments.plots:
+        for path in draw(comparison, arguments.metric, arguments.plots):
+            print(path)
+    return 0
+
+
+def _comparison(arguments: argparse.Namespace) -> Comparison:
+    (one,), params = _selected(arguments), load_params(Path("params.yaml"))
+    return compare(one, params, results(arguments.rev), Path.cwd())
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def _positive(text: str) -> int:

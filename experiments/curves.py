@@ -1,6 +1,7 @@
 """The curves and texts of an experiment, from DVC's cache, and how long it took on this machine."""
 
 import io
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,10 @@ from experiments.engine import Result
 from lm.files import read_json
 
 TRAIN, VALID, SAMPLES = "plots/train.csv", "plots/valid.csv", "samples/base.md"
-RISE = 1.2  # a training loss that ends so many times above its lowest has broken down; noise is far below that
+# A training loss that ends so many times above its lowest has broken down; noise is far below that.
+RISE = 1.2
+# So has one that is still so many times above ln(vocab_size), the loss of a blind guess, when START of the run is over.
+GUESS, START = 1.1, 0.1
 
 
 @dataclass(frozen=True)
@@ -49,13 +53,15 @@ def read_curves(result: Result, root: Path) -> Curves:
 
 
 def broke_down(result: Result, curves: Curves) -> bool:
-    """Whether a run diverged: its loss became no number, or its training loss rose far above its lowest and stayed."""
+    """Whether a run diverged: its loss became no number, or its training loss rose and stayed, or never got low."""
     if result.metrics.get("diverged"):
         return True
     if curves.train is None or curves.train.empty:
         return False
-    losses = curves.train["loss"]
-    return bool(losses.iloc[-1] > RISE * losses.min())
+    losses, steps = curves.train["loss"], curves.train["step"]
+    guess = math.log(result.metrics["vocab_size"])
+    started = losses[steps > START * steps.iloc[-1]]
+    return bool(losses.iloc[-1] > RISE * losses.min() or started.max() > GUESS * guess)
 
 
 def _interpolated(elapsed_s: dict[int, float], steps: "pd.Series[int]") -> dict[int, float]:

@@ -38,6 +38,11 @@ class Run:
     asks: str
     overrides: Overrides
 
+    def changes(self, base: Mapping[str, Any]) -> Overrides:
+        """The overrides that say anything else than params.yaml."""
+        defaults = flatten(base)
+        return {key: value for key, value in self.overrides.items() if value != defaults[key]}
+
     def parameters(self, base: Mapping[str, Any]) -> dict[str, Any]:
         """The content of params.yaml in this run, checked.
 

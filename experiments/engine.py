@@ -27,11 +27,11 @@ class Result:
     outs: dict[str, str]  # path to MD5
 
 
-def command(run: Run, *how: str) -> list[str]:
-    """The `dvc exp run` of a run, which anyone may run by hand."""
-    words = ["dvc", "exp", "run", *how, "--name", run.name]
-    for key, value in run.overrides.items():
-        words += ["--set-param", f"{key}={_hydra(value)}"]
+def command(run: Run, params: Mapping[str, Any], *how: str) -> list[str]:
+    """The `dvc exp run` of a run beside a params.yaml, which anyone may run by hand."""
+    words = ["dvc", "exp", "run", *how, "-n", run.name]
+    for key, value in run.changes(params).items():
+        words += ["-S", f"{key}={_hydra(value)}"]
     return words
 
 

@@ -26,7 +26,7 @@ def run_all(
     failed = []
     for number, run in enumerate(waiting, start=1):
         how = ["--queue" if queue else "--temp", *(["--force"] if force else [])]
-        words = command(run, *how)
+        words = command(run, params, *how)
         print(f"[{number}/{len(waiting)}] {shlex.join(words)}", flush=True)
         if run_dvc(words):
             failed.append(run.name)

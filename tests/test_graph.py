@@ -20,7 +20,7 @@ LAYERS = [
     ["lm.text", "lm.files", "lm.memory", "lm.gpus"],
     ["lm.processes"],
     ["lm.config"],
-    ["lm.devices", "lm.corpus", "lm.tokenizer", "lm.tokens", "lm.parameters", "lm.optim"],
+    ["lm.devices", "lm.scaling_law", "lm.corpus", "lm.tokenizer", "lm.tokens", "lm.parameters", "lm.optim"],
     ["lm.weights"],
     ["lm.model", "lm.reference"],
     ["lm.encoding", "lm.training", "lm.generation", "lm.plotting", "lm.plot_page"],
