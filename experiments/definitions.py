@@ -24,6 +24,7 @@ SECTIONS: dict[str, type[Section]] = {
     section.name(): section
     for section in (DataConfig, TokenizerConfig, ModelConfig, TrainConfig, EvaluateConfig, SampleConfig)
 }
+PARAMETERS = ["seed", *(f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields)]
 
 Overrides = dict[str, Any]  # {"model.norm": "none", "seed": 2}
 
@@ -47,11 +48,14 @@ class Run:
         """The content of params.yaml in this run, checked.
 
         Raises:
-            ValueError: one line a mistake.
+            ValueError: one line a mistake, which names the run.
         """
         values = _applied(base, self.overrides)
         for name, section in SECTIONS.items():
-            section.parse(values[name])
+            try:
+                section.parse(values[name])
+            except ValueError as error:
+                raise ValueError("\n".join(f"{self.name}: {line}" for line in str(error).splitlines())) from None
         return values
 
 
@@ -135,7 +139,7 @@ def parse_override(text: str) -> Overrides:
         parsed = YAML(typ="safe").load(value)
     except YAMLError:
         raise ValueError(f"{key}: must be a value of YAML, got {value!r}") from None
-    _check_parameter(key, "")
+    _check_known(key, PARAMETERS, f"{key}: no such parameter")
     return {key: parsed}
 
 
@@ -208,6 +212,9 @@ def _set(name: str, entry: Any, presets: Mapping[str, ExperimentSet], place: str
     baseline = str(entry.get("baseline", next(iter(members))))
     if baseline not in members:
         raise ValueError(f"{place}.baseline: must be one of {', '.join(members)}, got {baseline!r}")
+    for key in ("against", "by"):
+        if key in entry:
+            _check_known(entry[key], [*PARAMETERS, "n_parameters"], f"{place}.{key}: no such parameter or metric")
     return ExperimentSet(name, asks, None, runs, baseline, entry.get("against"), entry.get("by"))
 
 
@@ -243,14 +250,13 @@ def _overrides(entry: Mapping[str, Any], place: str) -> Overrides:
             raise ValueError(f"{place}.{key}: must be a mapping of parameters, got {entry[key]!r}")
     flat = flatten({key: value for key, value in entry.items() if key in SECTIONS or key == "seed"})
     for key in flat:
-        _check_parameter(key, f"{place}: ")
+        _check_known(key, PARAMETERS, f"{place}: {key}: no such parameter")
     return flat
 
 
-def _check_parameter(key: str, place: str) -> None:
-    known = ["seed", *(f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields)]
+def _check_known(key: str, known: list[str], mistake: str) -> None:
     if key not in known:
-        raise ValueError(f"{place}{key}: no such parameter{_did_you_mean(key, known)}")
+        raise ValueError(f"{mistake}{_did_you_mean(str(key), known)}")
 
 
 def _applied(base: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:

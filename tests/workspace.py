@@ -43,7 +43,11 @@ class Workspace:
         listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
         for name in names:
-            wanted = name.startswith((".dvc", "lm/", "stages/")) or name in ("dvc.yaml", "params.yaml", ".gitignore")
+            wanted = name.startswith((".dvc", "lm/", "stages/", "experiments/")) or name in (
+                "dvc.yaml",
+                "params.yaml",
+                ".gitignore",
+            )
             if wanted and (ROOT / name).is_file():
                 (path / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(ROOT / name, path / name)
