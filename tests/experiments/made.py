@@ -1,0 +1,50 @@
+"""Results as DVC might tell them, made by hand."""
+
+from typing import Any
+
+import pandas as pd
+
+from experiments.comparison import Finished
+from experiments.curves import Curves, broke_down
+from experiments.definitions import ExperimentSet, Run, flatten, load_params
+from experiments.engine import Result
+from tests.graph import ROOT
+
+PARAMS = load_params(ROOT / "params.yaml")
+
+
+def made_run(experiment: str, seed: int | None = None, **overrides: Any) -> Run:
+    """A run of the set `made`; `model_norm="none"` overrides model.norm."""
+    changed = {key.replace("_", ".", 1): value for key, value in overrides.items()}
+    name = f"made-{experiment}" + ("" if seed is None else f"-s{seed}")
+    return Run(name, experiment, seed, f"Why {experiment}?", changed | ({} if seed is None else {"seed": seed}))
+
+
+def made_set(*runs: Run, against: str | None = None, by: str | None = None) -> ExperimentSet:
+    """A set of runs; the first is the baseline."""
+    return ExperimentSet("made", "Which is best?", None, runs, runs[0].experiment, against, by)
+
+
+def made_curve(losses: list[float]) -> pd.DataFrame:
+    """A training or validation curve with a row every ten steps."""
+    steps = [10 * (i + 1) for i in range(len(losses))]
+    return pd.DataFrame({"step": steps, "tokens": [100 * s for s in steps], "loss": losses, "accuracy": 0.5})
+
+
+def made_result(run: Run, bits_per_byte: float, **metrics: Any) -> Result:
+    """The finished experiment of a run."""
+    parameters = flatten(PARAMS) | run.overrides
+    told = {"bits_per_byte": bits_per_byte, "loss": 2 * bits_per_byte, "accuracy": 1 - bits_per_byte}
+    return Result(
+        run.name, "0" * 40, "done", parameters, told | {"n_parameters": 1000, "vocab_size": 2048} | metrics, {}
+    )
+
+
+def made_finished(
+    run: Run, bits_per_byte: float, losses: list[float] | None, samples: str | None = None, **metrics: Any
+) -> Finished:
+    """A run with its result and curves; no curves where `losses` is None."""
+    result = made_result(run, bits_per_byte, **metrics)
+    curve = None if losses is None else made_curve(losses)
+    curves = Curves(curve, curve, samples, None, None)
+    return Finished(run, result, curves, broke_down(result, curves))

@@ -1,0 +1,150 @@
+"""Tests of experiments/comparison.py and of the table it fills, on results made by hand."""
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from experiments import comparison as module
+from experiments.comparison import Comparison, Finished, compare
+from experiments.definitions import ExperimentSet
+from experiments.scaling import law_of
+from experiments.table import as_csv, as_markdown, as_text, remarks, table
+from tests.experiments.made import PARAMS, made_finished, made_run, made_set
+
+FALLING = [7.0, 5.0, 4.0]
+BASE = [made_run("base", seed) for seed in (1, 2)]
+NONE = [made_run("none", seed, model_norm="none") for seed in (1, 2)]
+WIDE = [made_run("wide", seed, model_d_model=256, train_steps=50) for seed in (1, 2)]
+
+
+def compared(one: ExperimentSet, finished: Sequence[Finished]) -> Comparison:
+    """The comparison of runs whose curves are given, not read from a repository."""
+    by_name = {each.run.name: each for each in finished}
+    with patch.object(module, "read_curves", lambda result, root: by_name[result.name].curves):
+        return compare(one, PARAMS, {name: each.result for name, each in by_name.items()}, Path())
+
+
+def test_rows_have_means_spreads_and_differences_to_the_baseline() -> None:
+    found = compared(
+        made_set(*BASE, *NONE),
+        [
+            made_finished(BASE[0], 0.50, FALLING),
+            made_finished(BASE[1], 0.52, FALLING),
+            made_finished(NONE[0], 0.60, FALLING),
+            made_finished(NONE[1], 0.66, FALLING),
+        ],
+    )
+    header, rows = table(found, "bits_per_byte")
+    base, none = (dict(zip(header, row, strict=True)) for row in rows)
+    assert base["bits per byte"] == "0.5100 *"
+    assert base["note"] == "baseline"
+    assert base["difference"] == ""
+    assert none["changes"] == "norm=none"
+    assert none["difference"] == "+0.1200"
+    # sqrt((2 * 0.01**2 + 2 * 0.03**2) / 2 degrees of freedom) * sqrt(1/2 + 1/2)
+    assert none["standard error"] == "0.0316"
+    assert found.best("accuracy") == "base"
+    assert remarks(found, "bits_per_byte") == []
+
+
+def test_a_run_that_diverged_is_shown_and_kept_out_of_the_mean() -> None:
+    found = compared(
+        made_set(*BASE, *NONE, *WIDE),
+        [
+            made_finished(BASE[0], 0.50, FALLING),
+            made_finished(BASE[1], 0.52, FALLING),
+            made_finished(NONE[0], 0.60, FALLING),
+            made_finished(NONE[1], 0.40, [7.0], diverged=True),
+            made_finished(WIDE[0], 0.45, [7.0, 5.0, 6.5]),  # rose by more than a fifth
+            made_finished(WIDE[1], 0.47, [7.0, 9.0, 8.0]),  # above a guess among 2,048 tokens
+        ],
+    )
+    header, rows = table(found, "bits_per_byte")
+    _, none, wide = (dict(zip(header, row, strict=True)) for row in rows)
+    assert (none["bits per byte"], none["note"]) == ("0.6000", "1 diverged")
+    assert (wide["bits per byte"], wide["note"], wide["difference"]) == ("(0.4600)", "diverged", "")
+    assert found.best("bits_per_byte") == "base"
+
+
+def test_missing_runs_are_named() -> None:
+    found = compared(made_set(*BASE, *NONE), [made_finished(BASE[0], 0.5, None)])
+    header, rows = table(found, "loss")
+    base, none = (dict(zip(header, row, strict=True)) for row in rows)
+    assert base["note"] == "baseline, without made-base-s2 (not run)"
+    assert base["spread"] == ""
+    assert (none["seeds"], none["loss"], none["note"]) == ("0", "", "not run")
+
+
+def test_a_set_without_its_baseline_has_no_differences() -> None:
+    found = compared(made_set(*BASE, *NONE), [made_finished(run, 0.6, FALLING) for run in NONE])
+    assert found.baseline is None
+    header, rows = table(found, "bits_per_byte")
+    assert rows[1][header.index("difference")] == ""
+
+
+def test_a_set_without_results_says_what_to_run() -> None:
+    with pytest.raises(ValueError, match=r"^made: has no results yet; python -m experiments run made$"):
+        compared(made_set(*BASE), [])
+
+
+def test_parameters_of_all_runs_that_the_definition_lacks_are_told_once() -> None:
+    elsewhere = [made_run("base", seed, data_source="files") for seed in (1, 2)]
+    other = made_run("none", 1, model_norm="none", data_source="files", train_steps=7)
+    found = compared(
+        made_set(*BASE, NONE[0]),
+        [made_finished(run, 0.5, FALLING) for run in elsewhere] + [made_finished(other, 0.6, FALLING)],
+    )
+    assert remarks(found, "loss") == [
+        "all with data.source=files",
+        "not as defined now: made-none-s1 has train.steps=7",
+    ]
+
+
+def test_text_markdown_and_csv_hold_the_same() -> None:
+    found = compared(
+        made_set(*BASE, *WIDE),
+        [
+            made_finished(run, 0.5 + i / 100, FALLING, n_parameters=10 ** (i + 3))
+            for i, run in enumerate([*BASE, *WIDE])
+        ],
+    )
+    cells = table(found, "bits_per_byte")
+    assert as_text(cells).splitlines()[3].split("  ")[0] == "wide"
+    header, rule, *rows_of_text = as_text(cells).splitlines()
+    starts = [i for i in range(len(rule)) if rule[i] == "-" and rule[i - 1 : i] != "-"]
+    for line in (header, *rows_of_text):  # no cell reaches into the gap before the next column
+        assert all(line[start - 2 : start].strip() == "" for start in starts[1:])
+    lines = as_markdown(cells).splitlines()
+    assert len({line.count("|") for line in lines}) == 1
+    assert "| **0.5050** |" in lines[2]
+    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    assert [row["run"] for row in rows] == ["made-base-s1", "made-base-s2", "made-wide-s1", "made-wide-s2"]
+    assert [row["model.d_model"] for row in rows] == ["128", "128", "256", "256"]
+    assert [row["bits_per_byte"] for row in rows] == ["0.5", "0.51", "0.52", "0.53"]
+    assert rows[0]["broke_down"] == "false"
+
+
+def test_a_scaling_law_is_fitted_where_sizes_and_budgets_are_swept() -> None:
+    runs = [made_run(f"{n}-{d}", train_tokens=d, model_d_model=n) for n in (32, 64, 128) for d in (1000, 4000, 16000)]
+    finished = [
+        made_finished(
+            run,
+            0.4 + 3 / (n := run.overrides["model.d_model"] ** 2) ** 0.5 + 5 / run.overrides["train.tokens"] ** 0.4,
+            FALLING,
+            n_parameters=n,
+            tokens=run.overrides["train.tokens"],
+        )
+        for run in runs
+    ]
+    law = law_of(compared(made_set(*runs, against="n_parameters", by="train.tokens"), finished), "bits_per_byte")
+    assert law is not None
+    assert law.irreducible == pytest.approx(0.4, rel=0.01)
+    assert law.size_exponent == pytest.approx(0.5, rel=0.02)
+    assert law_of(compared(made_set(*runs, against="n_parameters"), finished), "bits_per_byte") is None
+    assert (
+        law_of(compared(made_set(*runs[:3], against="n_parameters", by="train.tokens"), finished[:3]), "loss") is None
+    )
