@@ -43,7 +43,7 @@ def _same_tensor(first: Any, second: Any, name: str) -> bool:
     if name not in first.keys() or name not in second.keys():  # noqa: SIM118  a file is no dict
         return False
     a, b = first.get_tensor(name), second.get_tensor(name)
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()  # bytes: two NaN are the same
+    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())  # of bytes, NaN equals NaN
 
 
 def _tensor_values(first: Any, second: Any, name: str) -> str:
@@ -77,7 +77,7 @@ def _line_difference(expected: Path, got: Path) -> str:
         for number, (a, b) in enumerate(zip_longest(first, second), start=1):
             if a is None or b is None:
                 return f"line {number}: only in the {'new file' if a is None else 'original'}: {_cut(a or b or '')}"
-            if a != b:
+            if a.rstrip("\n") != b.rstrip("\n"):
                 return f"line {number}: {_change(a, b)}"
     return ""
 

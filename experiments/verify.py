@@ -23,7 +23,7 @@ from experiments.differences import first_difference
 
 # Where git and DVC look for a repository, as hooks and stages inherit it: the scratch clone is one of its own.
 _ELSEWHERE = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "DVC_ROOT", "DVC_STAGE", "DVC_EXP_NAME")
-# In `.dvc/config.local`, which outranks every other file: a cache shared through them would restore what must be made.
+# In `.dvc/config.local`, which outranks every other file: nothing is taken from a shared cache, nor put there.
 _OWN_CACHE = "[cache]\n    dir = cache\n"
 
 
@@ -55,6 +55,9 @@ def main(arguments: argparse.Namespace) -> int:
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except (OSError, subprocess.CalledProcessError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -90,24 +93,22 @@ def resolve(root: Path, revision: str) -> str:
     Raises:
         ValueError: when there is none, or several experiments have that name.
     """
-    names = [revision]
     if commit := _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"):
         return commit
     references = _git(root, "for-each-ref", "--format=%(objectname) %(refname)", "refs/exps") or ""
     # refs/exps/BA/SELINE.../NAME; the others there are DVC's own
-    experiments = [line.split() for line in references.splitlines() if len(line.split("/")) == 5]
-    names = [commit for commit, name in experiments if name.split("/")[-1] == revision]
-    if len(names) != 1:
-        several = f"{len(names)} experiments of that name" if names else "none"
-        raise ValueError(f"{revision}: must be a commit, a branch or one experiment, got {several}")
-    return names[0]
+    found = [line.split()[0] for line in references.splitlines() if line.split("/")[4:] == [revision]]
+    if len(found) != 1:
+        rule = "must be a commit, a branch or a DVC experiment"
+        raise ValueError(f"{revision}: {rule}, got {f'{len(found)} of that name' if found else 'none of these'}")
+    return found[0]
 
 
 def clone(root: Path, commit: str, folder: Path) -> None:
     """Make a clone that has nothing but what is committed: no DVC cache, no hashes to rely on."""
     for command in (
         ["clone", "--quiet", "--no-checkout", str(root), str(folder)],
-        ["-C", str(folder), "fetch", "--quiet", "origin", commit],  # an experiment is on no branch
+        ["-C", str(folder), "-c", "protocol.version=2", "fetch", "--quiet", "origin", commit],  # may be on no branch
         ["-C", str(folder), "checkout", "--quiet", "--detach", commit],
     ):
         subprocess.run(["git", *command], check=True, env=_environment())
@@ -143,14 +144,19 @@ def _report(outs: list[Out], root: Path, folder: Path) -> int:
     )
     if first.expected and first.got:
         original = _content(root, first.path, first.expected)
-        print(first_difference(original, folder / first.path) if original else "where: the original is not at hand")
+        print(
+            f"where: {first_difference(original, folder / first.path)}"
+            if original
+            else "where: unknown, for neither the workspace nor the DVC cache has the original"
+        )
     return 1
 
 
 def _content(root: Path, path: str, md5: str) -> Path | None:
     """A file of the repository with that hash: the out itself or its copy in the DVC cache; None where neither is."""
-    cache = _run_dvc(root, "cache", "dir").strip()
-    for candidate in (root / path, Path(root, cache, "files", "md5", md5[:2], md5[2:])):
+    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    cache = subprocess.run(command, cwd=root, capture_output=True, text=True, env=_environment(), check=True).stdout
+    for candidate in (root / path, Path(root, cache.strip(), "files", "md5", md5[:2], md5[2:])):
         if candidate.is_file():
             with candidate.open("rb") as file:
                 if hashlib.file_digest(file, "md5").hexdigest() == md5:
@@ -199,11 +205,6 @@ def _git(folder: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(folder), *arguments]
     result = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
     return result.stdout.strip() if result.returncode == 0 else None
-
-
-def _run_dvc(root: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, env=_environment(), check=True).stdout
 
 
 def _environment() -> dict[str, str]:
