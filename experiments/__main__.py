@@ -12,6 +12,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from experiments import push, verify
 from experiments.comparison import METRICS, Comparison, compare
 from experiments.definitions import (
     ExperimentSet,
@@ -59,7 +60,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run an experiment or a set, in temporary copies of the workspace")
     _add_selection(run, several=True)
     run.add_argument("--queue", action="store_true", help="put them into DVC's queue instead")
-    run.add_argument("--jobs", type=_positive, default=0, metavar="N", help="and start N workers; implies --queue")
+    run.add_argument(
+        "--jobs", type=_positive, default=0, metavar="N", help="and work on the queue, N at a time; implies --queue"
+    )
     run.add_argument("--force", action="store_true", help="replace experiments of the same name")
     run.set_defaults(act=_run)
 
@@ -71,6 +74,14 @@ def _parser() -> argparse.ArgumentParser:
     compared.add_argument("--csv", type=Path, metavar="FILE", help="also write every run with all its metrics")
     compared.add_argument("--plots", type=Path, metavar="FOLDER", help="also draw the curves on each other, as PNG")
     compared.set_defaults(act=_compare)
+
+    verified = commands.add_parser("verify", help="run the pipeline of a commit again, and compare every out")
+    verify.add_arguments(verified)
+    verified.set_defaults(act=verify.main)
+
+    pushed = commands.add_parser("push", help="push every file of every run, so that another clone trains nothing")
+    push.add_arguments(pushed)
+    pushed.set_defaults(act=push.main)
     return parser
 
 

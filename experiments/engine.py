@@ -35,9 +35,9 @@ def command(run: Run, params: Mapping[str, Any], *how: str) -> list[str]:
     return words
 
 
-def run_dvc(words: list[str], **environment: str) -> int:
+def run_dvc(words: list[str]) -> int:
     """The exit status of a dvc command that speaks to the terminal itself."""
-    process = subprocess.Popen(words, env=_environment() | environment)
+    process = subprocess.Popen(words, env=_environment())
     interrupted = False
     while True:
         try:
@@ -50,13 +50,13 @@ def run_dvc(words: list[str], **environment: str) -> int:
         return status
 
 
-def ask_dvc(*words: str) -> str:
+def ask_dvc(*words: str, **environment: str) -> str:
     """What a dvc command prints.
 
     Raises:
         ValueError: with dvc's own last line when it fails.
     """
-    result = subprocess.run(["dvc", *words], env=_environment(), capture_output=True, text=True)
+    result = subprocess.run(["dvc", *words], env=_environment() | environment, capture_output=True, text=True)
     if result.returncode:
         lines = [line.removeprefix("ERROR: ") for line in result.stderr.splitlines() if line.startswith("ERROR")]
         raise ValueError(f"dvc {' '.join(words)}: {lines[0] if lines else result.stderr.strip()}")

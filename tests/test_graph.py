@@ -127,6 +127,14 @@ def test_stages_do_not_import_each_other() -> None:
         assert others <= HELPERS
 
 
+def test_nothing_in_the_pipeline_knows_of_dvc_or_of_experiments() -> None:
+    for source in [*(ROOT / "lm").rglob("*.py"), *(ROOT / "stages").glob("*.py")]:
+        for node in ast.walk(ast.parse(source.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            assert not [name for name in names if name.split(".")[0] in ("dvc", "experiments")], source
+
+
 def layer_of(path: Path) -> tuple[int, str]:
     module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
     found = [
