@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import LogFormatter
+from matplotlib.ticker import EngFormatter, LogFormatter
 
 from experiments.comparison import Comparison, Finished, Row
 from experiments.scaling import law_of
@@ -58,6 +58,8 @@ def _draw_curves(comparison: Comparison, column: str, label: str, path: Path) ->
                 axes.plot(valid[column].iloc[-1:], valid["loss"].iloc[-1:], color=colour, marker="x", markersize=7)
     losses = [each.curves.valid["loss"] for row in comparison.rows for each in row.finished if _has(each, column)]  # type: ignore[index]
     _fit_losses(axes, losses)
+    if column != "step":
+        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     axes.legend(frameon=False, fontsize="small", ncols=2)
     save_figure(figure, path)
 
@@ -75,7 +77,7 @@ def _draw_final(comparison: Comparison, metric: str, path: Path) -> None:
     """The final figure against the swept value: a point for each run, a line through the means."""
     against, by = comparison.one.against, comparison.one.by
     assert against is not None
-    figure, axes = new_figure(f"{comparison.one.name}: {comparison.one.asks}", against, _NAMES[metric])
+    figure, axes = new_figure(f"{comparison.one.name}: {_NAMES[metric]}", against, _NAMES[metric])
     lines: dict[object, list[Row]] = {}
     for row in comparison.rows:
         if row.finished:

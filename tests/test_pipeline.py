@@ -104,6 +104,20 @@ def test_every_out_is_there_and_makes_sense(finished: Workspace) -> None:
     assert finished.read("samples/base.md").count(b"Once upon a time") >= 1
 
 
+def timing(workspace: Workspace) -> dict[str, Any]:
+    """How long the training in a workspace took, as the train stage noted it."""
+    name = workspace.out_hashes()["plots/train.csv"]
+    return dict(json.loads(workspace.read(f".timings/{name}.json")))
+
+
+def test_how_long_training_took_is_noted_beside_the_outs(finished: Workspace) -> None:
+    noted = timing(finished)
+    assert noted["steps"] == list(range(5, 121, 5))
+    assert noted["elapsed_s"] == sorted(noted["elapsed_s"])
+    assert noted["elapsed_s"][0] > 0
+    assert ".timings" not in finished.run("git", "status", "--porcelain", "--untracked-files=all")
+
+
 def test_a_second_repro_runs_nothing_but_the_fingerprint(finished: Workspace) -> None:
     output = finished.run("dvc", "repro")
     assert output.count("Running stage") == 1
@@ -128,6 +142,8 @@ def test_a_trainer_killed_again_and_again_gives_the_same_bytes(finished: Workspa
     output = encoded.run("dvc", "repro")
     assert "resumed after step" in output
     assert encoded.out_hashes() == finished.out_hashes()
+    assert timing(encoded)["steps"] == timing(finished)["steps"]
+    assert timing(encoded)["elapsed_s"] == sorted(timing(encoded)["elapsed_s"])
     assert not list(encoded.path.glob(".resume/*"))
 
 
@@ -314,19 +330,3 @@ def test_the_page_of_plots_opens_offline(finished: Workspace) -> None:
     for picture in (plot for plot in load_pipeline()["plots"] if isinstance(plot, str)):
         assert picture.replace("/", "_") in page
     assert '"type": "log"' in page
-
-
-def test_another_clone_gets_everything_from_a_remote_without_training(finished: Workspace, tmp_path: Path) -> None:
-    remote, clone = tmp_path / "remote", tmp_path / "clone"
-    finished.run("dvc", "remote", "add", "--local", "--default", "--force", "store", str(remote))
-    finished.run("dvc", "push", "--run-cache")
-    finished.run("git", "clone", "--quiet", ".", str(clone))
-
-    def run(*command: str) -> str:
-        return finished.run("env", "-C", str(clone), *command)
-
-    run("dvc", "remote", "add", "--local", "--default", "store", str(remote))
-    run("dvc", "pull", "--run-cache")
-    assert run("dvc", "repro").count("Running stage") == 1  # the fingerprint
-    assert run("git", "status", "--porcelain") == ""
-    assert (clone / "models/base/model.safetensors").read_bytes() == finished.read("models/base/model.safetensors")
