@@ -25,6 +25,7 @@ from experiments.definitions import (
 )
 from experiments.engine import command, results
 from experiments.pictures import draw
+from experiments.report import write_report
 from experiments.running import run_all
 from experiments.table import as_csv, as_markdown, as_text, remarks, table
 from lm.files import replacing
@@ -74,6 +75,14 @@ def _parser() -> argparse.ArgumentParser:
     compared.add_argument("--csv", type=Path, metavar="FILE", help="also write every run with all its metrics")
     compared.add_argument("--plots", type=Path, metavar="FOLDER", help="also draw the curves on each other, as PNG")
     compared.set_defaults(act=_compare)
+
+    reported = commands.add_parser(
+        "report", help="the same on one self-contained page, with curves to explore and samples"
+    )
+    _add_selection(reported)
+    _add_results(reported)
+    reported.add_argument("page", type=Path, metavar="FILE.html", help="the page to write")
+    reported.set_defaults(act=_report)
 
     verified = commands.add_parser("verify", help="run the pipeline of a commit again, and compare every out")
     verify.add_arguments(verified)
@@ -152,6 +161,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.plots:
         for path in draw(comparison, arguments.metric, arguments.plots):
             print(path)
+    return 0
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    write_report(_comparison(arguments), load_params(Path("params.yaml")), arguments.page)
+    print(arguments.page)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean
 
 import matplotlib as mpl
 import numpy as np
@@ -83,9 +82,10 @@ def _draw_final(comparison: Comparison, metric: str, path: Path) -> None:
         if row.finished:
             lines.setdefault(swept_value(row, by) if by else "", []).append(row)
     for (name, rows), colour in zip(lines.items(), colours(len(lines)), strict=True):
-        points = [(swept_value(row, against), [each.result.metrics[metric] for each in row.finished]) for row in rows]
-        points.sort()
-        axes.plot([x for x, _ in points], [mean(ys) for _, ys in points], color=colour, label=f"{by} = {name}")
+        means = sorted(
+            (swept_value(row, against), row.summaries[metric].mean) for row in rows if metric in row.summaries
+        )
+        axes.plot([x for x, _ in means], [y for _, y in means], color=colour, label=f"{by} = {name}")
         for row in rows:
             for each in row.finished:
                 marker = "x" if each.diverged else "o"

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,20 +30,31 @@ def run_all(
         print(f"note: uncommitted changes are part of these experiments: {', '.join(changed)}", flush=True)
     failed = []
     for number, run in enumerate(waiting, start=1):
-        how = ["--queue" if queue else "--temp", *(["--force"] if force else [])]
-        words = command(run, params, *how)
+        words = command(run, params, "--queue" if queue else "--temp", *(["--force"] if force else []))
         print(f"[{number}/{len(waiting)}] {shlex.join(words)}", flush=True)
-        if run_dvc(words):
+        if not _start(words, quiet=queue):
             failed.append(run.name)
     if failed:
         print(f"{len(failed)} of {len(waiting)} failed: {', '.join(failed)}; the same command tries them again")
-    if not queue:
-        return 1 if failed else 0
-    print("log of one: dvc queue logs NAME; all of them: dvc queue status; end them: dvc queue stop --kill")
-    if not jobs:
-        print("start: dvc queue start --jobs 1")
-        return 1 if failed else 0
-    return _work(jobs) or (1 if failed else 0)
+    if queue:
+        print("log of one: dvc queue logs NAME; all of them: dvc queue status; end them: dvc queue stop --kill")
+        if not jobs:
+            print("start: dvc queue start --jobs 1")
+        elif _work(jobs):
+            return 1
+    return 1 if failed else 0
+
+
+def _start(words: list[str], quiet: bool) -> bool:
+    """Whether a command of dvc's succeeded; a quiet one is heard only when it fails."""
+    if not quiet:
+        return run_dvc(words) == 0
+    try:
+        ask_dvc(*words[1:])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 def _not_done(runs: Sequence[Run], params: Mapping[str, Any], known: Mapping[str, Result]) -> list[Run]:

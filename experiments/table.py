@@ -116,7 +116,7 @@ def _mean(row: Row, metric: str, digits: int) -> str:
 
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:
-    return "" if value is None else f"{value:{sign}.{digits}f}"
+    return "" if value is None else f"{value:{sign}.{digits}f}".replace("-", "−")
 
 
 def _plain(value: Any) -> str:
@@ -126,4 +126,4 @@ def _plain(value: Any) -> str:
 
 def _is_numeric(column: list[str]) -> bool:
     filled = [cell for cell in column if cell]
-    return bool(filled) and all(cell[0] in "(+-0123456789" for cell in filled)
+    return bool(filled) and all(cell[0] in "(+−0123456789" for cell in filled)

@@ -40,10 +40,14 @@ VEGA
 
 def write_plot_page(path: Path) -> None:
     """Write the template of the page; DVC puts the plots where it says `{plot_divs}`."""
-    # A bundle may hold the end tag of the script it is put in as a string; escaped, it means the same.
-    bundle = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
     with replacing(path) as file:
-        file.write(_PAGE.replace("VEGA", bundle).encode())
+        file.write(_PAGE.replace("VEGA", vega_bundle()).encode())
+
+
+def vega_bundle() -> str:
+    """JavaScript that defines `vegaEmbed` with all that it needs, to stand in a script element."""
+    # A bundle may hold the end tag of the script it is put in as a string; escaped, it means the same.
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
+            timeout=900,
         )
         assert status is None or result.returncode == status, f"{command} gave {result.returncode}:\n{result.stdout}"
         return result.stdout
