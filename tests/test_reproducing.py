@@ -56,8 +56,7 @@ def do(
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace whose pipeline has run; of an experiment `slow` it has the results in its cache."""
     workspace = Workspace(tmp_path_factory.mktemp("finished"))
-    # `python -m experiments` of the project as it is now; the workspace has no copy of it.
-    workspace.environment |= ACCESS | {"PYTHONPATH": str(ROOT)}
+    workspace.environment |= ACCESS
     workspace.set("train", steps=10, valid_every=10)
     workspace.commit()
     workspace.run("dvc", "repro")

@@ -1,10 +1,14 @@
 """Results as DVC might tell them, made by hand."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pandas as pd
 
-from experiments.comparison import Finished
+from experiments import comparison as module
+from experiments.comparison import Comparison, Finished, compare
 from experiments.curves import Curves, broke_down
 from experiments.definitions import ExperimentSet, Run, flatten, load_params
 from experiments.engine import Result
@@ -48,3 +52,10 @@ def made_finished(
     curve = None if losses is None else made_curve(losses)
     curves = Curves(curve, curve, samples, None, None)
     return Finished(run, result, curves, broke_down(result, curves))
+
+
+def made_comparison(one: ExperimentSet, finished: Sequence[Finished]) -> Comparison:
+    """The comparison of a set from runs whose curves are given, not read from a repository."""
+    by_name = {each.run.name: each for each in finished}
+    with patch.object(module, "read_curves", lambda result, root: by_name[result.name].curves):
+        return compare(one, PARAMS, {name: each.result for name, each in by_name.items()}, Path())

@@ -2,18 +2,12 @@
 
 import csv
 import io
-from collections.abc import Sequence
-from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
-from experiments import comparison as module
-from experiments.comparison import Comparison, Finished, compare
-from experiments.definitions import ExperimentSet
 from experiments.scaling import law_of
 from experiments.table import as_csv, as_markdown, as_text, remarks, table
-from tests.experiments.made import PARAMS, made_finished, made_run, made_set
+from tests.experiments.made import made_comparison, made_finished, made_run, made_set
 
 FALLING = [7.0, 5.0, 4.0]
 BASE = [made_run("base", seed) for seed in (1, 2)]
@@ -21,15 +15,8 @@ NONE = [made_run("none", seed, model_norm="none") for seed in (1, 2)]
 WIDE = [made_run("wide", seed, model_d_model=256, train_steps=50) for seed in (1, 2)]
 
 
-def compared(one: ExperimentSet, finished: Sequence[Finished]) -> Comparison:
-    """The comparison of runs whose curves are given, not read from a repository."""
-    by_name = {each.run.name: each for each in finished}
-    with patch.object(module, "read_curves", lambda result, root: by_name[result.name].curves):
-        return compare(one, PARAMS, {name: each.result for name, each in by_name.items()}, Path())
-
-
 def test_rows_have_means_spreads_and_differences_to_the_baseline() -> None:
-    found = compared(
+    found = made_comparison(
         made_set(*BASE, *NONE),
         [
             made_finished(BASE[0], 0.50, FALLING),
@@ -52,7 +39,7 @@ def test_rows_have_means_spreads_and_differences_to_the_baseline() -> None:
 
 
 def test_a_run_that_diverged_is_shown_and_kept_out_of_the_mean() -> None:
-    found = compared(
+    found = made_comparison(
         made_set(*BASE, *NONE, *WIDE),
         [
             made_finished(BASE[0], 0.50, FALLING),
@@ -71,7 +58,7 @@ def test_a_run_that_diverged_is_shown_and_kept_out_of_the_mean() -> None:
 
 
 def test_missing_runs_are_named() -> None:
-    found = compared(made_set(*BASE, *NONE), [made_finished(BASE[0], 0.5, None)])
+    found = made_comparison(made_set(*BASE, *NONE), [made_finished(BASE[0], 0.5, None)])
     header, rows = table(found, "loss")
     base, none = (dict(zip(header, row, strict=True)) for row in rows)
     assert base["note"] == "baseline, without made-base-s2 (not run)"
@@ -80,7 +67,7 @@ def test_missing_runs_are_named() -> None:
 
 
 def test_a_set_without_its_baseline_has_no_differences() -> None:
-    found = compared(made_set(*BASE, *NONE), [made_finished(run, 0.6, FALLING) for run in NONE])
+    found = made_comparison(made_set(*BASE, *NONE), [made_finished(run, 0.6, FALLING) for run in NONE])
     assert found.baseline is None
     header, rows = table(found, "bits_per_byte")
     assert rows[1][header.index("difference")] == ""
@@ -88,13 +75,13 @@ def test_a_set_without_its_baseline_has_no_differences() -> None:
 
 def test_a_set_without_results_says_what_to_run() -> None:
     with pytest.raises(ValueError, match=r"^made: has no results yet; python -m experiments run made$"):
-        compared(made_set(*BASE), [])
+        made_comparison(made_set(*BASE), [])
 
 
 def test_parameters_of_all_runs_that_the_definition_lacks_are_told_once() -> None:
     elsewhere = [made_run("base", seed, data_source="files") for seed in (1, 2)]
     other = made_run("none", 1, model_norm="none", data_source="files", train_steps=7)
-    found = compared(
+    found = made_comparison(
         made_set(*BASE, NONE[0]),
         [made_finished(run, 0.5, FALLING) for run in elsewhere] + [made_finished(other, 0.6, FALLING)],
     )
@@ -105,7 +92,7 @@ def test_parameters_of_all_runs_that_the_definition_lacks_are_told_once() -> Non
 
 
 def test_text_markdown_and_csv_hold_the_same() -> None:
-    found = compared(
+    found = made_comparison(
         made_set(*BASE, *WIDE),
         [
             made_finished(run, 0.5 + i / 100, FALLING, n_parameters=10 ** (i + 3))
@@ -140,11 +127,12 @@ def test_a_scaling_law_is_fitted_where_sizes_and_budgets_are_swept() -> None:
         )
         for run in runs
     ]
-    law = law_of(compared(made_set(*runs, against="n_parameters", by="train.tokens"), finished), "bits_per_byte")
+    law = law_of(made_comparison(made_set(*runs, against="n_parameters", by="train.tokens"), finished), "bits_per_byte")
     assert law is not None
     assert law.irreducible == pytest.approx(0.4, rel=0.01)
     assert law.size_exponent == pytest.approx(0.5, rel=0.02)
-    assert law_of(compared(made_set(*runs, against="n_parameters"), finished), "bits_per_byte") is None
+    assert law_of(made_comparison(made_set(*runs, against="n_parameters"), finished), "bits_per_byte") is None
     assert (
-        law_of(compared(made_set(*runs[:3], against="n_parameters", by="train.tokens"), finished[:3]), "loss") is None
+        law_of(made_comparison(made_set(*runs[:3], against="n_parameters", by="train.tokens"), finished[:3]), "loss")
+        is None
     )

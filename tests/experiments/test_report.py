@@ -17,15 +17,14 @@ import pytest
 
 from experiments import report
 from experiments.charts import curves, final
-from experiments.comparison import METRICS, Comparison, Finished, Row
+from experiments.comparison import Comparison, Finished
 from experiments.curves import Curves
-from experiments.definitions import ExperimentSet, Run, load_params
+from experiments.definitions import ExperimentSet, Run, flatten
 from experiments.engine import Result
 from experiments.report import finding, sections, write_report
-from experiments.statistics import difference, pooled_spread, summarise
 from lm.plot_page import vega_bundle
 from tests.experiments.browser import CHROMIUM, Browser
-from tests.graph import ROOT
+from tests.experiments.made import PARAMS, made_comparison
 
 PROMPTS = ["", "Once upon a time"]
 SAMPLES = """# Samples
@@ -39,8 +38,6 @@ temperature 0.8, top-k None, top-p 0.95, seed 1. Prompts in bold.
 ---
 
 > **Once upon a time**, there was a {name} who told a long story about a dog, a kite and the rain. …"""
-
-Losses = dict[str, list[float]]  # final bits per byte of each seed by experiment
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -65,11 +62,6 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield path
 
 
-@pytest.fixture(scope="module")
-def params() -> dict[str, Any]:
-    return load_params(ROOT / "params.yaml")
-
-
 def table(n: int, end: float, rise: float = 0.0, timed: bool = True) -> pd.DataFrame:
     """A curve from ln 2048 to `end`, with noise, that may rise at its end."""
     steps = np.arange(1, n + 1) * 10
@@ -81,32 +73,10 @@ def table(n: int, end: float, rise: float = 0.0, timed: bool = True) -> pd.DataF
 
 def finished(run: Run, bits_per_byte: float, curves: Curves, diverged: bool = False, **metrics: float) -> Finished:
     values = {"bits_per_byte": bits_per_byte, "loss": 2.4 * bits_per_byte, "accuracy": 0.5, "n_parameters": 1_000_000}
-    values |= {"tokens": 1_024_000, "vocab_size": 2048} | metrics
-    parameters = {"seed": run.seed, "sample.prompts": PROMPTS} | run.overrides
+    values |= {"tokens": 1_024_000, "vocab_size": 2048, "diverged": diverged} | metrics
+    parameters = flatten(PARAMS) | {"sample.prompts": PROMPTS} | run.overrides
     result = Result(run.name, "HEAD", "done", parameters, values, {})
     return Finished(run, result, curves, diverged)
-
-
-def compared(one: ExperimentSet, runs: list[Finished]) -> Comparison:
-    """As `compare` does it, without DVC."""
-    of = {name: [each for each in runs if each.run.experiment == name] for name in one.experiments}
-    values = {
-        metric: {name: [e.result.metrics[metric] for e in each if not e.diverged] for name, each in of.items()}
-        for metric in METRICS
-    }
-    rows = []
-    for name, each in of.items():
-        asks, changes = next((r.asks, r.overrides) for r in one.runs if r.experiment == name)
-        missing = [f"{r.name} (failed)" for r in one.runs if r.experiment == name and r not in [e.run for e in each]]
-        summaries = {m: summary for m in METRICS if (summary := summarise(values[m][name]))}
-        differences = {
-            m: difference(values[m][name], values[m][one.baseline], pooled_spread(values[m].values()))
-            for m in METRICS
-            if one.baseline not in (None, name) and values[m][name] and values[m][one.baseline]
-        }  # fmt: skip
-        changes = {key: value for key, value in changes.items() if key != "seed"}
-        rows.append(Row(name, asks, changes, tuple(each), tuple(missing), summaries, differences))
-    return Comparison(one, tuple(rows), one.baseline, {})
 
 
 def ablations() -> Comparison:
@@ -152,7 +122,7 @@ def ablations() -> Comparison:
         finished(runs_by_name["abl-away-s1"], 0.9, Curves(None, None, None, None, None)),
     ]
     one = ExperimentSet("abl", "What is each part worth, & is <b> escaped?", None, tuple(runs), "baseline", None, None)
-    return compared(one, found)
+    return made_comparison(one, found)
 
 
 def sweep(by: str | None = None) -> Comparison:
@@ -167,7 +137,7 @@ def sweep(by: str | None = None) -> Comparison:
             runs.append(run)
             found.append(finished(run, bits, Curves(table(40, 2 * bits), None, None, None, None), rate == 1))
     baseline = runs[2].experiment
-    return compared(ExperimentSet("lr", "Which?", None, tuple(runs), baseline, "train.learning_rate", by), found)
+    return made_comparison(ExperimentSet("lr", "Which?", None, tuple(runs), baseline, "train.learning_rate", by), found)
 
 
 def scaling() -> Comparison:
@@ -185,16 +155,16 @@ def scaling() -> Comparison:
             found.append(finished(run, bits, curves, n_parameters=size, tokens=n_tokens))
     baseline = runs[0].experiment
     one = ExperimentSet("scaling", "How does it fall?", None, tuple(runs), baseline, "n_parameters", "train.tokens")
-    return compared(one, found)
+    return made_comparison(one, found)
 
 
 SETS = {"ablations": ablations, "sweep": sweep, "scaling": scaling}
 
 
 @pytest.fixture
-def written(repository: Path, params: dict[str, Any], tmp_path: Path) -> Callable[[Comparison], str]:
+def written(repository: Path, tmp_path: Path) -> Callable[[Comparison], str]:
     def write(comparison: Comparison) -> str:
-        write_report(comparison, params, tmp_path / "report.html")
+        write_report(comparison, PARAMS, tmp_path / "report.html")
         return (tmp_path / "report.html").read_text(encoding="utf-8")
 
     return write
@@ -246,7 +216,7 @@ def test_it_shows_every_run_and_says_what_is_missing(written: Callable[[Comparis
         "no curves here for away, seed 1: dvc pull",
         "no samples here for away: dvc pull",
         "Diverged: “no-norm” (1 of 2 runs), “sgd” (2 of 2 runs).",
-        "Without a result: abl-away-s2 (failed).",
+        "Without a result: abl-away-s2 (not run).",
         "Does a model this shallow need its norms?",
         "Seconds were taken on AMD EPYC, 2 cores for 7 of 9 runs.",
     ):
@@ -324,7 +294,7 @@ def test_losses_that_are_no_numbers_are_left_out_and_a_long_curve_is_thinned() -
     long.loc[19998:, "loss"] = [math.nan, math.inf]
     long.loc[5, "elapsed_s"] = math.nan
     one = ExperimentSet("one", "?", None, (run,), None, None, None)
-    chart = curves(compared(one, [finished(run, 1.0, Curves(long, None, None, None, None), True)]), "train")
+    chart = curves(made_comparison(one, [finished(run, 1.0, Curves(long, None, None, None, None), True)]), "train")
     assert chart is not None
     columns = chart["runs"][0]["columns"]
     assert len(columns["loss"]) <= 6667
@@ -338,7 +308,7 @@ def test_a_run_that_diverged_at_once_is_told(written: Callable[[Comparison], str
     empty = replace(each, curves=replace(each.curves, train=table(1, 2.0).iloc[:0], valid=table(1, 2.0).iloc[:0]))
     row = replace(comparison.rows[-1], finished=(empty,))
     text = Page(written(replace(comparison, rows=(*comparison.rows[:-1], row)))).text
-    assert "No loss was measured before the end of 1, diverged." in text
+    assert "No loss was measured before the end of 1, seed 1337, diverged." in text
 
 
 def test_a_sweep_has_a_point_for_each_run_and_a_line_through_what_held() -> None:
@@ -433,6 +403,6 @@ def test_a_tap_says_what_a_point_is(browser: Browser, written: Callable[[Compari
     browser.tap(box["x"] + box["width"] - 20, box["y"] + 20)  # where the diverged run is drawn
     browser.wait("document.querySelector('#vg-tooltip-element')?.classList.contains('visible')")
     tooltip = browser.value("document.querySelector('#vg-tooltip-element').textContent")
-    assert tooltip == "1, divergedtrain.learning_rate1bits per byte3.134246"
+    assert tooltip == "1, seed 1337, divergedtrain.learning_rate1bits per byte3.134246"
     browser.tap(5, box["y"] + box["height"] + 30)
     browser.wait("!document.querySelector('#vg-tooltip-element').classList.contains('visible')")

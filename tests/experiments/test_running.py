@@ -1,0 +1,221 @@
+"""`python -m experiments` end to end: real runs of a micro pipeline, DVC's queue, failures, interruption."""
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+EXPERIMENTS = """
+presets:
+  one: {asks: Does one run?, hardware: any CPU, train: {steps: 10}}
+sets:
+  norms:
+    asks: Does it need norms, and how fast may it learn?
+    train: {steps: 40, if_diverged: record}
+    experiments:
+      baseline: {asks: As it is?}
+      none: {asks: Twice the steps without norms?, model: {norm: none}, train: {steps: 80}}
+      blowing-up:
+        asks: At no speed limit?
+        train: {optimizer: sgd, learning_rate: 1e10, clip_norm: null, warmup_steps: 0}
+  failing:
+    asks: What if a run fails?
+    experiments:
+      good: {asks: A good one?, train: {steps: 20}}
+      bad: {asks: A bad one?, train: {steps: 20, warmup_steps: 30}}
+"""
+PYTHON = [sys.executable, "-m", "experiments"]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A micro pipeline that has run up to its tokens, with a small experiments.yaml."""
+    workspace = Workspace(tmp_path_factory.mktemp("experiments"))
+    (workspace.path / "experiments.yaml").write_text(EXPERIMENTS)
+    workspace.run("dvc", "repro", "vocabulary")
+    workspace.commit()
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def norms(workspace: Workspace) -> str:
+    """What running the set `norms` printed."""
+    return workspace.run(*PYTHON, "run", "norms")
+
+
+def names(workspace: Workspace) -> set[str]:
+    return set(workspace.run("dvc", "exp", "list", "--name-only").split())
+
+
+def test_a_set_runs_and_leaves_the_workspace_as_it_was(workspace: Workspace, norms: str) -> None:
+    assert "[3/3] dvc exp run --temp -n norms-blowing-up -S train.steps=40 -S train.if_diverged=record" in norms
+    assert names(workspace) >= {"norms-baseline", "norms-none", "norms-blowing-up"}
+    assert workspace.run("git", "status", "--porcelain") == ""
+
+
+def test_what_is_done_is_not_run_again(workspace: Workspace, norms: str) -> None:
+    output = workspace.run(*PYTHON, "run", "norms")
+    assert output.count("is done already") == 3
+    assert "dvc exp run" not in output
+
+
+def test_a_printed_command_does_the_same_by_hand(workspace: Workspace, norms: str) -> None:
+    line = next(line for line in norms.splitlines() if "-n norms-none " in line)
+    words = line.partition("] ")[2].replace("norms-none", "by-hand").split()
+    assert "Stage 'train' is cached" in workspace.run(*words)  # the same parameters: nothing to train
+    workspace.run("dvc", "exp", "remove", "by-hand")
+
+
+def test_the_comparison_shows_every_experiment(workspace: Workspace, norms: str, tmp_path: Path) -> None:
+    files = ["--markdown", str(tmp_path / "t.md"), "--csv", str(tmp_path / "t.csv"), "--plots", str(tmp_path / "plots")]
+    output = workspace.run(*PYTHON, "compare", "norms", *files)
+    lines = {line.split()[0]: line for line in output.splitlines() if line}
+    assert "baseline" in lines["baseline"]
+    assert "norm=none, steps=80" in lines["none"]
+    assert "diverged" in lines["blowing-up"]
+    assert sum("*" in line for line in lines.values()) == 1
+
+    with (tmp_path / "t.csv").open() as file:
+        rows = {row["run"]: row for row in csv.DictReader(file)}
+    assert len(rows) == 3
+    assert rows["norms-none"]["model.norm"] == "none"
+    assert rows["norms-blowing-up"]["broke_down"] == "true"
+    assert rows["norms-none"]["tokens"] == str(2 * int(rows["norms-baseline"]["tokens"]))
+    assert all(float(row["tokens_per_s"]) > 0 for row in rows.values() if row["broke_down"] == "false")
+    assert (tmp_path / "t.md").read_text().startswith("| experiment | changes |")
+    pictures = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert pictures == {f"norms-loss-by-{column}.png" for column in ("step", "tokens", "elapsed")}
+    assert all((tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+
+
+def test_plots_diff_takes_experiments_of_unequal_lengths(workspace: Workspace, norms: str, tmp_path: Path) -> None:
+    workspace.run(sys.executable, "-m", "lm.plot_page", ".dvc/plots/page.html")
+    workspace.run("dvc", "plots", "diff", "norms-baseline", "norms-none", "norms-blowing-up", "-o", str(tmp_path))
+    page = (tmp_path / "index.html").read_text()
+    for name in ("norms-baseline", "norms-none"):
+        assert name in page
+
+
+def test_a_curve_that_is_not_here_is_missing_not_an_error(workspace: Workspace, norms: str, tmp_path: Path) -> None:
+    cache = workspace.path / ".dvc" / "cache"
+    cache.rename(tmp_path / "cache")
+    try:
+        output = workspace.run(*PYTHON, "compare", "norms", "--plots", str(tmp_path / "plots"))
+    finally:
+        (tmp_path / "cache").rename(cache)
+    assert "norm=none" in output
+    assert not (tmp_path / "plots").exists()
+
+
+def test_an_edited_definition_is_told_from_what_was_run(workspace: Workspace, norms: str) -> None:
+    path = workspace.path / "experiments.yaml"
+    path.write_text(EXPERIMENTS.replace("steps: 80", "steps: 90"))
+    try:
+        assert "not as defined now: norms-none has train.steps=80" in workspace.run(*PYTHON, "compare", "norms")
+        output = workspace.run(*PYTHON, "run", "norms", status=2)
+    finally:
+        path.write_text(EXPERIMENTS)
+    assert output.splitlines()[-1] == (
+        "error: norms-none: an experiment of this name has train.steps=80, now 90; "
+        "add --force to replace it, or remove it: dvc exp remove norms-none"
+    )
+
+
+def test_uncommitted_edits_survive_and_force_replaces_an_experiment(workspace: Workspace) -> None:
+    params = (workspace.path / "params.yaml").read_text()
+    edited = params + "# an edit that is not committed\n"
+    (workspace.path / "params.yaml").write_text(edited)
+    try:
+        output = workspace.run(*PYTHON, "run", "one")
+        assert "note: uncommitted changes are part of these experiments: params.yaml" in output
+        assert (workspace.path / "params.yaml").read_text() == edited
+    finally:
+        (workspace.path / "params.yaml").write_text(params)
+    assert "one" in names(workspace)
+    assert "is done already" in workspace.run(*PYTHON, "run", "one")
+    assert "train.steps=10, now 20" in workspace.run(*PYTHON, "run", "one", "-S", "train.steps=20", status=2)
+    workspace.run(*PYTHON, "run", "one", "-S", "train.steps=20", "--force")
+    assert "is done already" in workspace.run(*PYTHON, "run", "one", "-S", "train.steps=20")
+
+
+def test_a_failed_run_does_not_stop_the_others(workspace: Workspace) -> None:
+    output = workspace.run(*PYTHON, "run", "failing-bad", "failing-good", status=1)
+    assert "error: train.warmup_steps: must be at most the run's 20 steps, got 30" in output
+    assert output.splitlines()[-1] == "1 of 2 failed: failing-bad; the same command tries them again"
+    assert "failing-good" in names(workspace)
+    assert "failing-bad" not in names(workspace)
+    compared = workspace.run(*PYTHON, "compare", "failing")
+    assert next(line for line in compared.splitlines() if line.startswith("bad")).endswith("not run")
+
+
+def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(workspace: Workspace) -> None:
+    words = [*PYTHON, "run", "one", "-S", "train.steps=4000", "--seeds", "1,2"]
+    running = workspace.start(*words, STORYLINE_SAVE_EVERY_S="0")
+    resume = workspace.path / ".resume"
+    deadline = time.monotonic() + 120
+    while not list(resume.glob("*/state.npz")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(running.pid, signal.SIGINT)  # as the terminal does: to everything in the foreground
+    output, _ = running.communicate(timeout=120)
+    assert running.returncode == 130, output
+    assert output.splitlines()[-1] == "stopped; the same command goes on from there"
+    assert "[2/2]" not in output
+    assert "one-s1" not in names(workspace)
+    assert list(resume.glob("*/state.npz"))
+
+
+def test_the_queue_runs_with_two_workers_and_keeps_the_log_of_a_failure(workspace: Workspace) -> None:
+    words = ["run", "failing", "--jobs", "2", "--seeds", "3", "-S", "model.n_layers=1"]
+    output = workspace.run(*PYTHON, *words, status=1)
+    assert "2 workers, each with OMP_NUM_THREADS=1" in output
+    assert output.splitlines()[-1] == "failing-bad-s3 failed: dvc queue logs failing-bad-s3"
+    assert "failing-good-s3" in names(workspace)
+    assert "warmup_steps: must be at most the run's 20 steps" in workspace.run("dvc", "queue", "logs", "failing-bad-s3")
+    compared = workspace.run(*PYTHON, "compare", "failing", "--seeds", "3")
+    assert "failed" in next(line for line in compared.splitlines() if line.startswith("bad"))
+    workspace.run("dvc", "queue", "stop", "--kill", status=None)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "norm"], "norm: no such experiment, did you mean norms?; `python -m experiments list` shows all"),
+        (["run", "norms", "-S", "model.nrom=none"], "model.nrom: no such parameter, did you mean model.norm?"),
+        (["run", "one", "-S", "model.d_model=33"], "one: model.d_model: must be a multiple of n_heads=2, got 33"),
+        (["compare", "norms", "--seeds", "99"], "norms: has no results yet; python -m experiments run norms"),
+        (["compare", "norms", "--rev", "nowhere"], "dvc exp show --json --rev nowhere: unknown Git revision 'nowhere'"),
+    ],
+)
+def test_a_mistake_gets_one_line(workspace: Workspace, words: list[str], message: str) -> None:
+    output = workspace.run(*PYTHON, *words, status=2)
+    assert output == f"error: {message}\n"
+
+
+def test_outside_of_the_repository_it_says_where_to_go(workspace: Workspace, tmp_path: Path) -> None:
+    result = subprocess.run(
+        [*PYTHON, "list"], cwd=tmp_path, env=workspace.environment | {"PYTHONPATH": str(workspace.path)},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.returncode == 2
+    assert result.stderr == "error: experiments.yaml: no such file; run this at the root of the repository\n"
+
+
+def test_list_and_show_say_what_there_is(workspace: Workspace) -> None:
+    listing = workspace.run(*PYTHON, "list")
+    assert "33,440 parameters  Does one run?" in listing
+    assert "3 runs" in listing
+    shown = workspace.run(*PYTHON, "show", "norms-none", "--seeds", "2")
+    assert "norms-none-s2: Twice the steps without norms?" in shown
+    assert (
+        "dvc exp run -n norms-none-s2 -S train.steps=80 -S train.if_diverged=record -S model.norm=none -S seed=2"
+        in shown
+    )
