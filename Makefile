@@ -34,7 +34,7 @@ verify: setup  ## run the pipeline again in a scratch clone and compare every ou
 	python -m experiments.verify $(REV)
 
 test: setup-dev  ## run all tests
-	python -m pytest -n auto
+	python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
 test-fast: setup-dev  ## run the tests that take seconds
 	python -m pytest -n auto -m "not slow"

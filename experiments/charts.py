@@ -104,8 +104,7 @@ def final(comparison: Comparison, metric: str) -> Chart | None:
     rows: list[dict[str, Any]] = []
     n_tokens: dict[str, float] = {}
     name, law = metric.replace("_", " "), law_of(comparison, metric)
-    with_results = [row for row in comparison.rows if row.finished]
-    for row in with_results:
+    for row in comparison.rows:
         series = f"{swept_value(row, by):,.10g}" if by else ""
         place = {"experiment": row.experiment, "x": swept_value(row, against), "series": series}
         n_tokens[series] = row.finished[0].result.metrics["tokens"]
@@ -152,7 +151,7 @@ def final(comparison: Comparison, metric: str) -> Chart | None:
                 "field": "y",
                 "type": "quantitative",
                 "title": _TITLES[metric],
-                "scale": {"domain": _range(with_results, metric), "clamp": True, "nice": False},
+                "scale": {"domain": _range(comparison.rows, metric), "clamp": True, "nice": False},
                 "axis": {"tickCount": 6},
             },
         },

@@ -27,13 +27,12 @@ class Finished:
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment over its seeds. Runs that diverged are counted, but are not in the summaries."""
+    """An experiment that has a result, over its seeds. Runs that diverged are counted, but not in the summaries."""
 
     experiment: str
     asks: str
     changes: Overrides  # parameters that differ from the baseline's
-    finished: tuple[Finished, ...]
-    missing: tuple[str, ...]  # runs without a result, each with its state
+    finished: tuple[Finished, ...]  # at least one
     summaries: dict[str, Summary]  # by metric
     differences: dict[str, Difference]  # to the baseline, by metric; empty for the baseline itself
 
@@ -43,9 +42,9 @@ class Row:
         return sum(each.diverged for each in self.finished)
 
     @property
-    def n_parameters(self) -> int | None:
-        """How many parameters the model has; None without a result."""
-        return int(self.finished[0].result.metrics["n_parameters"]) if self.finished else None
+    def n_parameters(self) -> int:
+        """How many parameters the model has."""
+        return int(self.finished[0].result.metrics["n_parameters"])
 
     @property
     def tokens_per_s(self) -> float | None:
@@ -60,6 +59,7 @@ class Comparison:
 
     one: ExperimentSet
     rows: tuple[Row, ...]
+    missing: tuple[str, ...]  # runs without a result, each with its state
     baseline: str | None  # None where it has no result
     deviations: dict[str, Overrides]  # by run: parameters that are not as its definition has them now
 
@@ -79,20 +79,16 @@ def compare(one: ExperimentSet, params: Mapping[str, Any], found: Mapping[str, R
     finished = [_finished(run, found[run.name], root) for run in one.runs if _is_done(found.get(run.name))]
     if not finished:
         raise ValueError(f"{one.name}: has no results yet; python -m experiments run {one.name}")
-    by_experiment = {name: [each for each in finished if each.run.experiment == name] for name in one.experiments}
+    names = list(dict.fromkeys(each.run.experiment for each in finished))
+    by_experiment = {name: [each for each in finished if each.run.experiment == name] for name in names}
     values = {metric: {name: _values(runs, metric) for name, runs in by_experiment.items()} for metric in METRICS}
-    baseline = one.baseline if one.baseline and by_experiment.get(one.baseline) else None
+    baseline = one.baseline if one.baseline in names else None
     rows = [
         Row(
             experiment=name,
             asks=next(run.asks for run in one.runs if run.experiment == name),
             changes=_changes(one, name, params),
             finished=tuple(by_experiment[name]),
-            missing=tuple(
-                f"{run.name} ({found[run.name].state if run.name in found else 'not run'})"
-                for run in one.runs
-                if run.experiment == name and run not in [each.run for each in finished]
-            ),
             summaries={metric: summary for metric in METRICS if (summary := summarise(values[metric][name]))},
             differences={
                 metric: difference(
@@ -102,9 +98,22 @@ def compare(one: ExperimentSet, params: Mapping[str, Any], found: Mapping[str, R
                 if baseline not in (None, name) and values[metric][name] and values[metric][baseline]
             },
         )
-        for name in one.experiments
+        for name in names
     ]
-    return Comparison(one, tuple(rows), baseline, _deviations(finished, params))
+    return Comparison(one, tuple(rows), _missing(one, finished, found), baseline, _deviations(finished, params))
+
+
+def _missing(one: ExperimentSet, finished: Sequence[Finished], found: Mapping[str, Result]) -> tuple[str, ...]:
+    """The runs without a result, each with its state; experiments that were never begun in one word."""
+    missing = []
+    for name in one.experiments:
+        runs = [run for run in one.runs if run.experiment == name]
+        if not any(run.name in found for run in runs):
+            missing.append(f"{one.name}-{name} (not run)")
+            continue
+        lacking = [run.name for run in runs if run not in [each.run for each in finished]]
+        missing += [f"{each} ({found[each].state if each in found else 'not run'})" for each in lacking]
+    return tuple(missing)
 
 
 def _is_done(result: Result | None) -> bool:

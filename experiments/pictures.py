@@ -79,8 +79,7 @@ def _draw_final(comparison: Comparison, metric: str, path: Path) -> None:
     figure, axes = new_figure(f"{comparison.one.name}: {_NAMES[metric]}", against, _NAMES[metric])
     lines: dict[object, list[Row]] = {}
     for row in comparison.rows:
-        if row.finished:
-            lines.setdefault(swept_value(row, by) if by else "", []).append(row)
+        lines.setdefault(swept_value(row, by) if by else "", []).append(row)
     for (name, rows), colour in zip(lines.items(), colours(len(lines)), strict=True):
         means = sorted(
             (swept_value(row, against), row.summaries[metric].mean) for row in rows if metric in row.summaries
@@ -92,7 +91,7 @@ def _draw_final(comparison: Comparison, metric: str, path: Path) -> None:
                 axes.plot(
                     swept_value(row, against), each.result.metrics[metric], color=colour, marker=marker, markersize=4
                 )
-    values = [swept_value(row, against) for row in comparison.rows if row.finished]
+    values = [swept_value(row, against) for row in comparison.rows]
     if min(values) > 0 and max(values) >= 8 * min(values):
         axes.set_xscale("log")
     if law := law_of(comparison, metric):
@@ -107,7 +106,7 @@ def _draw_final(comparison: Comparison, metric: str, path: Path) -> None:
 
 
 def swept_value(row: Row, name: str) -> float:
-    """The value of a parameter or metric in an experiment that has a result."""
+    """The value of a parameter or metric in an experiment."""
     result = row.finished[0].result
     value = result.parameters.get(name, result.metrics.get(name))
     if not isinstance(value, int | float):

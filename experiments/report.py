@@ -78,8 +78,6 @@ def finding(comparison: Comparison) -> list[str]:
         parts = [f" ({row.n_diverged} of {len(row.finished)} runs)" * (len(row.finished) > 1) for row in broken]
         names = [f"“{row.experiment}”{part}" for row, part in zip(broken, parts, strict=True)]
         sentences.append(f"Diverged: {', '.join(names)}.")
-    if missing := [name for row in comparison.rows for name in row.missing]:
-        sentences.append(f"Without a result: {', '.join(missing)}.")
     return sentences
 
 
@@ -186,7 +184,7 @@ def _samples(comparison: Comparison) -> str:
     for row in comparison.rows:
         each = next((each for each in row.finished if each.curves.samples is not None), None)
         if each is None or each.curves.samples is None:
-            absent += [row.experiment] * bool(row.finished)
+            absent.append(row.experiment)
             continue
         title = f"{_dot(colours[row.experiment])}{escape(label(row, each))}"
         texts = sections(each.curves.samples)
@@ -252,16 +250,15 @@ def _settings(words: Sequence[str]) -> list[str]:
 
 
 def _legend(comparison: Comparison) -> str:
-    """A button for each experiment that has a result."""
+    """A button for each experiment."""
     colours = experiment_colours(comparison)
     chips = []
     for row in comparison.rows:
-        if row.finished:
-            some = "" if row.n_diverged == len(row.finished) else f"{row.n_diverged} of {len(row.finished)} "
-            broken = f' <span class="bad">{some}diverged</span>' if row.n_diverged else ""
-            name = escape(row.experiment)
-            text = f"{_dot(colours[row.experiment])}{name}{broken}"
-            chips.append(f'<button data-experiment="{name}" aria-pressed="false">{text}</button>')
+        some = "" if row.n_diverged == len(row.finished) else f"{row.n_diverged} of {len(row.finished)} "
+        broken = f' <span class="bad">{some}diverged</span>' if row.n_diverged else ""
+        name = escape(row.experiment)
+        text = f"{_dot(colours[row.experiment])}{name}{broken}"
+        chips.append(f'<button data-experiment="{name}" aria-pressed="false">{text}</button>')
     return f'<div class="chips">{"".join(chips)}</div>' if len(chips) > 1 else ""
 
 

@@ -16,7 +16,7 @@ _DIGITS = {"bits_per_byte": 4, "loss": 4, "accuracy": 4}
 def table(comparison: Comparison, metric: str) -> Cells:
     """The table of one metric, for people. The best mean ends with a star."""
     digits, best = _DIGITS[metric], comparison.best(metric)
-    sizes = {row.n_parameters for row in comparison.rows if row.n_parameters}
+    sizes = {row.n_parameters for row in comparison.rows}
     timed = any(row.tokens_per_s for row in comparison.rows)
     header = ["experiment", "changes", "seeds", metric.replace("_", " "), "spread", "difference", "standard error"]
     header += ["parameters"] * (len(sizes) > 1) + ["tokens/s"] * timed + ["note"]
@@ -28,7 +28,7 @@ def table(comparison: Comparison, metric: str) -> Cells:
         cells += [_number(summary.spread, digits) if summary else ""]
         cells += [_number(difference.value, digits, "+") if difference else ""]
         cells += [_number(difference.standard_error, digits) if difference else ""]
-        cells += [f"{row.n_parameters:,}" if row.n_parameters else ""] * (len(sizes) > 1)
+        cells += [f"{row.n_parameters:,}"] * (len(sizes) > 1)
         cells += [f"{row.tokens_per_s:,.0f}" if row.tokens_per_s else ""] * timed
         rows.append([*cells, _note(row, comparison.baseline)])
     return header, rows
@@ -89,6 +89,8 @@ def remarks(comparison: Comparison, metric: str) -> list[str]:
         own = [f"{key}={_plain(value)}" for key, value in overrides.items() if (key, _plain(value)) not in shared]
         if own:
             lines.append(f"not as defined now: {name} has {', '.join(own)}")
+    if comparison.missing:
+        lines.append(f"without a result: {', '.join(comparison.missing)}")
     if law := law_of(comparison, metric):
         lines.append(f"{metric.replace('_', ' ')} = {law} for N parameters and D tokens")
     return lines
@@ -102,8 +104,6 @@ def _note(row: Row, baseline: str | None) -> str:
     notes = ["baseline"] * (row.experiment == baseline)
     if row.n_diverged:
         notes.append("diverged" if row.n_diverged == len(row.finished) else f"{row.n_diverged} diverged")
-    if row.missing:
-        notes.append("not run" if not row.finished else f"without {', '.join(row.missing)}")
     return ", ".join(notes)
 
 
@@ -111,8 +111,7 @@ def _mean(row: Row, metric: str, digits: int) -> str:
     """The mean over seeds; where all diverged that of their last good weights, in brackets."""
     if metric in row.summaries:
         return f"{row.summaries[metric].mean:.{digits}f}"
-    values = [each.result.metrics[metric] for each in row.finished]
-    return f"({mean(values):.{digits}f})" if values else ""
+    return f"({mean(each.result.metrics[metric] for each in row.finished):.{digits}f})"
 
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:

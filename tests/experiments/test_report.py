@@ -216,7 +216,7 @@ def test_it_shows_every_run_and_says_what_is_missing(written: Callable[[Comparis
         "no curves here for away, seed 1: dvc pull",
         "no samples here for away: dvc pull",
         "Diverged: “no-norm” (1 of 2 runs), “sgd” (2 of 2 runs).",
-        "Without a result: abl-away-s2 (not run).",
+        "without a result: abl-away-s2 (not run)",
         "Does a model this shallow need its norms?",
         "Seconds were taken on AMD EPYC, 2 cores for 7 of 9 runs.",
     ):
