@@ -31,7 +31,7 @@ tell: setup  ## let the trained model continue a text, without PyTorch: make tel
 	python -m lm.tell models/base/model.safetensors data/tokenizer.json "$(TEXT)"
 
 verify: setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD
-	python -m experiments.verify $(REV)
+	python -m experiments verify $(REV)
 
 test: setup-dev  ## run all tests
 	python -m pytest -n auto --dist loadscope --no-loadscope-reorder

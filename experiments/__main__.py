@@ -64,7 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--jobs", type=_positive, default=0, metavar="N", help="and work on the queue, N at a time; implies --queue"
     )
-    run.add_argument("--force", action="store_true", help="replace experiments of the same name")
+    run.add_argument(
+        "--force", action="store_true", help="replace experiments of the same name, running every stage of theirs again"
+    )
     run.set_defaults(act=_run)
 
     compared = commands.add_parser("compare", help="table and plots of what a set has brought so far")
@@ -165,7 +167,7 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
-    write_report(_comparison(arguments), load_params(Path("params.yaml")), arguments.page)
+    write_report(_comparison(arguments), arguments.page)
     print(arguments.page)
     return 0
 
@@ -188,8 +190,8 @@ def _positive(text: str) -> int:
 
 def _seeds(text: str) -> list[int]:
     seeds = text.split(",")
-    if not all(seed.isdecimal() for seed in seeds):
-        raise argparse.ArgumentTypeError(f"must be seeds like 1,2,3, got {text!r}")
+    if not all(seed.isdecimal() for seed in seeds) or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"must be different seeds like 1,2,3, got {text!r}")
     return [int(seed) for seed in seeds]
 
 

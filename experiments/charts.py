@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.comparison import Comparison, Finished, Row
-from experiments.pictures import AXES, colours, swept_value
+from experiments.pictures import AXES, colours, line_of, swept_value
 from experiments.scaling import law_of
 
 # "title", "spec", the fields "shown" of a point, and its data: "runs" by column for the page to unfold, or plain "rows"
@@ -105,7 +105,7 @@ def final(comparison: Comparison, metric: str) -> Chart | None:
     n_tokens: dict[str, float] = {}
     name, law = metric.replace("_", " "), law_of(comparison, metric)
     for row in comparison.rows:
-        series = f"{swept_value(row, by):,.10g}" if by else ""
+        series = line_of(row, by) if by else ""
         place = {"experiment": row.experiment, "x": swept_value(row, against), "series": series}
         n_tokens[series] = row.finished[0].result.metrics["tokens"]
         if metric in row.summaries:

@@ -78,7 +78,7 @@ def compare(one: ExperimentSet, params: Mapping[str, Any], found: Mapping[str, R
     """
     finished = [_finished(run, found[run.name], root) for run in one.runs if _is_done(found.get(run.name))]
     if not finished:
-        raise ValueError(f"{one.name}: has no results yet; python -m experiments run {one.name}")
+        raise ValueError(f"{one.name}: has no results from this commit; python -m experiments run {one.name}")
     names = list(dict.fromkeys(each.run.experiment for each in finished))
     by_experiment = {name: [each for each in finished if each.run.experiment == name] for name in names}
     values = {metric: {name: _values(runs, metric) for name, runs in by_experiment.items()} for metric in METRICS}

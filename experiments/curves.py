@@ -14,7 +14,7 @@ from lm.files import read_json
 TRAIN, VALID, SAMPLES = "plots/train.csv", "plots/valid.csv", "samples/base.md"
 # A training loss that ends so many times above its lowest has broken down; noise is far below that.
 RISE = 1.2
-# So has one that is still so many times above ln(vocab_size), the loss of a blind guess, when START of the run is over.
+# So has one that, when START of the run is over, comes so many times above ln(vocab_size), the loss of a blind guess.
 GUESS, START = 1.1, 0.1
 
 

@@ -2,9 +2,10 @@
 
 import difflib
 import itertools
+import re
 from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,9 @@ class Run:
             ValueError: one line a mistake, which names the run.
         """
         values = _applied(base, self.overrides)
+        seed = values["seed"]
+        if type(seed) is not int or not 0 <= seed < 2**32:
+            raise ValueError(f"{self.name}: seed: must be an integer from 0 to 2**32 - 1, got {seed!r}")
         for name, section in SECTIONS.items():
             try:
                 section.parse(values[name])
@@ -99,6 +103,10 @@ def load_experiments(path: Path) -> dict[str, ExperimentSet]:
     content = _load_yaml(path)
     _check_keys(content, {"presets", "sets"}, str(path))
     presets, sets = content.get("presets") or {}, content.get("sets") or {}
+    for title, entries in (("presets", presets), ("sets", sets)):
+        _check_names(entries, f"{path}: {title}")
+    if not presets and not sets:
+        raise ValueError(f"{path}: must have presets or sets, got neither")
     if twice := presets.keys() & sets.keys():
         raise ValueError(f"{path}: a preset and a set must not share a name, got {sorted(twice)[0]!r}")
     found = {name: _preset(name, entry, f"{path}: presets.{name}") for name, entry in presets.items()}
@@ -120,7 +128,7 @@ def select(sets: Mapping[str, ExperimentSet], name: str) -> ExperimentSet:
     for one in sets.values():
         runs = tuple(run for run in one.runs if name in (run.name, f"{one.name}-{run.experiment}"))
         if runs:
-            return ExperimentSet(one.name, one.asks, one.hardware, runs, one.baseline, one.against, one.by)
+            return replace(one, runs=runs)
     known = [*sets, *(run.name for one in sets.values() for run in one.runs)]
     known += [f"{one.name}-{run.experiment}" for one in sets.values() for run in one.runs]
     raise ValueError(f"{name}: no such experiment{_did_you_mean(name, known)}; `python -m experiments list` shows all")
@@ -144,8 +152,14 @@ def parse_override(text: str) -> Overrides:
 
 
 def with_overrides(one: ExperimentSet, overrides: Overrides, seeds: list[int] | None) -> ExperimentSet:
-    """The same set with further overrides in every run and, where `seeds` are given, these instead of its own."""
-    runs = [Run(r.name, r.experiment, r.seed, r.asks, r.overrides | overrides) for r in one.runs]
+    """The same set with further overrides in every run and, where `seeds` are given, these instead of its own.
+
+    Raises:
+        ValueError: for an override of the seed in a set that runs with several.
+    """
+    if "seed" in overrides and (seeds is not None or any(run.seed is not None for run in one.runs)):
+        raise ValueError(f"seed: must be given as --seeds {overrides['seed']} for {one.name}, which runs once a seed")
+    runs = [replace(run, overrides=run.overrides | overrides) for run in one.runs]
     if seeds is not None:
         first = {run.experiment: run for run in reversed(runs)}
         stems = {name: run.name.removesuffix(f"-s{run.seed}") for name, run in first.items()}
@@ -154,7 +168,7 @@ def with_overrides(one: ExperimentSet, overrides: Overrides, seeds: list[int] | 
             for name, run in reversed(first.items())
             for seed in seeds
         ]
-    return ExperimentSet(one.name, one.asks, one.hardware, tuple(runs), one.baseline, one.against, one.by)
+    return replace(one, runs=tuple(runs))
 
 
 def model_size(parameters: Mapping[str, Any]) -> int | None:
@@ -184,8 +198,8 @@ def _set(name: str, entry: Any, presets: Mapping[str, ExperimentSet], place: str
     _check_keys(entry, own | SECTIONS.keys(), place)
     shared: Overrides = {}
     if base := entry.get("base"):
-        if base not in presets:
-            raise ValueError(f"{place}.base: must be a preset{_did_you_mean(base, list(presets))}, got {base!r}")
+        if not isinstance(base, str) or base not in presets:
+            raise ValueError(f"{place}.base: must be a preset{_did_you_mean(str(base), list(presets))}, got {base!r}")
         shared = presets[base].runs[0].overrides
     shared = shared | _overrides(entry, place)
     if ("experiments" in entry) == ("sweep" in entry):
@@ -209,12 +223,16 @@ def _set(name: str, entry: Any, presets: Mapping[str, ExperimentSet], place: str
         for member, (member_asks, overrides) in members.items()
         for seed in seeds
     )
-    baseline = str(entry.get("baseline", next(iter(members))))
+    baseline = _value_name(entry.get("baseline", next(iter(members))))
     if baseline not in members:
         raise ValueError(f"{place}.baseline: must be one of {', '.join(members)}, got {baseline!r}")
     for key in ("against", "by"):
         if key in entry:
             _check_known(entry[key], [*PARAMETERS, "n_parameters"], f"{place}.{key}: no such parameter or metric")
+    for _, overrides in members.values():
+        value = overrides.get(entry.get("against"), 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{place}.against: must be a parameter that is a number, got {value!r} among its values")
     return ExperimentSet(name, asks, None, runs, baseline, entry.get("against"), entry.get("by"))
 
 
@@ -222,10 +240,11 @@ def _members(entries: Any, place: str) -> dict[str, tuple[str, Overrides]]:
     """Question and overrides of each experiment of a set."""
     if not isinstance(entries, dict) or not entries:
         raise ValueError(f"{place}: must be a mapping of names to experiments, got {entries!r}")
+    _check_names(entries, place)
     members = {}
     for name, entry in entries.items():
         _check_keys(entry, {"asks", *SECTIONS}, f"{place}.{name}")
-        members[str(name)] = (_text(entry, "asks", f"{place}.{name}"), _overrides(entry, f"{place}.{name}"))
+        members[name] = (_text(entry, "asks", f"{place}.{name}"), _overrides(entry, f"{place}.{name}"))
     return members
 
 
@@ -236,11 +255,21 @@ def _sweep(sweep: Any, asks: str, place: str) -> dict[str, tuple[str, Overrides]
     for key, listed in values.items():
         if not isinstance(listed, list) or not listed:
             raise ValueError(f"{place}.{key}: must be a list of values, got {listed!r}")
-    members = {}
+    if not values:
+        raise ValueError(f"{place}: must name the parameters to sweep, got {sweep!r}")
+    members: dict[str, tuple[str, Overrides]] = {}
     for combination in itertools.product(*values.values()):
-        name = "-".join(f"{value:g}" if isinstance(value, float) else str(value) for value in combination)
+        name = "-".join(map(_value_name, combination))
+        if name in members:
+            raise ValueError(f"{place}: values must differ in name, got {name!r} twice")
         members[name] = (asks, dict(zip(values, combination, strict=True)))
+    _check_names(members, place)
     return members
+
+
+def _value_name(value: Any) -> str:
+    """A value as a part of a name: `0.001` for 1e-3, `null` for None."""
+    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
 
 
 def _overrides(entry: Mapping[str, Any], place: str) -> Overrides:
@@ -265,6 +294,15 @@ def _applied(base: Mapping[str, Any], overrides: Overrides) -> dict[str, Any]:
         section, _, name = key.rpartition(".")
         (values[section] if section else values)[name] = value
     return values
+
+
+def _check_names(entries: Any, place: str) -> None:
+    """Names become those of DVC's experiments, which are references of git."""
+    if not isinstance(entries, dict):
+        raise ValueError(f"{place}: must be a mapping, got {entries!r}")
+    for name in entries:
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]*", name) or name.endswith(".") or ".." in name:
+            raise ValueError(f"{place}: names must be text of letters, digits, '-', '_', '+' and '.', got {name!r}")
 
 
 def _check_keys(entry: Any, allowed: set[str], place: str) -> None:

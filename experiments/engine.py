@@ -75,14 +75,32 @@ def results(rev: str | None = None) -> dict[str, Result]:
         for experiment in commit.get("experiments") or []:
             for entry in experiment["revs"][:1]:  # the first is the newest
                 if entry["name"]:
-                    found.setdefault(entry["name"], _result(entry, experiment.get("executor")))
+                    result = _result(entry, experiment.get("executor"))
+                    # With --force one may be done and queued again.
+                    if result.name not in found or result.state in ("queued", "running"):
+                        found[result.name] = result
     return found
 
 
 def uncommitted() -> list[str]:
-    """The tracked files that differ from HEAD: `dvc exp run` takes them into every experiment."""
-    listing = subprocess.run(["git", "diff", "--name-only", "HEAD"], capture_output=True, text=True, check=True)
-    return listing.stdout.splitlines()
+    """The tracked files that differ from HEAD: `dvc exp run` takes them into every experiment.
+
+    Raises:
+        ValueError: outside of a git repository, or in one without a commit.
+    """
+    return ask_git("diff", "--name-only", "HEAD").splitlines()
+
+
+def ask_git(*words: str) -> str:
+    """What a git command prints.
+
+    Raises:
+        ValueError: with git's own first line when it fails.
+    """
+    result = subprocess.run(["git", *words], capture_output=True, text=True)
+    if result.returncode:
+        raise ValueError(f"git {' '.join(words)}: {result.stderr.strip().splitlines()[0]}")
+    return result.stdout
 
 
 def _result(entry: Mapping[str, Any], executor: Mapping[str, Any] | None) -> Result:
@@ -99,9 +117,15 @@ def _result(entry: Mapping[str, Any], executor: Mapping[str, Any] | None) -> Res
 
 
 def _hydra(value: Any) -> str:
-    """A value in the grammar of `dvc exp run -S`: that of JSON, but for words that need no quotes."""
+    """A value in the grammar of `dvc exp run -S`: that of JSON, but for words that need no quotes.
+
+    Raises:
+        ValueError: for a text that this grammar would change on its way.
+    """
     if isinstance(value, list):
         return "[" + ",".join(_hydra(item) for item in value) + "]"
+    if isinstance(value, str) and (not value.isprintable() or "\\" in value or "${" in value):
+        raise ValueError(f"{value!r}: must go into params.yaml, for `dvc exp run -S` takes no such text")
     plain = isinstance(value, str) and re.fullmatch(r"[A-Za-z_][\w./-]*", value)
     reserved = ("true", "false", "null", "nan", "inf")
     return str(value) if plain and str(value).lower() not in reserved else json.dumps(value, ensure_ascii=False)

@@ -77,9 +77,9 @@ def _draw_final(comparison: Comparison, metric: str, path: Path) -> None:
     against, by = comparison.one.against, comparison.one.by
     assert against is not None
     figure, axes = new_figure(f"{comparison.one.name}: {_NAMES[metric]}", against, _NAMES[metric])
-    lines: dict[object, list[Row]] = {}
+    lines: dict[str, list[Row]] = {}
     for row in comparison.rows:
-        lines.setdefault(swept_value(row, by) if by else "", []).append(row)
+        lines.setdefault(line_of(row, by) if by else "", []).append(row)
     for (name, rows), colour in zip(lines.items(), colours(len(lines)), strict=True):
         means = sorted(
             (swept_value(row, against), row.summaries[metric].mean) for row in rows if metric in row.summaries
@@ -103,6 +103,12 @@ def _draw_final(comparison: Comparison, metric: str, path: Path) -> None:
     if by:
         axes.legend(frameon=False, fontsize="small")
     save_figure(figure, path)
+
+
+def line_of(row: Row, by: str) -> str:
+    """The value that tells the line of an experiment from others, in words."""
+    value = row.finished[0].result.parameters.get(by)
+    return f"{value:,.10g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 def swept_value(row: Row, name: str) -> float:

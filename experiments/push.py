@@ -1,7 +1,7 @@
 """Push the run-cache and all the files it names to a DVC remote, so that another clone can restore every run.
 
-python -m experiments.push              to the default remote
-python -m experiments.push --remote store
+python -m experiments push              to the default remote
+python -m experiments push --remote store
 
 `dvc push --run-cache` sends the record of each run, but of the files those runs made only the ones of the workspace,
 and no metrics, which git holds.
@@ -10,6 +10,7 @@ and no metrics, which git holds.
 import argparse
 import sys
 
+from botocore.exceptions import BotoCoreError
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
@@ -23,7 +24,7 @@ def main(arguments: argparse.Namespace) -> int:
     """The exit status: 0, 1 where files could not be pushed, 2 without a remote."""
     try:
         n_runs, n_pushed, n_failed = push(arguments.remote)
-    except DvcException as error:
+    except (DvcException, OSError, BotoCoreError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(f"{n_runs} runs, {n_pushed} new files pushed" + (f", {n_failed} failed" if n_failed else ""))
@@ -39,11 +40,3 @@ def push(remote: str | None) -> tuple[int, int, int]:
             for database, files in repo.used_objs(used_run_cache=runs, remote=remote).items()
         ]
     return len(runs), sum(len(one.transferred) for one in results), sum(len(one.failed) for one in results)
-
-
-if __name__ == "__main__":
-    _parser = argparse.ArgumentParser(
-        prog="python -m experiments.push", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(_parser)
-    sys.exit(main(_parser.parse_args()))

@@ -3,7 +3,6 @@
 import json
 import platform
 import shlex
-import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from html import escape
@@ -11,11 +10,12 @@ from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from string import Template
-from typing import Any
+
+from ruamel.yaml import YAML
 
 from experiments.charts import Chart, Kind, curve, curves, every_run, experiment_colours, final, label
 from experiments.comparison import METRICS, Comparison
-from experiments.engine import command
+from experiments.engine import ask_git, command
 from experiments.scaling import law_of
 from experiments.table import remarks, table
 from lm.files import replacing
@@ -34,8 +34,8 @@ _EXPLAINED = (
 )
 
 
-def write_report(comparison: Comparison, params: Mapping[str, Any], path: Path) -> None:
-    """Write the report; `params` is the content of params.yaml, which the commands in it start from.
+def write_report(comparison: Comparison, path: Path) -> None:
+    """Write the report; its commands start from the commit that the experiments were made from.
 
     Raises:
         ValueError: when the set is drawn against something that is no number.
@@ -50,7 +50,7 @@ def write_report(comparison: Comparison, params: Mapping[str, Any], path: Path) 
         _results(comparison),
         _charts(comparison, charts),
         _samples(comparison),
-        _reproduction(comparison, params),
+        _reproduction(comparison),
     ]
     page = Template(Path(__file__).with_name("report.html").read_text(encoding="utf-8")).substitute(
         name=escape(comparison.one.name),
@@ -205,20 +205,23 @@ def _samples(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
-def _reproduction(comparison: Comparison, params: Mapping[str, Any]) -> str:
+def _reproduction(comparison: Comparison) -> str:
     """The commit, the commands with the parameters that the runs did have, their results, and versions."""
     finished = every_run(comparison)
-    actual = [replace(run, overrides=run.overrides | comparison.deviations.get(run.name, {}))
-              for run in comparison.one.runs]  # fmt: skip
-    settings = {run.name: _settings(command(run, params)) for run in actual}
+    measured = {each.run.name: each for _, each in finished}
+    made = finished[0][1].result.rev
+    commit = ask_git("rev-parse", f"{made}^").strip()  # DVC commits an experiment on what it started from
+    base = YAML(typ="safe").load(ask_git("show", f"{commit}:params.yaml"))
+    actual = [
+        replace(run, overrides=measured[run.name].result.parameters) if run.name in measured else run
+        for run in comparison.one.runs
+    ]
+    settings = {run.name: _settings(command(run, base)) for run in actual}
     shared = [one for one in settings[actual[0].name] if all(one in each for each in settings.values())]
-    parent = ["git", "rev-parse", f"{finished[0][1].result.rev}^"]  # DVC commits an experiment on what it started from
-    commit = subprocess.run(parent, check=True, capture_output=True, text=True).stdout.strip()
     commands = [f"git checkout {commit}", "make setup", "source .venv/bin/activate"]
-    commands += [shlex.join(command(run, params)) for run in actual]
+    commands += [shlex.join(command(run, base)) for run in actual]
 
     header = ["run", "parameters of its own", "bits per byte", "loss", "accuracy", "note"]
-    measured = {each.run.name: each for _, each in finished}
     lines = []
     for run in actual:
         each = measured.get(run.name)
@@ -229,7 +232,11 @@ def _reproduction(comparison: Comparison, params: Mapping[str, Any]) -> str:
         lines.append(f'<tr class="{kind}"><th>{escape(run.name)}</th>{_cells(header[1:], [own, *figures, note])}</tr>')
     versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)]
     machines = sorted({each.curves.machine for _, each in finished if each.curves.machine})
-    notes = [f"Written with {', '.join(versions)}."]
+    edited = [
+        name for name in ask_git("diff", "--name-only", commit, made).splitlines() if name.endswith((".py", "dvc.yaml"))
+    ]
+    notes = [f"Not in that commit, for it was edited when they ran: {', '.join(edited)}."] if edited else []
+    notes += [f"Written with {', '.join(versions)}."]
     notes += [f"Timed on {'; '.join(machines)}."] if machines else []
     also = f", with <code>{escape(', '.join(shared))}</code>" if shared else ""
     return "\n".join(

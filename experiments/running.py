@@ -40,7 +40,7 @@ def run_all(
         print("log of one: dvc queue logs NAME; all of them: dvc queue status; end them: dvc queue stop --kill")
         if not jobs:
             print("start: dvc queue start --jobs 1")
-        elif _work(jobs):
+        elif _work([run.name for run in runs], jobs):
             return 1
     return 1 if failed else 0
 
@@ -76,8 +76,8 @@ def _not_done(runs: Sequence[Run], params: Mapping[str, Any], known: Mapping[str
     return waiting
 
 
-def _work(jobs: int) -> int:
-    """Keep workers at DVC's queue until it is empty; the exit status is 1 when one of the jobs failed.
+def _work(names: Sequence[str], jobs: int) -> int:
+    """Keep workers at DVC's queue until these experiments are through; the exit status is 1 when one of them failed.
 
     A worker of DVC's dies when it reads a message that another process is just writing
     (https://github.com/treeverse/dvc/pull/7903): seen once in twenty minutes on a busy machine. The job in hand is
@@ -88,7 +88,8 @@ def _work(jobs: int) -> int:
     print(f"{jobs} workers, each with OMP_NUM_THREADS={threads}; Ctrl-C leaves them at work")
     before: Counter[State] = Counter()
     while True:
-        states = {name: result.state for name, result in results().items()}
+        known = results()
+        states = {name: known[name].state for name in names if name in known}
         counts = Counter(states.values())
         if counts != before:
             print(", ".join(f"{counts[state]} {state}" for state in sorted(counts)), flush=True)

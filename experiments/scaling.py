@@ -11,6 +11,6 @@ def law_of(comparison: Comparison, metric: str) -> ScalingLaw | None:
         return None
     measured = [each.result.metrics for row in comparison.rows for each in row.finished if not each.diverged]
     sizes, tokens = [m["n_parameters"] for m in measured], [m["tokens"] for m in measured]
-    if min(len(set(sizes)), len(set(tokens))) < 3:
+    if min(len(set(sizes)), len(set(tokens))) < 3 or len(set(zip(sizes, tokens, strict=True))) < 6:
         return None
     return fit_scaling_law(sizes, tokens, [m[metric] for m in measured])

@@ -62,10 +62,10 @@ def as_csv(comparison: Comparison) -> str:
     """Every run on a line, with its seed, changed parameters and all metrics, for programs."""
     finished = [(row, each) for row in comparison.rows for each in row.finished]
     changed = list(dict.fromkeys(key for row in comparison.rows for key in row.changes))
-    metrics = list(dict.fromkeys(key for _, each in finished for key in each.result.metrics))
+    metrics = list(dict.fromkeys(key for _, each in finished for key in each.result.metrics if key != "diverged"))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["run", "experiment", "seed", *changed, *metrics, "broke_down", "tokens_per_s"])
+    writer.writerow(["run", "experiment", "seed", *changed, *metrics, "diverged", "tokens_per_s"])
     for row, each in finished:
         had, measured = each.result.parameters, each.result.metrics
         writer.writerow(
@@ -89,6 +89,9 @@ def remarks(comparison: Comparison, metric: str) -> list[str]:
         own = [f"{key}={_plain(value)}" for key, value in overrides.items() if (key, _plain(value)) not in shared]
         if own:
             lines.append(f"not as defined now: {name} has {', '.join(own)}")
+    unknown = [each.run.name for row in comparison.rows for each in row.finished if each.curves.train is None]
+    if unknown:
+        lines.append(f"no training curve here, so nobody knows whether it diverged: {', '.join(unknown)}; dvc pull")
     if comparison.missing:
         lines.append(f"without a result: {', '.join(comparison.missing)}")
     if law := law_of(comparison, metric):

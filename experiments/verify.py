@@ -1,7 +1,7 @@
 """Run the pipeline of a commit again from nothing, in a scratch clone, and compare every out with its dvc.lock.
 
-python -m experiments.verify                    what HEAD says
-python -m experiments.verify wide --stage train     an experiment, up to a stage
+python -m experiments verify                    what HEAD says
+python -m experiments verify wide --stage train     an experiment, up to a stage
 """
 
 import argparse
@@ -209,11 +209,3 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _ELSEWHERE}
-
-
-if __name__ == "__main__":
-    _parser = argparse.ArgumentParser(
-        prog="python -m experiments.verify", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    add_arguments(_parser)
-    sys.exit(main(_parser.parse_args()))

@@ -11,12 +11,15 @@ from typing import IO
 _held: list[IO[str]] = []  # an open file holds its lock until the process ends
 
 
-def claim_gpu(folder: Path | None = None) -> str | None:
+def claim_gpu(device: str, folder: Path | None = None) -> str | None:
     """The GPU that this process has for itself until it ends, made the only one it sees; None where there is no choice.
 
-    To be called before CUDA starts. `CUDA_VISIBLE_DEVICES` narrows the choice. Where no GPU is free, or there is but
-    one, nothing is claimed and jobs share. `folder` holds the locks of all jobs of a machine.
+    `device` is what the parameters say: `auto` and `cuda` may want a GPU. To be called before CUDA starts.
+    `CUDA_VISIBLE_DEVICES` narrows the choice. Where no GPU is free, or there is but one, nothing is claimed and jobs
+    share. `folder` holds the locks of all jobs of a machine.
     """
+    if device not in ("auto", "cuda"):
+        return None
     if _held:
         return os.environ["CUDA_VISIBLE_DEVICES"]
     folder = folder or Path(tempfile.gettempdir()) / f"storyline-gpus-{os.getuid()}"
@@ -49,4 +52,4 @@ def _visible() -> list[str]:
     if wanted is None:
         return [uuid for _, uuid in gpus]
     by_name = {name: uuid for index, uuid in gpus for name in (index, uuid)}
-    return [by_name[name] for name in wanted.split(",") if name in by_name]
+    return [by_name[name] for name in map(str.strip, wanted.split(",")) if name in by_name]

@@ -41,11 +41,15 @@ def fit_scaling_law(n_parameters: Sequence[float], n_tokens: Sequence[float], lo
     anew, ever finer, around the best point of the one before.
 
     Raises:
-        ValueError: for less than three sizes or three token budgets: five numbers cannot be told from fewer.
+        ValueError: for less than three sizes, three token budgets or six pairs of them: five numbers cannot be told
+            from fewer.
     """
+    pairs = list(zip(n_parameters, n_tokens, strict=True))
     for name, values in (("sizes", n_parameters), ("token budgets", n_tokens)):
         if len(set(values)) < 3:
             raise ValueError(f"scaling law: needs at least three {name}, got {len(set(values))}")
+    if len(set(pairs)) < 6:
+        raise ValueError(f"scaling law: needs at least six pairs of size and budget, got {len(set(pairs))}")
     points = [np.asarray(values, dtype=np.float64) for values in (n_parameters, n_tokens, losses)]
     centre, width = (1.0, 1.0), 1.0  # exponents from 0 to 2
     while width > 1e-4:

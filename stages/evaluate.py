@@ -12,6 +12,7 @@ from lm.corpus.document import read_documents
 from lm.devices import choose_device
 from lm.evaluation import evaluate, summarise
 from lm.files import read_json, replacing, write_json
+from lm.gpus import claim_gpu
 from lm.model.load import load_model
 from lm.tokens import TokenFile
 from lm.weights import check_same_tokenizer
@@ -21,6 +22,7 @@ from stages.support import Stage, run
 def main(stage: Stage) -> None:
     """Write the figures, and the loss by position in the context."""
     config = stage.section(EvaluateConfig)
+    claim_gpu(config.device)
     model, card = load_model(stage.path("model"))
     tokens = TokenFile(stage.path("tokens"), stage.path("card"))
     check_same_tokenizer(

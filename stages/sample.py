@@ -6,6 +6,7 @@ from lm.config.sample import SampleConfig
 from lm.devices import choose_device
 from lm.files import replacing
 from lm.generation.texts import continue_prompts
+from lm.gpus import claim_gpu
 from lm.model.load import load_model
 from lm.tokenizer.load import load_tokenizer
 from lm.weights import check_same_tokenizer
@@ -15,6 +16,7 @@ from stages.support import Stage, run
 def main(stage: Stage) -> None:
     """Write one section a prompt."""
     config, seed = stage.section(SampleConfig), stage.seed()
+    claim_gpu(config.device)
     model, card = load_model(stage.path("model"))
     tokenizer = load_tokenizer(stage.path("tokenizer"))
     check_same_tokenizer(

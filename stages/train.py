@@ -43,7 +43,7 @@ def main(stage: Stage) -> None:
     train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
     valid = TokenFile(stage.path("valid_tokens"), stage.path("valid_card"))
     check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(train.path), train.card.tokenizer_sha256)
-    if gpu := claim_gpu() if config.device in ("auto", "cuda") and config.backend == "torch" else None:
+    if gpu := claim_gpu(config.device if config.backend == "torch" else "cpu"):
         _say(f"on {gpu}, which no other run of ours uses")
     backend, computed_by = build_backend(config, model_config, train.card.vocab_size, seed)
     trainer = Trainer(backend, train, valid, config, model_config.context_length, seed)

@@ -13,7 +13,8 @@ JOB = """
 import os, sys
 from pathlib import Path
 from lm.gpus import claim_gpu
-print(claim_gpu(Path(sys.argv[1])), claim_gpu(Path(sys.argv[1])), os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
+folder, device = Path(sys.argv[1]), sys.argv[2]
+print(claim_gpu(device, folder), claim_gpu(device, folder), os.environ.get("CUDA_VISIBLE_DEVICES"), flush=True)
 sys.stdin.read()
 """
 
@@ -31,12 +32,12 @@ class Machine:
             driver.write_text(f"#!/bin/sh\nprintf '{listing}\\n'\n")
             driver.chmod(0o755)
 
-    def start(self, **environment: str) -> str:
+    def start(self, device: str = "auto", **environment: str) -> str:
         """What a new job claimed: twice, and what CUDA then sees."""
         plain = {key: value for key, value in os.environ.items() if key != "CUDA_VISIBLE_DEVICES"}
         path = f"{self.path / 'bin'}{os.pathsep}{os.environ['PATH']}"
         job = subprocess.Popen(
-            [sys.executable, "-c", JOB, str(self.path / "locks")],
+            [sys.executable, "-c", JOB, str(self.path / "locks"), device],
             cwd=ROOT,
             env=plain | {"PATH": path} | environment,
             stdin=subprocess.PIPE,
@@ -70,9 +71,16 @@ def test_each_job_has_a_gpu_of_its_own_until_it_ends(two_gpus: Machine) -> None:
 
 def test_visible_devices_narrow_the_choice(two_gpus: Machine) -> None:
     assert two_gpus.start(CUDA_VISIBLE_DEVICES="1") == "None None 1"  # the one it was given, no choice
-    assert two_gpus.start(CUDA_VISIBLE_DEVICES="1,0") == "GPU-0001 GPU-0001 GPU-0001"
+    assert two_gpus.start(CUDA_VISIBLE_DEVICES="1, 0") == "GPU-0001 GPU-0001 GPU-0001"
     assert two_gpus.start() == "GPU-0000 GPU-0000 GPU-0000"
     for number in range(3):
+        two_gpus.end(number)
+
+
+def test_a_job_for_the_cpu_takes_none(two_gpus: Machine) -> None:
+    assert two_gpus.start("cpu") == "None None None"
+    assert two_gpus.start("cuda") == "GPU-0000 GPU-0000 GPU-0000"
+    for number in range(2):
         two_gpus.end(number)
 
 

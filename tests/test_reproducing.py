@@ -154,7 +154,7 @@ def test_a_clone_has_results_and_earlier_runs_without_training(
     use_remote(first)
     assert "files pushed" in do(first, block(MOVE, PUSH))
     stored = {file.parent.name + file.name for file in store.glob("storyline/files/md5/*/*")}
-    assert slow["models/base/model.safetensors"] not in stored  # should it be one day, DVC needs no `experiments.push`
+    assert slow["models/base/model.safetensors"] not in stored  # should it be one day, DVC needs no `experiments push`
 
     do(at(first, tmp_path), block(MOVE, CLONE), {"URL": tmp_path / "git"})
     use_remote(clone)
@@ -215,10 +215,10 @@ VERIFY = "Make them again"
 
 
 def verify(workspace: Workspace, *arguments: str, status: int = 0) -> str:
-    """What `python -m experiments.verify` says; it leaves nothing in the folder for temporary files."""
+    """What `python -m experiments verify` says; it leaves nothing in the folder for temporary files."""
     temporary = workspace.path.parent / "temporary"
     temporary.mkdir(exist_ok=True)
-    output = workspace.run("python", "-m", "experiments.verify", *arguments, status=status, TMPDIR=str(temporary))
+    output = workspace.run("python", "-m", "experiments", "verify", *arguments, status=status, TMPDIR=str(temporary))
     assert not list(temporary.glob("storyline-verify-*"))
     return output
 
@@ -281,7 +281,7 @@ def test_a_failure_in_the_scratch_clone_is_seen(first: Workspace) -> None:
 def test_ctrl_c_removes_the_scratch_clone(first: Workspace) -> None:
     temporary = first.path.parent / "temporary"
     temporary.mkdir()
-    process = first.start("python", "-m", "experiments.verify", TMPDIR=str(temporary))
+    process = first.start("python", "-m", "experiments", "verify", TMPDIR=str(temporary))
     deadline = time.monotonic() + 120
     while not list(temporary.glob("*/storyline/data/raw/card.json")):
         assert process.poll() is None, process.communicate()[0]
@@ -298,4 +298,10 @@ def test_make_verify_is_the_command(tmp_path: Path) -> None:
     for line in block(VERIFY, 0).splitlines():
         command = [*line.split(), "--dry-run"]
         output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        assert output.splitlines()[-1].split() == ["python", "-m", "experiments.verify", *re.findall("REV=(.*)", line)]
+        assert output.splitlines()[-1].split() == [
+            "python",
+            "-m",
+            "experiments",
+            "verify",
+            *re.findall("REV=(.*)", line),
+        ]

@@ -39,6 +39,8 @@ def test_too_few_sizes_or_budgets_are_named() -> None:
         fit_scaling_law([1, 2, 1, 2], [1, 2, 3, 4], [1, 2, 3, 4])
     with pytest.raises(ValueError, match=r"^scaling law: needs at least three token budgets, got 1$"):
         fit_scaling_law([1, 2, 3], [1, 1, 1], [1, 2, 3])
+    with pytest.raises(ValueError, match=r"^scaling law: needs at least six pairs of size and budget, got 3$"):
+        fit_scaling_law([1, 2, 3], [1, 2, 3], [3, 2, 1])
 
 
 def test_it_is_written_as_a_formula() -> None:

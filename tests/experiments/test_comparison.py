@@ -62,7 +62,10 @@ def test_missing_runs_are_named() -> None:
     header, rows = table(found, "loss")
     (base,) = (dict(zip(header, row, strict=True)) for row in rows)
     assert (base["seeds"], base["loss"], base["spread"]) == ("1", "1.0000 *", "")
-    assert remarks(found, "loss") == ["without a result: made-base-s2 (not run), made-none (not run)"]
+    assert remarks(found, "loss") == [
+        "no training curve here, so nobody knows whether it diverged: made-base-s1; dvc pull",
+        "without a result: made-base-s2 (not run), made-none (not run)",
+    ]
 
 
 def test_a_set_without_its_baseline_has_no_differences() -> None:
@@ -73,7 +76,7 @@ def test_a_set_without_its_baseline_has_no_differences() -> None:
 
 
 def test_a_set_without_results_says_what_to_run() -> None:
-    with pytest.raises(ValueError, match=r"^made: has no results yet; python -m experiments run made$"):
+    with pytest.raises(ValueError, match=r"^made: has no results from this commit; python -m experiments run made$"):
         made_comparison(made_set(*BASE), [])
 
 
@@ -111,7 +114,7 @@ def test_text_markdown_and_csv_hold_the_same() -> None:
     assert [row["run"] for row in rows] == ["made-base-s1", "made-base-s2", "made-wide-s1", "made-wide-s2"]
     assert [row["model.d_model"] for row in rows] == ["128", "128", "256", "256"]
     assert [row["bits_per_byte"] for row in rows] == ["0.5", "0.51", "0.52", "0.53"]
-    assert rows[0]["broke_down"] == "false"
+    assert rows[0]["diverged"] == "false"
 
 
 def test_a_scaling_law_is_fitted_where_sizes_and_budgets_are_swept() -> None:

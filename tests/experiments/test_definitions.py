@@ -154,6 +154,13 @@ def test_a_wrong_override_gets_one_line(text: str, message: str) -> None:
         ("sweep:", "sweeps:", "sets.rates.sweeps: must be one of against, asks, base"),
         ("  rates:", "  base:", "a preset and a set must not share a name, got 'base'"),
         ("presets:", "presets: [", "not valid YAML"),
+        ("  norms:", "  2024:", "sets: names must be text of letters, digits, '-', '_', '+' and '.', got 2024"),
+        ("      none:", "      not one:", "sets.norms.experiments: names must be text of letters"),
+        ("base: base", "base: [5]", "sets.norms.base: must be a preset, got [5]"),
+        ("[1e-4, 0.003]", "[0.003, 0.00300000001]", "rates.sweep: values must differ in name, got '0.003-2' twice"),
+        ("[1e-4, 0.003]", "[null, 0.003]", "sets.rates.against: must be a parameter that is a number, got None"),
+        ("{learning_rate: [1e-4, 0.003], batch_size: [2, 4]}", "{}", "sets.rates.sweep: must name the parameters to"),
+        ("against: train.learning_rate", "against: n_heads", "sets.rates.against: no such parameter or metric"),
         (
             "    against: train.learning_rate",
             "    experiments: {}",
@@ -179,6 +186,21 @@ def test_a_value_that_the_pipeline_refuses_is_refused_before_anything_runs(tmp_p
     (run,) = with_overrides(load(tmp_path)["base"], {"model.d_model": 66}, None).runs
     with pytest.raises(ValueError, match=r"^base: model\.d_model: must be a multiple of n_heads=4, got 66$"):
         run.parameters(PARAMS)
+
+
+def test_the_seed_of_a_set_with_seeds_is_not_overridden_but_replaced(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^seed: must be given as --seeds 5 for norms, which runs once a seed$"):
+        with_overrides(load(tmp_path)["norms"], {"seed": 5}, None)
+    (run,) = with_overrides(load(tmp_path)["base"], {"seed": "5"}, None).runs
+    with pytest.raises(ValueError, match=r"^base: seed: must be an integer from 0 to 2\*\*32 - 1, got '5'$"):
+        run.parameters(PARAMS)
+
+
+def test_a_file_without_experiments_says_so(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"must have presets or sets, got neither$"):
+        load(tmp_path, "presets: {}")
+    with pytest.raises(ValueError, match=r"sets: must be a mapping, got 5$"):
+        load(tmp_path, "sets: 5")
 
 
 def test_a_run_changes_what_it_says_and_nothing_else(tmp_path: Path) -> None:

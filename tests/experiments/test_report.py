@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from ruamel.yaml import YAML
 
 from experiments import report
 from experiments.charts import curves, final
@@ -55,6 +56,8 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     path = tmp_path_factory.mktemp("repository")
     git = ["git", "-C", str(path), "-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
     subprocess.run([*git, "init", "-q"], check=True)
+    YAML().dump(PARAMS | {"sample": PARAMS["sample"] | {"prompts": PROMPTS}}, path / "params.yaml")
+    subprocess.run([*git, "add", "params.yaml"], check=True)
     for message in ("baseline", "experiment"):
         subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", message], check=True)
     with pytest.MonkeyPatch.context() as patch:
@@ -164,7 +167,7 @@ SETS = {"ablations": ablations, "sweep": sweep, "scaling": scaling}
 @pytest.fixture
 def written(repository: Path, tmp_path: Path) -> Callable[[Comparison], str]:
     def write(comparison: Comparison) -> str:
-        write_report(comparison, PARAMS, tmp_path / "report.html")
+        write_report(comparison, tmp_path / "report.html")
         return (tmp_path / "report.html").read_text(encoding="utf-8")
 
     return write
@@ -224,11 +227,13 @@ def test_it_shows_every_run_and_says_what_is_missing(written: Callable[[Comparis
 
 
 def test_commands_repeat_what_was_run(written: Callable[[Comparison], str], repository: Path) -> None:
-    comparison = replace(ablations(), deviations={"abl-longer-s1": {"train.steps": 800}})
+    comparison = ablations()
+    longer = next(row for row in comparison.rows if row.experiment == "longer")
+    longer.finished[0].result.parameters["train.steps"] = 800  # not as the definition says
     text = Page(written(comparison)).text
     parent = subprocess.run(["git", "rev-parse", "HEAD^"], capture_output=True, text=True, check=True).stdout.strip()
     assert f"git checkout {parent}\n" in text
-    assert "\ndvc exp run -n abl-longer-s1 -S train.batch_size=8 -S train.steps=800 -S seed=1\n" in text
+    assert "\ndvc exp run -n abl-longer-s1 -S seed=1 -S train.steps=800 -S train.batch_size=8\n" in text
     assert "\ndvc exp run -n abl-away-s2 -S train.batch_size=8 -S model.positions=none" in text
     assert """-S 'data.train=["my stories.txt"]'""" in text
     assert f"from commit {parent} and its params.yaml, with train.batch_size=8." in text
