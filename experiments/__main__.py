@@ -16,8 +16,6 @@ from experiments import push, verify
 from experiments.comparison import METRICS, Comparison, compare
 from experiments.definitions import (
     ExperimentSet,
-    load_experiments,
-    load_params,
     model_size,
     parse_override,
     select,
@@ -25,6 +23,7 @@ from experiments.definitions import (
 )
 from experiments.engine import command, results
 from experiments.pictures import draw
+from experiments.reading import load_experiments, load_params
 from experiments.report import write_report
 from experiments.running import run_all
 from experiments.table import as_csv, as_markdown, as_text, remarks, table

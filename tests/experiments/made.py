@@ -10,8 +10,9 @@ import pandas as pd
 from experiments import comparison as module
 from experiments.comparison import Comparison, Finished, compare
 from experiments.curves import Curves, broke_down
-from experiments.definitions import ExperimentSet, Run, flatten, load_params
+from experiments.definitions import ExperimentSet, Run, flatten
 from experiments.engine import Result
+from experiments.reading import load_params
 from tests.graph import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml")

@@ -1,4 +1,4 @@
-"""Tests of experiments/definitions.py, and of the experiments that the project brings."""
+"""Tests of experiments/definitions.py and reading.py, and of the experiments that the project brings."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,12 @@ import pytest
 from experiments.definitions import (
     ExperimentSet,
     flatten,
-    load_experiments,
-    load_params,
     model_size,
     parse_override,
     select,
     with_overrides,
 )
+from experiments.reading import load_experiments, load_params
 from tests.graph import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml")
