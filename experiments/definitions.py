@@ -40,7 +40,7 @@ class Run:
     def changes(self, base: Mapping[str, Any]) -> Overrides:
         """The overrides that say anything else than params.yaml."""
         defaults = flatten(base)
-        return {key: value for key, value in self.overrides.items() if value != defaults[key]}
+        return {key: value for key, value in self.overrides.items() if key not in defaults or value != defaults[key]}
 
     def parameters(self, base: Mapping[str, Any]) -> dict[str, Any]:
         """The content of params.yaml in this run, checked.
