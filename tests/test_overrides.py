@@ -86,7 +86,8 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenFile:
 
 
 def train(tokens: TokenFile, model: dict[str, Any], training: dict[str, Any]) -> Trainer:
-    short = {"steps": 2, "valid_sequences": 4}  # two steps are all it takes to see that a value works
+    # Two steps are all it takes to see that a value works; fp32, for not every CPU has instructions for bfloat16.
+    short = {"steps": 2, "valid_sequences": 4, "precision": "fp32"}
     model_config = ModelConfig.parse(DEFAULTS["model"] | model)
     config = TrainConfig.parse(DEFAULTS["train"] | short | training)
     backend, _ = build_backend(config, model_config, VOCAB_SIZE, 0)
@@ -118,7 +119,9 @@ def test_every_parameter_is_tried() -> None:
 @pytest.mark.parametrize("backend", ["torch", "numpy"])
 def test_a_seed_far_up_works(tokens: TokenFile, backend: str) -> None:
     seed = 2**32 - 1
-    config = TrainConfig.parse(DEFAULTS["train"] | {"backend": backend, "steps": 1, "valid_sequences": 4})
+    config = TrainConfig.parse(
+        DEFAULTS["train"] | {"backend": backend, "precision": "fp32", "steps": 1, "valid_sequences": 4}
+    )
     model_config = ModelConfig.parse(DEFAULTS["model"] | {"dropout": 0.1})
     built, _ = build_backend(config, model_config, VOCAB_SIZE, seed)
     list(Trainer(built, tokens, tokens, config, model_config.context_length, seed).run())
