@@ -68,7 +68,7 @@ def _interpolated(elapsed_s: dict[int, float], steps: "pd.Series[int]") -> dict[
     """Seconds by step, also for steps between those that were timed."""
     times = pd.Series(elapsed_s, dtype=float)
     times = times.reindex(sorted({*elapsed_s, *steps})).interpolate("index")
-    return {int(step): float(seconds) for step, seconds in times.items()}  # type: ignore[call-overload]
+    return dict(zip(times.index.tolist(), times.tolist(), strict=True))
 
 
 def _table(files: DVCFileSystem, path: str) -> pd.DataFrame | None:

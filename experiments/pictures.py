@@ -44,18 +44,19 @@ def _has(each: Finished, column: str) -> bool:
 def _draw_curves(comparison: Comparison, column: str, label: str, path: Path) -> None:
     """Validation loss: a line for each run, the colour for the experiment, a cross where a run diverged."""
     figure, axes = new_figure(f"{comparison.one.name}: validation loss", label, "nats per token")
+    losses = []
     for row, colour in zip(comparison.rows, colours(len(comparison.rows)), strict=True):
         drawn = [each for each in row.finished if _has(each, column)]
         for each in drawn:
             valid = each.curves.valid
             assert valid is not None
+            losses.append(valid["loss"])
             name = row.experiment + (" (diverged)" if row.n_diverged else "")
             axes.plot(
                 valid[column], valid["loss"], color=colour, linewidth=1.1, label=name if each is drawn[0] else None
             )
             if each.diverged:
                 axes.plot(valid[column].iloc[-1:], valid["loss"].iloc[-1:], color=colour, marker="x", markersize=7)
-    losses = [each.curves.valid["loss"] for row in comparison.rows for each in row.finished if _has(each, column)]  # type: ignore[index]
     _fit_losses(axes, losses)
     if column != "step":
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
