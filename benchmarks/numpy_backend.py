@@ -55,7 +55,7 @@ def configs(backend: str, changes: Mapping[str, float]) -> tuple[ModelConfig, Tr
 def measure_speed(backend: str, changes: dict[str, int], n_steps: int = 16) -> float:
     """The median tokens per second of training steps."""
     model_config, config = configs(backend, changes)
-    trained, _ = build_backend(config, model_config, VOCAB_SIZE, seed=0)
+    trained = build_backend(config, model_config, VOCAB_SIZE, seed=0)
     shape = (config.batch_size, model_config.context_length + 1)
     ids = np.random.Generator(np.random.Philox(0)).integers(0, VOCAB_SIZE, shape)
     times_s = []
@@ -71,7 +71,7 @@ def losses(backend: str, learning_rate: float, n_steps: int) -> list[float]:
     """The training losses of the default model on the tokens of the pipeline, with a learning rate of its own."""
     model_config, config = configs(backend, {"steps": n_steps, "learning_rate": learning_rate, "valid_every": n_steps})
     train, valid = (TokenFile(Path(f"data/tokens/{name}.bin"), Path(f"data/tokens/{name}.json")) for name in SPLITS)
-    trained, _ = build_backend(config, model_config, train.card.vocab_size, seed=0)
+    trained = build_backend(config, model_config, train.card.vocab_size, seed=0)
     return list(Trainer(trained, train, valid, config, model_config.context_length, seed=0).run())
 
 

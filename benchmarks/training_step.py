@@ -43,7 +43,7 @@ def measure(attention: str, memory: str, n_steps: int = 40) -> float:
     params = YAML(typ="safe").load(Path("params.yaml"))
     model_config, config = ModelConfig.parse(params["model"]), TrainConfig.parse(params["train"])
     model = Transformer(model_config, VOCAB_SIZE)
-    optimizer = build_optimizer(model, config)
+    optimizer = build_optimizer(model, config, model_config)
     generator = np.random.Generator(np.random.Philox(0))
     shape = (config.batch_size, model_config.context_length + 1)
     ids = torch.from_numpy(generator.integers(0, VOCAB_SIZE, shape))

@@ -35,8 +35,12 @@ def memory_errors() -> Iterator[None]:
         raise
 
 
+def matmul_dtype(precision: Precision) -> torch.dtype | None:
+    """The type of matrix products; None in fp32: whatever the tensors have."""
+    return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """A block in which matrix products run in the given precision (Micikevicius et al. 2017, arXiv:1710.03740)."""
-    if precision == "fp32":
-        return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+    dtype = matmul_dtype(precision)
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)

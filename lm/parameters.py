@@ -35,6 +35,25 @@ def parameter_shapes(config: ModelConfig, vocab_size: int) -> dict[str, Shape]:
     return shapes
 
 
+def initial_deviation(name: str, config: ModelConfig) -> float:
+    """The standard deviation of a matrix's first entries, by its name.
+
+    GPT-2's 0.02, and for the two projections of a block that write to the residual stream 0.02 / sqrt(2 n_layers)
+    (Radford et al. 2019, section 2.3). With `zero_init` these two start at zero, so that every block starts as the
+    identity (Zhang et al. 2019, https://arxiv.org/abs/1901.09321). With `base_width` hidden matrices have the deviation
+    0.02 at that d_model and 1 / sqrt(d_model) of it elsewhere, so that what they put out has one size at every width
+    (Yang et al. 2022, table 3, https://arxiv.org/abs/2203.03466).
+    """
+    deviation = 0.02
+    if not name.startswith("blocks."):
+        return deviation
+    if config.base_width is not None:
+        deviation *= math.sqrt(config.base_width / config.d_model)
+    if name.endswith((".out.weight", ".down.weight")):
+        return 0.0 if config.zero_init else deviation / math.sqrt(2 * config.n_layers)
+    return deviation
+
+
 def n_parameters(config: ModelConfig, vocab_size: int) -> int:
     """How many numbers training adjusts; a tied matrix counts once."""
     return sum(math.prod(shape) for shape in parameter_shapes(config, vocab_size).values())

@@ -29,11 +29,12 @@ class ModelCard:
     vocab_size: int
     end_id: int
     tokenizer_sha256: str
+    computed: list[dict[str, Any]]  # what trained it: library, device, precision and so on, each from its step on
 
     @classmethod
-    def of(cls, config: ModelConfig, tokens: TokenCard) -> Self:
+    def of(cls, config: ModelConfig, tokens: TokenCard, computed: list[dict[str, Any]]) -> Self:
         """The card of a model of this shape trained on these tokens."""
-        return cls(config, tokens.vocab_size, tokens.end_id, tokens.tokenizer_sha256)
+        return cls(config, tokens.vocab_size, tokens.end_id, tokens.tokenizer_sha256, computed)
 
 
 def save_model(path: Path, weights: Weights, card: ModelCard) -> None:
@@ -46,6 +47,7 @@ def save_model(path: Path, weights: Weights, card: ModelCard) -> None:
         "vocab_size": card.vocab_size,
         "end_id": card.end_id,
         "tokenizer_sha256": card.tokenizer_sha256,
+        "computed": card.computed,
     }
     arrays = {name: np.ascontiguousarray(weight, dtype=np.float32) for name, weight in weights.items()}
     with replacing(path) as file:
@@ -75,7 +77,11 @@ def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]
     try:
         values = json.loads(metadata[_KEY])
         card = ModelCard(
-            ModelConfig.parse(values["config"]), values["vocab_size"], values["end_id"], values["tokenizer_sha256"]
+            ModelConfig.parse(values["config"]),
+            values["vocab_size"],
+            values["end_id"],
+            values["tokenizer_sha256"],
+            values["computed"],
         )
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path}: must carry the card of a model: {error}") from None

@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields
 from pathlib import Path
 
@@ -17,14 +18,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from lm.config.model import ModelConfig
-from lm.config.train import TrainConfig
+from lm.config.train import COMPUTE_PARAMETERS, TrainConfig
 from lm.files import replacing, write_json
 from lm.gpus import claim_gpu
 from lm.memory import keep_freed_memory
 from lm.parameters import n_parameters
 from lm.tokens import TokenFile
-from lm.training.build import build_backend
+from lm.training.backend import Computed
+from lm.training.build import build_backend, n_processes
 from lm.training.events import EventLog
+from lm.training.launch import LOST_MEMBER, launch, team_size
 from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
 from lm.training.timing import Timing
 from lm.training.trainer import Trainer, TrainRow, ValidRow
@@ -34,80 +37,118 @@ from stages.support import Stage, StopRequest, repository_root, run
 # At most this much work is lost to a kill; a save takes about a second. It changes nothing in the result.
 SAVE_EVERY_S = float(os.environ.get("STORYLINE_SAVE_EVERY_S", "60"))
 _TIMING = "timing.json"
+_GO_ON, _SAVE, _STOP = range(3)  # what the leader wishes after a step
 
 
 def main(stage: Stage) -> None:
-    """Train, then write model, metrics and curves."""
+    """Train, in as many processes as the parameters say, then write model, metrics and curves."""
     model_config, config, seed = stage.section(ModelConfig), stage.section(TrainConfig), stage.seed()
+    if team_size() == 1 and (n := n_processes(config)) > 1:
+        launch([sys.executable, *sys.orig_argv[1:]], n)
+        return
     keep_freed_memory()
+    try:
+        _train(stage, model_config, config, seed)
+    except RuntimeError as error:
+        from lm.training.distributed import is_lost_member
+
+        if team_size() == 1 or not is_lost_member(error):
+            raise
+        sys.exit(LOST_MEMBER)
+
+
+def _train(stage: Stage, model_config: ModelConfig, config: TrainConfig, seed: int) -> None:
     train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
     valid = TokenFile(stage.path("valid_tokens"), stage.path("valid_card"))
     check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(train.path), train.card.tokenizer_sha256)
-    if gpu := claim_gpu(config.device if config.backend == "torch" else "cpu"):
+    if team_size() == 1 and (gpu := claim_gpu(config.device if config.backend == "torch" else "cpu")):
         _say(f"on {gpu}, which no other run of ours uses")
-    backend, computed_by = build_backend(config, model_config, train.card.vocab_size, seed)
+    backend = build_backend(config, model_config, train.card.vocab_size, seed)
+    team, computed = backend.team, backend.computed
     trainer = Trainer(backend, train, valid, config, model_config.context_length, seed)
     size = n_parameters(model_config, train.card.vocab_size)
-    _say(f"{size:,} parameters, {trainer.n_steps:,} steps, {computed_by}")
-
-    key = resume_key(stage.facts() | {"computed_by": computed_by})
-    with open_resume_folder(repository_root() / ".resume", key) as folder:
+    key = _key(stage, computed)
+    with open_resume_folder(repository_root() / ".resume", key) if team.leads else nullcontext(None) as locked:
+        team.agree(0)  # the others go on once the leader has the folder
+        folder = locked or ResumeFolder(repository_root() / ".resume" / key)
+        if team.leads:
+            _say(f"{size:,} parameters, {trainer.n_steps:,} steps; {', '.join(computed.words)}")
         timing = Timing()
         if state := folder.load():
             trainer.load_state(state)
             timing.resume(folder.path / _TIMING, trainer.step)
+        mixed = trainer.note_computed(computed.facts)
+        if state and team.leads:
             _say(f"resumed after step {trainer.step:,}")
-        events = EventLog(repository_root() / ".tensorboard" / key, trainer) if config.tensorboard else None
+            if mixed:
+                _say("some steps were computed otherwise: equal to an unbroken run within rounding, not bit for bit")
+        wants_events = config.tensorboard and team.leads
+        events = EventLog(repository_root() / ".tensorboard" / key, trainer) if wants_events else None
         _take_steps(trainer, folder, timing, events)
-        if trainer.diverged:
-            _say(f"diverged after step {trainer.step:,}; the weights kept are those of step {trainer.kept_step:,}")
-        stage.check_unchanged()
-        _write_outs(stage, trainer, ModelCard.of(model_config, train.card), size)
-        timing.write(repository_root() / ".timings" / f"{_md5(stage.path('train_curve'))}.json")
-        folder.remove()
+        if team.leads:
+            stage.check_unchanged()
+            if trainer.diverged:
+                _say(f"diverged after step {trainer.step:,}; the weights kept are those of step {trainer.kept_step:,}")
+            _write_outs(stage, trainer, ModelCard.of(model_config, train.card, trainer.computed), size)
+            timing.write(repository_root() / ".timings" / f"{_md5(stage.path('train_curve'))}.json")
+            folder.remove()
+    team.leave()
+
+
+def _key(stage: Stage, computed: Computed) -> str:
+    """A name for the run: what its result depends on but for rounding, so that it can go on in other processes."""
+    facts = stage.facts()
+    train = {name: value for name, value in facts["parameters"]["train"].items() if name not in COMPUTE_PARAMETERS}
+    made_by = {name: computed.facts[name] for name in ("library", "device")}
+    return resume_key(facts | {"parameters": facts["parameters"] | {"train": train}, "computed": made_by})
 
 
 def _take_steps(trainer: Trainer, folder: ResumeFolder, timing: Timing, events: EventLog | None) -> None:
     """Train to the end, saving now and then, and when asked to stop."""
-    first_step, started, saved = trainer.step, time.monotonic(), time.monotonic()
+    team, started, saved = trainer.backend.team, time.monotonic(), time.monotonic()
+    first_step, first_tokens = trainer.step, trainer.tokens()
     n_rows, n_validated = len(trainer.train_rows), len(trainer.valid_rows)
-    bar = tqdm(desc="train", total=trainer.n_steps, initial=first_step, unit=" steps", disable=None)
+    hidden = None if team.leads else True  # None: where the output is no terminal
+    bar = tqdm(desc="train", total=trainer.n_steps, initial=first_step, unit=" steps", disable=hidden)
     try:
         with StopRequest() as stop, bar:
             for loss in trainer.run():
                 now = time.monotonic()
-                speed = (trainer.step - first_step) * trainer.tokens_per_step / (now - started)
+                speed = (trainer.tokens() - first_tokens) / (now - started)
                 bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
                 bar.update()
                 if len(trainer.train_rows) > n_rows:
                     n_rows = len(trainer.train_rows)
                     timing.lap(trainer.step)
-                if len(trainer.valid_rows) > n_validated:
+                if team.leads and len(trainer.valid_rows) > n_validated:
                     n_validated = len(trainer.valid_rows)
                     row = trainer.valid_rows[-1]
                     _say(f"step {row.step:,}: validation loss {row.loss:.4f}, {speed:,.0f} tokens/s")
                 if events:
                     events.write(trainer)
-                if stop.made:
+                wish = team.agree(_STOP if stop.made else _SAVE if now - saved >= SAVE_EVERY_S else _GO_ON)
+                if wish == _STOP:
                     raise KeyboardInterrupt
-                if now - saved >= SAVE_EVERY_S:
+                if wish == _SAVE:
                     _save(folder, trainer, timing)
                     saved = now
     except (KeyboardInterrupt, ValueError):  # both leave the trainer between two steps
         _save(folder, trainer, timing)
-        _say(f"stopped after step {trainer.step:,}; the same run goes on from there")
+        if team.leads:
+            _say(f"stopped after step {trainer.step:,}; the same run goes on from there")
         raise
     except MemoryError:
-        sequences = trainer.config.batch_size // trainer.config.accumulate
         raise ValueError(
-            f"train.batch_size: {sequences} sequences at once do not fit into memory; "
-            f"lower it, or raise train.accumulate from {trainer.config.accumulate}"
+            f"train.batch_size: {trainer.config.part_size // team.size} sequences at once do not fit into memory; "
+            f"lower it, raise train.accumulate from {trainer.config.accumulate}, or set train.recompute"
         ) from None
 
 
 def _save(folder: ResumeFolder, trainer: Trainer, timing: Timing) -> None:
-    timing.write(folder.path / _TIMING)
-    folder.save(trainer.state())
+    state = trainer.state()  # put together from the shares of all processes
+    if trainer.backend.team.leads:
+        timing.write(folder.path / _TIMING)
+        folder.save(state)
 
 
 def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard, size: int) -> None:
@@ -119,11 +160,12 @@ def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard, size: int) -> N
         {
             "n_parameters": size,
             "steps": trainer.step,
-            "tokens": trainer.step * trainer.tokens_per_step,
+            "tokens": trainer.tokens(),
             "train_loss": trainer.train_rows[-1].loss if trainer.train_rows else None,
             "valid_loss": kept_loss,
             "kept_step": trainer.kept_step,
             "stopped_early": trainer.stopped_early,
+            "skipped_steps": len(trainer.skipped_steps),
             "diverged": trainer.diverged,
         },
     )

@@ -90,7 +90,7 @@ def train(tokens: TokenFile, model: dict[str, Any], training: dict[str, Any]) ->
     short = {"steps": 2, "valid_sequences": 4, "precision": "fp32"}
     model_config = ModelConfig.parse(DEFAULTS["model"] | model)
     config = TrainConfig.parse(DEFAULTS["train"] | short | training)
-    backend, _ = build_backend(config, model_config, VOCAB_SIZE, 0)
+    backend = build_backend(config, model_config, VOCAB_SIZE, 0)
     trainer = Trainer(backend, tokens, tokens, config, model_config.context_length, 0)
     losses = list(trainer.run())
     assert np.isfinite(losses).all()
@@ -123,7 +123,7 @@ def test_a_seed_far_up_works(tokens: TokenFile, backend: str) -> None:
         DEFAULTS["train"] | {"backend": backend, "precision": "fp32", "steps": 1, "valid_sequences": 4}
     )
     model_config = ModelConfig.parse(DEFAULTS["model"] | {"dropout": 0.1})
-    built, _ = build_backend(config, model_config, VOCAB_SIZE, seed)
+    built = build_backend(config, model_config, VOCAB_SIZE, seed)
     list(Trainer(built, tokens, tokens, config, model_config.context_length, seed).run())
 
 
@@ -144,7 +144,7 @@ params = YAML(typ="safe").load(Path("params.yaml"))
 model_config = ModelConfig.parse(params["model"] | dict(n_layers=1, context_length=64))
 for compiled in (False, True):
     config = TrainConfig.parse(params["train"] | dict(steps=3, precision="fp32", device="cpu", compile=compiled))
-    backend, _ = build_backend(config, model_config, {VOCAB_SIZE}, 0)
+    backend = build_backend(config, model_config, {VOCAB_SIZE}, 0)
     print(*Trainer(backend, tokens, tokens, config, 64, 0).run())
 """
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)

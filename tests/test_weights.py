@@ -23,6 +23,7 @@ from lm.weights import ModelCard, check_same_tokenizer, check_weights, load_weig
 from tests.small import model_config, random_model
 
 VOCAB_SIZE = 23
+COMPUTED: list[dict[str, Any]] = [{"from_step": 0, "library": "torch 2", "threads": 2, "compile": False}]
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "default": {},
@@ -34,7 +35,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 
 
 def card(**changes: Any) -> ModelCard:
-    return ModelCard(model_config(**changes), VOCAB_SIZE, 3, "ab" * 32)
+    return ModelCard(model_config(**changes), VOCAB_SIZE, 3, "ab" * 32, COMPUTED)
 
 
 def arrays_of(model: Transformer) -> dict[str, NDArray[np.float32]]:
@@ -79,7 +80,7 @@ def test_weights_of_any_layout_and_precision_are_saved_in_float32(tmp_path: Path
 
 def test_the_card_of_a_model_follows_its_tokens() -> None:
     tokens = TokenCard(100, 2, 300, VOCAB_SIZE, 3, "ab" * 32)
-    assert ModelCard.of(model_config(), tokens) == card()
+    assert ModelCard.of(model_config(), tokens, COMPUTED) == card()
 
 
 def test_the_file_is_plain_safetensors_that_explains_itself(tmp_path: Path) -> None:
@@ -93,6 +94,7 @@ def test_the_file_is_plain_safetensors_that_explains_itself(tmp_path: Path) -> N
         "vocab_size": VOCAB_SIZE,
         "end_id": 3,
         "tokenizer_sha256": "ab" * 32,
+        "computed": COMPUTED,
     }
     # NumPy writes the very file that PyTorch does.
     assert (tmp_path / "model.safetensors").read_bytes() == save(model.state_dict(), metadata)

@@ -38,7 +38,7 @@ def write_model(folder: Path, tokenizer_sha256: str | None = None) -> tuple[Path
     tokenizer = bytes_alone(tokenizer_config(kind="byte", special_tokens=[]))
     tokenizer.save(folder / "tokenizer.json")
     config, vocab_size = model_config(context_length=16), tokenizer.vocab_size
-    card = ModelCard(config, vocab_size, tokenizer.end_id, tokenizer_sha256 or tokenizer.sha256)
+    card = ModelCard(config, vocab_size, tokenizer.end_id, tokenizer_sha256 or tokenizer.sha256, [])
     save_model(folder / "model.safetensors", initial_weights(config, vocab_size, seed=0), card)
     return folder / "model.safetensors", folder / "tokenizer.json"
 
@@ -72,7 +72,7 @@ def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_
         flags = [word for name, path in paths.items() for word in (f"--{name}", path)]
         result = run_without_torch("stages.train", *flags, DVC_ROOT=str(folder))
         assert result.returncode == 0, result.stderr
-        assert "12 steps, numpy" in result.stderr
+        assert "12 steps; numpy" in result.stderr
         files.append({out: (folder / out).read_bytes() for out in outs.values()})
     assert files[0] == files[1]
     model, card = load_model(tmp_path / "one" / "m.safetensors")

@@ -1,5 +1,7 @@
 """The parent of every parameter section: typed, frozen, and with errors a person can act on."""
 
+from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -31,7 +33,12 @@ class Section(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            raise ValueError("\n".join(_explain(cls, mistake) for mistake in error.errors())) from None
+            by_place: dict[str, list[Any]] = defaultdict(list)
+            for mistake in error.errors():
+                # Within a field numbers are places in a list; a name is one of several types that Pydantic has tried.
+                place = [part for i, part in enumerate(mistake["loc"]) if i == 0 or isinstance(part, int)]
+                by_place[".".join(map(str, (cls.name(), *place)))].append(mistake)
+            raise ValueError("\n".join(_explain(cls, *mistakes) for mistakes in by_place.items())) from None
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -58,9 +65,9 @@ def _read_key(path: Path, key: str) -> Any:
     return values[key]
 
 
-def _explain(section: type[Section], mistake: Any) -> str:
-    """One mistake as `place: rule, got value`."""
-    place = ".".join(str(part) for part in (section.name(), *mistake["loc"]))
+def _explain(section: type[Section], place: str, mistakes: Sequence[Any]) -> str:
+    """What is wrong with one value as `place: rule, got value`; several mistakes are those of the types it may have."""
+    mistake = mistakes[0]
     match mistake["type"]:
         case "extra_forbidden":
             known = ", ".join(section.model_fields)
@@ -76,5 +83,5 @@ def _explain(section: type[Section], mistake: Any) -> str:
         case "too_long":
             return f"{place}: must have at most {mistake['ctx']['max_length']} items, got {mistake['input']!r}"
         case _:
-            rule = mistake["msg"].removeprefix("Input should be ")
-            return f"{place}: must be {rule}, got {mistake['input']!r}"
+            rules = [mistake["msg"].removeprefix("Input should be ") for mistake in mistakes]
+            return f"{place}: must be {' or '.join(rules)}, got {mistake['input']!r}"

@@ -26,6 +26,8 @@ class ModelConfig(Section):
     window: Size | None
     qk_norm: bool
     tie_embeddings: bool
+    zero_init: bool
+    base_width: Size | None
     bias: bool
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
@@ -51,6 +53,11 @@ class ModelConfig(Section):
         if self.feed_forward == "swiglu":
             return max(64, round(8 / 3 * self.d_model / 64) * 64)
         return 4 * self.d_model
+
+    @property
+    def hidden_scale(self) -> float:
+        """What the final hidden state is multiplied with before the head: 1, or base_width / d_model (muP)."""
+        return 1.0 if self.base_width is None else self.base_width / self.d_model
 
     @model_validator(mode="after")
     def _check(self) -> Self:

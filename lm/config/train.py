@@ -13,18 +13,28 @@ Decay = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
+# How a run is computed. They change its speed, its memory and its rounding, and nothing else.
+COMPUTE_PARAMETERS = ("compile", "attention", "threads", "processes", "shard", "recompute")
+
+
 class TrainConfig(Section):
     """How a model is trained."""
 
     backend: Literal["torch", "numpy"]
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
-    compile: bool
+    compile: bool | Literal["auto"]
+    attention: Literal["auto", "fused", "stored"]
+    threads: Count | None
+    processes: Count | Literal["auto"]
+    shard: bool
+    recompute: bool
     steps: Count
     tokens: Count | None
     batch_size: Count
     accumulate: Count
-    optimizer: Literal["adamw", "adam", "sgd"]
+    ramp_steps: Annotated[int, Field(ge=0)]
+    optimizer: Literal["muon", "adamw", "adam", "sgd"]
     learning_rate: Rate
     betas: Annotated[list[Beta], Field(min_length=2, max_length=2)]
     eps: Rate
@@ -39,7 +49,7 @@ class TrainConfig(Section):
     valid_every: Count
     valid_sequences: Count
     patience: Count | None
-    if_diverged: Literal["fail", "record"]
+    if_diverged: Literal["fail", "record", "skip"]
     keep: Literal["best", "last"]
     log_every: Count
     tensorboard: bool
@@ -51,11 +61,36 @@ class TrainConfig(Section):
             return "bf16" if self.backend == "torch" else "fp32"
         return self.precision
 
+    @property
+    def part_size(self) -> int:
+        """Sequences that are computed at once."""
+        return self.batch_size // self.accumulate
+
+    def n_parts(self, step: int) -> int:
+        """The parts of a step's batch: `accumulate`, and while the batch ramps up, from one on ever more of them.
+
+        Small batches serve early, when every one of them tells much the same (McCandlish et al. 2018,
+        https://arxiv.org/abs/1812.06162).
+        """
+        if step >= self.ramp_steps:
+            return self.accumulate
+        return 1 + step * self.accumulate // self.ramp_steps
+
+    def n_sequences(self, n_steps: int) -> int:
+        """The sequences that so many steps see together."""
+        ramp = min(n_steps, self.ramp_steps)
+        n_parts = sum(self.n_parts(step) for step in range(ramp)) + (n_steps - ramp) * self.accumulate
+        return n_parts * self.part_size
+
     def n_steps(self, context_length: int) -> int:
         """Optimizer steps: `steps`, or where a token budget is given, as many as it pays for (at least one)."""
         if self.tokens is None:
             return self.steps
-        return max(1, self.tokens // (self.batch_size * context_length))
+        n_sequences = self.tokens // context_length
+        after_ramp = (n_sequences - self.n_sequences(self.ramp_steps)) // self.batch_size
+        if after_ramp >= 0:
+            return max(1, self.ramp_steps + after_ramp)
+        return max(1, sum(self.n_sequences(step + 1) <= n_sequences for step in range(self.ramp_steps)))
 
     def n_warmup_steps(self, n_steps: int) -> int:
         """Warm-up steps: `warmup_steps`, or when null a twentieth of the run."""
@@ -67,12 +102,30 @@ class TrainConfig(Section):
             raise ValueError(
                 f"train.accumulate: must divide batch_size={self.batch_size} into equal parts, got {self.accumulate}"
             )
+        if self.ramp_steps and self.accumulate == 1:
+            raise ValueError(
+                f"train.ramp_steps: needs train.accumulate above 1, "
+                f"for the batch grows by its parts, got {self.ramp_steps}"
+            )
+        if self.shard and self.matmul_precision == "fp16":
+            raise ValueError("train.shard: must be false with precision fp16, whose loss scale it does not share")
+        if self.shard and self.compile is True:
+            raise ValueError("train.shard: must be false with compile, got true")
         if self.nesterov and not self.momentum:
             raise ValueError("train.nesterov: needs a momentum above 0, got train.momentum=0")
         if self.backend == "numpy":
-            can = {"device": ("auto", "cpu"), "precision": ("auto", "fp32"), "compile": (False,)}
+            can: dict[str, tuple[object, ...]] = {
+                "device": ("auto", "cpu"),
+                "precision": ("auto", "fp32"),
+                "compile": ("auto", False),
+                "attention": ("auto",),
+                "threads": (None,),
+                "processes": ("auto", 1),
+                "shard": (False,),
+                "recompute": (False,),
+            }
             for name, values in can.items():
                 if (value := getattr(self, name)) not in values:
-                    allowed = " or ".join(str(v).lower() for v in values)
+                    allowed = " or ".join("null" if v is None else str(v).lower() for v in values)
                     raise ValueError(f"train.{name}: must be {allowed} with backend 'numpy', got {value!r}")
         return self

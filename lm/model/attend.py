@@ -25,15 +25,19 @@ def attend(
     v: Float[Tensor, "batch heads key d_head"],
     mask: Mask | None,
     dropout: float,
+    stored: bool | None = None,
 ) -> Float[Tensor, "batch heads query d_head"]:
     """The attention of every query over the keys.
 
     `mask` is True where a query may look, or a score to add; None is the plain causal rule for as many queries as
-    keys, and for a single query no rule at all: it stands at the end of its keys.
+    keys, and for a single query no rule at all: it stands at the end of its keys. `stored` says which way; None takes
+    the faster one.
     """
     assert mask is not None or q.shape[2] in (1, k.shape[2]), "queries that follow earlier keys need a mask"
-    half = q.dtype in (torch.bfloat16, torch.float16)
-    if q.device.type == "cpu" and half and dropout == 0 and 1 < k.shape[2] <= _SHORT:
+    if stored is None:
+        half = q.dtype in (torch.bfloat16, torch.float16)
+        stored = k.shape[2] > 1 and stored_is_faster(q.device, half, k.shape[2], dropout)
+    if stored and dropout == 0:
         y: Tensor = _StoredScores.apply(q, k, v, _as_bias(mask, q, k))  # type: ignore[no-untyped-call]
         return y
     if mask is not None and mask.is_floating_point():
@@ -42,13 +46,18 @@ def attend(
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
 
 
+def stored_is_faster(device: torch.device, half: bool, context_length: int, dropout: float) -> bool:
+    """Whether storing the scores is the faster way."""
+    return device.type == "cpu" and half and dropout == 0 and context_length <= _SHORT
+
+
 def _as_bias(mask: Mask | None, q: Tensor, k: Tensor) -> Tensor:
     """The mask as scores to add, of shape (query, key) or (batch * heads, query, key)."""
     if mask is None:
-        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool).tril(k.shape[2] - q.shape[2])
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
     if mask.is_floating_point():
         return mask.to(q.dtype).repeat(len(q), 1, 1)
-    return torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, float("-inf"))
+    return torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, float("-inf"))
 
 
 class _StoredScores(torch.autograd.Function):
@@ -62,7 +71,7 @@ class _StoredScores(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         ctx.shape, ctx.scale = q.shape, 1 / math.sqrt(q.shape[-1])
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
-        with torch.autocast("cpu", enabled=False):  # it would take softmax to float32 and back
+        with torch.autocast(q.device.type, enabled=False):  # it would take softmax to float32 and back
             scores = torch.baddbmm(bias, q, k.mT, alpha=ctx.scale)
             p = torch.softmax(scores, -1)
             ctx.save_for_backward(q, k, v, p)

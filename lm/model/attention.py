@@ -30,6 +30,7 @@ class Attention(nn.Module):
         super().__init__()
         self.config = config
         self.layer = layer
+        self.stored: bool | None = None  # see `attend`
         self.qkv = nn.Linear(config.d_model, (config.n_heads + 2 * config.kv_heads) * config.d_head, bias=config.bias)
         self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
         self.query_norm = RMSNorm(config.d_head) if config.qk_norm else nn.Identity()
@@ -60,7 +61,7 @@ class Attention(nn.Module):
             group = config.n_heads // config.kv_heads
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
 
-        y = attend(q, k, v, self._mask(seq, start), config.dropout if self.training else 0.0)
+        y = attend(q, k, v, self._mask(seq, start), config.dropout if self.training else 0.0, self.stored)
         y = self.out(y.transpose(1, 2).flatten(2))
         return F.dropout(y, config.dropout, self.training)
 

@@ -1,6 +1,5 @@
 """The Transformer language model: token ids in, logits of the next token out."""
 
-import math
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ from jaxtyping import Float, Int, Int64
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
+from torch.utils.checkpoint import checkpoint
 
 from lm.config.model import ModelConfig
 from lm.model.attention import Attention
@@ -16,6 +16,7 @@ from lm.model.cache import KeyValueCache
 from lm.model.feed_forward import FeedForward
 from lm.model.norm import build_norm
 from lm.model.positions import sinusoidal_table
+from lm.parameters import initial_deviation
 
 
 class Block(nn.Module):
@@ -52,9 +53,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A decoder-only Transformer.
 
-    Weights are drawn as in GPT-2: normal with standard deviation 0.02, the two projections that write to the residual
-    stream divided by sqrt(2 n_layers) (Radford et al. 2019, section 2.3), biases zero. They are drawn on the CPU, in
-    the order of the parameters, from `seed` alone, so that every device starts from the same model.
+    Weights are normal with the deviations of `lm.parameters.initial_deviation`, biases zero. They are drawn on the CPU,
+    in the order of the parameters, from `seed` alone, so that every device starts from the same model.
     """
 
     sinusoidal: Tensor
@@ -74,6 +74,7 @@ class Transformer(nn.Module):
         final = config.norm if config.norm_position == "pre" else "none"
         self.final_norm = build_norm(final, config.d_model, config.bias)
         self.head = None if config.tie_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
+        self.recompute = False
         self._draw_weights(seed)
 
     def forward(
@@ -85,7 +86,7 @@ class Transformer(nn.Module):
     def hidden(
         self, ids: Int[Tensor, "batch seq"], cache: KeyValueCache | None = None
     ) -> Float[Tensor, "batch seq d_model"]:
-        """The last residual stream, normalised: all of the model but its head."""
+        """The last residual stream, normalised and scaled: all of the model but its head."""
         start = cache.length if cache else 0
         end = start + ids.shape[1]
         assert end <= self.config.context_length, f"{end} positions in a context of {self.config.context_length}"
@@ -96,15 +97,33 @@ class Transformer(nn.Module):
             x = x + self.sinusoidal[start:end]
         x = F.dropout(x, self.config.dropout, self.training)
         for block in self.blocks:
-            x = block(x, cache)
+            if self.recompute and cache is None and torch.is_grad_enabled():
+                x = checkpoint(block, x, use_reentrant=False)
+            else:
+                x = block(x, cache)
         if cache is not None:
             cache.advance(ids.shape[1])
         y: Tensor = self.final_norm(x)
-        return y
+        return y if self.config.base_width is None else y * self.config.hidden_scale
+
+    @property
+    def head_weight(self) -> Float[Tensor, "vocab d_model"]:
+        """The matrix of the head: the embedding's own when the two are tied."""
+        return self.embedding.weight if self.head is None else self.head.weight
 
     def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
-        """The head: one matrix product, with the embedding's own matrix when the two are tied."""
-        return F.linear(hidden, self.embedding.weight if self.head is None else self.head.weight)
+        """The head: one matrix product."""
+        return F.linear(hidden, self.head_weight)
+
+    def compute_with(self, *, stored: bool | None = None, recompute: bool = False) -> None:
+        """Choose how to compute the same: attention by stored scores or not (`lm.model.attend`), and whether a block's
+        activations are recomputed in the backward pass, which saves their memory for a third more work (Chen et al.
+        2016, https://arxiv.org/abs/1604.06174).
+        """
+        self.recompute = recompute
+        for module in self.modules():
+            if isinstance(module, Attention):
+                module.stored = stored
 
     def reader(self, batch_size: int) -> "CachedReader":
         """A reader of as many texts, for generation."""
@@ -117,11 +136,9 @@ class Transformer(nn.Module):
 
     def _draw_weights(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
-        residual_scale = 1 / math.sqrt(2 * self.config.n_layers)
         for name, module in self.named_modules():
             if isinstance(module, nn.Linear | nn.Embedding):
-                writes_to_residual = name.endswith((".out", ".down"))
-                std = 0.02 * (residual_scale if writes_to_residual else 1.0)
+                std = initial_deviation(f"{name}.weight", self.config)
                 nn.init.normal_(module.weight, std=std, generator=generator)
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)

@@ -1,23 +1,26 @@
 """From a training configuration to an optimizer, and the clipping of its gradients."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
+from lm.optim.muon import Muon
 from lm.optim.optimizers import SGD, Adam, AdamW
+from lm.optim.roles import Role, role_of
+from lm.sharded import gathered
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
-    """The optimizer of a configuration. Weight decay falls on matrices alone, never on norms and biases."""
-    parameters = list(model.parameters())
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
+def build_optimizer(model: nn.Module, config: TrainConfig, model_config: ModelConfig) -> Optimizer:
+    """The optimizer of a configuration, with one group for all parameters of a role (`lm.optim.roles`)."""
+    by_role: dict[Role, list[nn.Parameter]] = defaultdict(list)
+    for name, p in model.named_parameters():
+        by_role[role_of(name, p.ndim, config, model_config)].append(p)
+    groups = [{"params": parameters, **role._asdict()} for role, parameters in by_role.items()]
     beta1, beta2 = config.betas
     match config.optimizer:
         case "sgd":
@@ -26,6 +29,9 @@ def build_optimizer(model: nn.Module, config: TrainConfig) -> Optimizer:
             return Adam(groups, config.learning_rate, (beta1, beta2), config.eps)
         case "adamw":
             return AdamW(groups, config.learning_rate, (beta1, beta2), config.eps)
+        case "muon":
+            dtype = torch.bfloat16 if config.matmul_precision == "bf16" else torch.float32
+            return Muon(groups, config.learning_rate, config.momentum, (beta1, beta2), config.eps, dtype=dtype)
 
 
 @torch.no_grad()
@@ -35,7 +41,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -
     Pascanu et al. 2012, algorithm 1, https://arxiv.org/abs/1211.5063.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm: Tensor = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients]))
+    norm = gathered(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
     if max_norm is not None:
         scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
         for gradient in gradients:

@@ -14,25 +14,22 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from lm.config.model import ModelConfig
-from lm.parameters import parameter_shapes
+from lm.parameters import initial_deviation, parameter_shapes
 
 
 def initial_weights(config: ModelConfig, vocab_size: int, seed: int) -> dict[str, NDArray[np.float32]]:
     """The weights of a fresh model by name, in float32: normal matrices, ones for norms, zeros for biases.
 
-    The deviation is GPT-2's, 0.02, and for the two projections that write to the residual stream
-    0.02 / sqrt(2 n_layers) (Radford et al. 2019, section 2.3).
+    The deviations are those of `lm.parameters.initial_deviation`.
     """
     generator = NormalGenerator(seed)
-    residual_scale = 1 / math.sqrt(2 * config.n_layers)
     weights: dict[str, NDArray[np.float32]] = {}
     for name, shape in parameter_shapes(config, vocab_size).items():
         if len(shape) == 1:
             weights[name] = np.zeros(shape, np.float32) if name.endswith("bias") else np.ones(shape, np.float32)
             continue
-        writes_to_residual = name.endswith((".out.weight", ".down.weight"))
-        std = 0.02 * (residual_scale if writes_to_residual else 1.0)
-        weights[name] = (generator.draw(math.prod(shape)) * np.float32(std)).reshape(shape)
+        std = np.float32(initial_deviation(name, config))
+        weights[name] = (generator.draw(math.prod(shape)) * std).reshape(shape)
     return weights
 
 

@@ -1,16 +1,20 @@
-"""Optimizers on arrays: SGD, Adam and AdamW, and the clipping of gradients. The twins of `lm.optim`.
+"""Optimizers on arrays: SGD, Adam, AdamW and Muon, and the clipping of gradients. The twins of `lm.optim`.
 
-Updates happen in place, a parameter at a time. The state of a parameter is a dictionary of arrays of its shape.
+Updates happen in place, a parameter at a time, as its role says. The state of a parameter is a dictionary of arrays of
+its shape.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float
 from numpy.typing import NDArray
 
+from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
+from lm.optim.roles import Role, role_of
 from lm.reference.parameter import Array, Parameter
 
 State = dict[str, NDArray[Any]]
@@ -23,13 +27,9 @@ class SGD:
     """
 
     def __init__(
-        self,
-        parameters: Sequence[Parameter],
-        decays: Sequence[float],
-        momentum: float,
-        nesterov: bool = False,
+        self, parameters: Sequence[Parameter], roles: Sequence[Role], momentum: float, nesterov: bool = False
     ) -> None:
-        self.parameters, self.decays, self.n_steps = parameters, decays, 0
+        self.parameters, self.roles, self.n_steps = parameters, roles, 0
         self.momentum, self.nesterov = momentum, nesterov
         names = ["velocity"] if momentum else []
         self.states = [{name: np.zeros_like(p.value) for name in names} for p in parameters]
@@ -37,16 +37,16 @@ class SGD:
     def step(self, learning_rate: float) -> None:
         """Update every parameter by its gradient."""
         self.n_steps += 1
-        for p, decay, state in zip(self.parameters, self.decays, self.states, strict=True):
+        for p, role, state in zip(self.parameters, self.roles, self.states, strict=True):
             grad = _gradient(p)
-            if decay:
-                grad = grad + decay * p.value
+            if role.weight_decay:
+                grad = grad + role.weight_decay * p.value
             if self.momentum:
                 velocity = state["velocity"]
                 velocity *= self.momentum
                 velocity += grad
                 grad = grad + self.momentum * velocity if self.nesterov else velocity
-            p.value -= learning_rate * grad
+            p.value -= learning_rate * role.rate_scale * grad
 
 
 class Adam:
@@ -59,33 +59,40 @@ class Adam:
     decoupled_weight_decay = False
 
     def __init__(
-        self, parameters: Sequence[Parameter], decays: Sequence[float], betas: tuple[float, float], eps: float
+        self, parameters: Sequence[Parameter], roles: Sequence[Role], betas: tuple[float, float], eps: float
     ) -> None:
-        self.parameters, self.decays, self.n_steps = parameters, decays, 0
+        self.parameters, self.roles, self.n_steps = parameters, roles, 0
         self.betas, self.eps = betas, eps
-        self.states = [{name: np.zeros_like(p.value) for name in ("mean", "square")} for p in parameters]
+        self.states = [
+            {name: np.zeros_like(p.value) for name in self._state_names(role)}
+            for p, role in zip(parameters, roles, strict=True)
+        ]
 
     def step(self, learning_rate: float) -> None:
         """Update every parameter by its gradient."""
         self.n_steps += 1
+        for p, role, state in zip(self.parameters, self.roles, self.states, strict=True):
+            self._update(p.value, _gradient(p), state, role, learning_rate * role.rate_scale)
+
+    def _state_names(self, role: Role) -> tuple[str, ...]:
+        return ("mean", "square")
+
+    def _update(self, value: Array, grad: Array, state: State, role: Role, learning_rate: float) -> None:
         beta1, beta2 = self.betas
-        step_size = learning_rate / (1 - beta1**self.n_steps)
-        for p, decay, state in zip(self.parameters, self.decays, self.states, strict=True):
-            grad = _gradient(p)
-            if decay and self.decoupled_weight_decay:
-                p.value *= 1 - learning_rate * decay
-            elif decay:
-                grad = grad + decay * p.value
-            mean, square = state["mean"], state["square"]
-            mean += (1 - beta1) * (grad - mean)
-            square *= beta2
-            square += (1 - beta2) * np.square(grad)
-            update = square / (1 - beta2**self.n_steps)
-            np.sqrt(update, out=update)
-            update += self.eps
-            np.divide(mean, update, out=update)
-            update *= step_size
-            p.value -= update
+        if role.weight_decay and self.decoupled_weight_decay:
+            value *= 1 - learning_rate * role.weight_decay
+        elif role.weight_decay:
+            grad = grad + role.weight_decay * value
+        mean, square = state["mean"], state["square"]
+        mean += (1 - beta1) * (grad - mean)
+        square *= beta2
+        square += (1 - beta2) * np.square(grad)
+        update = square / (1 - beta2**self.n_steps)
+        np.sqrt(update, out=update)
+        update += self.eps
+        np.divide(mean, update, out=update)
+        update *= learning_rate / (1 - beta1**self.n_steps)
+        value -= update
 
 
 class AdamW(Adam):
@@ -97,20 +104,67 @@ class AdamW(Adam):
     decoupled_weight_decay = True
 
 
+class Muon(AdamW):
+    """p = p - lr * 0.2 * sqrt(max(rows, columns)) * U where a role is orthogonal, AdamW elsewhere.
+
+    U is the Nesterov momentum made orthogonal: with the running mean M of g, that of momentum * M + (1 - momentum) * g.
+    Weight decay is AdamW's. https://kellerjordan.github.io/posts/muon/, https://arxiv.org/abs/2502.16982 (section 2.2)
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Parameter],
+        roles: Sequence[Role],
+        momentum: float,
+        betas: tuple[float, float],
+        eps: float,
+    ) -> None:
+        super().__init__(parameters, roles, betas, eps)
+        self.momentum = momentum
+
+    def _state_names(self, role: Role) -> tuple[str, ...]:
+        return ("momentum",) if role.orthogonal else super()._state_names(role)
+
+    def _update(self, value: Array, grad: Array, state: State, role: Role, learning_rate: float) -> None:
+        if not role.orthogonal:
+            super()._update(value, grad, state, role, learning_rate)
+            return
+        momentum = state["momentum"]
+        momentum += (1 - self.momentum) * (grad - momentum)
+        update = orthogonalised(grad + self.momentum * (momentum - grad))
+        value *= 1 - learning_rate * role.weight_decay
+        value -= learning_rate * 0.2 * max(value.shape) ** 0.5 * update
+
+
+def orthogonalised(matrix: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
+    """A matrix U S V^T as about U V^T, by five rounds of X = a X + b (X X^T) X + c (X X^T)^2 X (docs/theory.md)."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix  # the smaller of X X^T and X^T X
+    x = x / max(np.linalg.norm(x), 1e-7)  # no singular value above 1
+    for _ in range(5):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
 Optimizer = SGD | Adam
 
 
-def build_optimizer(parameters: Sequence[Parameter], config: TrainConfig) -> Optimizer:
-    """The optimizer of a configuration. Weight decay falls on matrices alone, never on norms and biases."""
-    decays = [config.weight_decay if p.value.ndim >= 2 else 0.0 for p in parameters]
+def build_optimizer(parameters: Mapping[str, Parameter], config: TrainConfig, model_config: ModelConfig) -> Optimizer:
+    """The optimizer of a configuration, which treats each parameter by its role (`lm.optim.roles`)."""
+    values = list(parameters.values())
+    roles = [role_of(name, p.value.ndim, config, model_config) for name, p in parameters.items()]
     beta1, beta2 = config.betas
     match config.optimizer:
         case "sgd":
-            return SGD(parameters, decays, config.momentum, config.nesterov)
+            return SGD(values, roles, config.momentum, config.nesterov)
         case "adam":
-            return Adam(parameters, decays, (beta1, beta2), config.eps)
+            return Adam(values, roles, (beta1, beta2), config.eps)
         case "adamw":
-            return AdamW(parameters, decays, (beta1, beta2), config.eps)
+            return AdamW(values, roles, (beta1, beta2), config.eps)
+        case "muon":
+            return Muon(values, roles, config.momentum, (beta1, beta2), config.eps)
 
 
 def clip_gradients(parameters: Iterable[Parameter], max_norm: float | None) -> float:

@@ -104,7 +104,7 @@ class Transformer:
         generator: np.random.Generator | None = None,
         cache: KeyValueCache | None = None,
     ) -> Float[np.ndarray, "batch seq d_model"]:
-        """The last residual stream, normalised: all of the model but its head."""
+        """The last residual stream, normalised and scaled: all of the model but its head."""
         start = cache.length if cache else 0
         end = start + ids.shape[1]
         assert end <= self.config.context_length, f"{end} positions in a context of {self.config.context_length}"
@@ -118,11 +118,11 @@ class Transformer:
             x = block.forward(x, generator, cache)
         if cache is not None:
             cache.advance(ids.shape[1])
-        return self.final_norm.forward(x)
+        return self.final_norm.forward(x) * self.dtype.type(self.config.hidden_scale)
 
     def backward(self, dlogits: Float[np.ndarray, "batch seq vocab"]) -> None:
         """Add to every parameter's gradient, from that of the logits which `forward` gave last."""
-        dx = self.final_norm.backward(self.head.backward(dlogits))
+        dx = self.final_norm.backward(self.head.backward(dlogits) * self.dtype.type(self.config.hidden_scale))
         for block in reversed(self.blocks):
             dx = block.backward(dx)
         dx = self.dropout.backward(dx)

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from lm.training.team import Team
+
 Arrays = dict[str, NDArray[Any]]
 
 
@@ -15,6 +17,13 @@ class Measurement(NamedTuple):
 
     loss: float
     accuracy: float
+
+
+class Computed(NamedTuple):
+    """What a backend computes with: as JSON holds it, and in words with the reasons."""
+
+    facts: dict[str, Any]
+    words: list[str]
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,14 @@ class Backend(Protocol):
 
     A step is taken in two halves, `gradient` and `update`, so that the trainer can look before anything changes.
     """
+
+    @property
+    def computed(self) -> Computed:
+        """What it computes with."""
+
+    @property
+    def team(self) -> Team:
+        """The processes that compute together, each with a backend like this one and the same calls to it."""
 
     @property
     def may_overflow(self) -> bool:

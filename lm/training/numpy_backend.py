@@ -9,7 +9,8 @@ from lm.config.train import TrainConfig
 from lm.reference.loss import CrossEntropy, accuracy
 from lm.reference.optimizers import build_optimizer, clip_gradients
 from lm.reference.transformer import Transformer
-from lm.training.backend import Measurement, State
+from lm.training.backend import Computed, Measurement, State
+from lm.training.team import Team
 
 # Where a run diverges numbers overflow. The trainer sees it in the loss and says so in words of its own.
 _without_warnings = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -19,11 +20,16 @@ class NumpyBackend:
     """A model and an optimizer of `lm.reference`."""
 
     may_overflow = False
+    team = Team()
+    computed = Computed(
+        {"library": f"numpy {np.__version__}", "device": "cpu", "precision": "fp32"},
+        [f"numpy {np.__version__} on cpu", "fp32"],
+    )
 
     def __init__(self, model: Transformer, config: TrainConfig) -> None:
         self.model, self._config = model, config
         self._parameters = list(model.parameters.values())
-        self._optimizer = build_optimizer(self._parameters, config)
+        self._optimizer = build_optimizer(model.parameters, config, model.config)
         self._loss = CrossEntropy()
 
     @_without_warnings

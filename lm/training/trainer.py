@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +13,9 @@ from lm.config.train import TrainConfig
 from lm.optim.schedule import learning_rate
 from lm.tokens import TokenFile
 from lm.training.backend import Backend, Measurement, State
+
+# Steps in a row that may be left out before a run has diverged for good.
+_MAX_SKIPPED = 10
 
 
 @dataclass(frozen=True)
@@ -58,12 +63,17 @@ class Trainer:
             raise ValueError(
                 f"train.warmup_steps: must be at most the run's {self.n_steps} steps, got {self.n_warmup_steps}"
             )
-        self.tokens_per_step = config.batch_size * context_length
+        self._context_length = context_length
         self._windows = train.windows(context_length)
         self._valid = valid.windows(context_length).spread(config.valid_sequences)
 
+        self._drawer = ThreadPoolExecutor(1)
+        self._next: tuple[int, Future[list[NDArray[np.int64]]]] | None = None
+
         self.step = 0
+        self.skipped_steps: list[int] = []
         self.diverged = False
+        self.computed: list[dict[str, Any]] = []  # with what, each from its `from_step` on
         self.train_rows: list[TrainRow] = []
         self.valid_rows: list[ValidRow] = []
         self._since_row: list[Measurement] = []  # of the steps since the last row
@@ -88,16 +98,17 @@ class Trainer:
     def run(self) -> Iterator[float]:
         """Take the remaining steps, one each time the caller asks; yields the step's training loss.
 
-        With `train.if_diverged: record` a run that diverges ends there, with the weights kept so far.
+        With `train.if_diverged: record` a run that diverges ends there, with the weights kept so far; with `skip` it
+        leaves single steps out.
 
         Raises:
-            DivergedError: with `train.if_diverged: fail`; the state before that step stands, or the one after it where
-                validation is the first to see it.
+            DivergedError: with `train.if_diverged: fail` or, after many skipped steps in a row, `skip`; the state
+                before that step stands, or the one after it where validation is the first to see it.
         """
         try:
             yield from self._steps()
         except DivergedError:
-            if self.config.if_diverged == "fail":
+            if self.config.if_diverged != "record":
                 raise
             self.diverged = True
 
@@ -105,12 +116,22 @@ class Trainer:
         while not self.done:
             measured, gradient_norm = self._take_step()
             self.step += 1
-            self._since_row.append(measured)
+            if measured:
+                self._since_row.append(measured)
             if self.step % self.config.valid_every == 0 or self.step == self.n_steps:
                 self._validate()
-            if self.step % self.config.log_every == 0 or self.done:
+            if self._since_row and (self.step % self.config.log_every == 0 or self.done):
                 self._add_train_row(gradient_norm)
-            yield measured.loss
+            yield measured.loss if measured else math.nan
+
+    def note_computed(self, facts: dict[str, Any]) -> bool:
+        """Keep what the steps from here on are computed with; whether steps before were computed otherwise."""
+        before = (
+            {name: value for name, value in self.computed[-1].items() if name != "from_step"} if self.computed else {}
+        )
+        if before != facts:
+            self.computed.append({"from_step": self.step, **facts})
+        return len(self.computed) > 1
 
     def state(self) -> State:
         """Everything that the next step depends on, and the curves so far."""
@@ -121,6 +142,8 @@ class Trainer:
             "valid_rows": [asdict(row) for row in self.valid_rows],
             "since_row": self._since_row,
             "kept_step": self.kept_step,
+            "computed": self.computed,
+            "skipped_steps": self.skipped_steps,
             "backend": backend.values,
         }
         return State.joined(values, backend=backend.arrays, kept=self.kept_weights)
@@ -134,6 +157,8 @@ class Trainer:
         self._since_row = [Measurement(*pair) for pair in values["since_row"]]
         self.kept_weights = state.part("kept")
         self.kept_step = values["kept_step"]
+        self.skipped_steps = values["skipped_steps"]
+        self.computed = values["computed"]
         self.backend.load_state(State(state.part("backend"), values["backend"]))
 
     def learning_rate(self, step: int) -> float:
@@ -148,15 +173,36 @@ class Trainer:
             decay_fraction=self.config.decay_fraction,
         )
 
-    def _take_step(self) -> tuple[Measurement, float]:
-        """What one optimizer step measured, and its gradient's norm."""
-        config, rate = self.config, self.learning_rate(self.step)
-        batch = self._windows.draw(self.seed, self.step * config.batch_size, config.batch_size)
-        measured, norm = self.backend.gradient(np.split(batch, config.accumulate), (self.seed, self.step))
+    def tokens(self, step: int | None = None) -> int:
+        """The tokens that so many steps train on; those so far, unless a step is given."""
+        return self.config.n_sequences(self.step if step is None else step) * self._context_length
+
+    def _take_step(self) -> tuple[Measurement | None, float]:
+        """What one optimizer step measured, None when it was left out; and its gradient's norm."""
+        rate = self.learning_rate(self.step)
+        measured, norm = self.backend.gradient(self._batch(), (self.seed, self.step))
         if not math.isfinite(measured.loss) or not (math.isfinite(norm) or self.backend.may_overflow):
-            raise self._diverged(f"loss={measured.loss:g} and gradient norm={norm:g}", self.step + 1, rate)
+            self._skip_or_fail(f"loss={measured.loss:g} and gradient norm={norm:g}", rate)
+            return None, norm
         self.backend.update(rate)
         return measured, norm
+
+    def _batch(self) -> list[NDArray[np.int64]]:
+        """The parts of this step's batch; the next one's are drawn while this step is computed."""
+        step, drawn = self._next or (None, None)
+        parts = drawn.result() if drawn and step == self.step else self._draw(self.step)
+        self._next = self.step + 1, self._drawer.submit(self._draw, self.step + 1)
+        return parts
+
+    def _draw(self, step: int) -> list[NDArray[np.int64]]:
+        first, n_parts = self.config.n_sequences(step), self.config.n_parts(step)
+        return np.split(self._windows.draw(self.seed, first, n_parts * self.config.part_size), n_parts)
+
+    def _skip_or_fail(self, what: str, rate: float) -> None:
+        last = range(self.step - _MAX_SKIPPED + 1, self.step)
+        if self.config.if_diverged != "skip" or self.skipped_steps[-len(last) :] == list(last):
+            raise self._diverged(what, self.step + 1, rate)
+        self.skipped_steps.append(self.step)
 
     def _diverged(self, what: str, step: int, rate: float) -> DivergedError:
         return DivergedError(
@@ -167,12 +213,11 @@ class Trainer:
     def _add_train_row(self, gradient_norm: float) -> None:
         loss, accuracy = np.mean(self._since_row, axis=0).tolist()
         rate = self.learning_rate(self.step - 1)
-        tokens = self.step * self.tokens_per_step
-        self.train_rows.append(TrainRow(self.step, tokens, loss, accuracy, rate, gradient_norm))
+        self.train_rows.append(TrainRow(self.step, self.tokens(), loss, accuracy, rate, gradient_norm))
         self._since_row = []
 
     def _validate(self) -> None:
-        size = self.config.batch_size // self.config.accumulate
+        size = self.config.part_size
         batches = [self._valid[i : i + size] for i in range(0, len(self._valid), size)]
         measured = np.array([self.backend.measure(batch) for batch in batches])
         sizes = np.array([len(batch) for batch in batches])
@@ -183,4 +228,4 @@ class Trainer:
         if best or self.config.keep == "last":
             self.kept_step = self.step
             self.kept_weights = self.backend.weights()
-        self.valid_rows.append(ValidRow(self.step, self.step * self.tokens_per_step, loss, accuracy))
+        self.valid_rows.append(ValidRow(self.step, self.tokens(), loss, accuracy))

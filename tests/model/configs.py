@@ -41,6 +41,8 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         window=draw(st.none() | st.integers(1, 13)),
         qk_norm=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
+        zero_init=draw(st.booleans()),
+        base_width=draw(st.sampled_from([None, 6, 16])),
         bias=draw(st.booleans()),
         dropout=draw(st.sampled_from([0.0, 0.5])),
     )

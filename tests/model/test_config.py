@@ -44,6 +44,9 @@ def test_an_impossible_combination_is_refused(changes: dict[str, Any], message: 
         ("context_length", 1, "greater than or equal to 2, got 1"),
         ("window", 0, "greater than or equal to 1, got 0"),
         ("d_ff", 0, "greater than or equal to 1, got 0"),
+        ("base_width", 0, "greater than or equal to 1, got 0"),
+        ("base_width", 64.0, "a valid integer, got 64.0"),
+        ("zero_init", 1, "a valid boolean, got 1"),
         ("dropout", 1.0, "less than 1, got 1.0"),
         ("dropout", -0.1, "greater than or equal to 0, got -0.1"),
         ("dropout", float("nan"), "a finite number, got nan"),
@@ -93,8 +96,9 @@ def test_a_section_that_is_no_mapping_is_refused(values: Any) -> None:
 
 
 def test_an_integer_is_taken_for_a_float_and_null_where_the_comment_says_so() -> None:
-    config = small_config(dropout=0, rope_theta=500, n_kv_heads=None, d_ff=None, window=None)
+    config = small_config(dropout=0, rope_theta=500, n_kv_heads=None, d_ff=None, window=None, base_width=None)
     assert (config.dropout, config.rope_theta, config.kv_heads) == (0.0, 500.0, config.n_heads)
+    assert config.hidden_scale == 1.0
 
 
 def test_a_section_is_read_from_its_key_of_a_file_and_cannot_be_changed(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from lm.config.model import ModelConfig
 from lm.model.transformer import Transformer
-from tests.model.configs import VOCAB_SIZE, configs, small_config
+from lm.parameters import initial_deviation
+from tests.model.configs import VOCAB_SIZE, configs, random_ids, random_model, small_config
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -24,13 +26,16 @@ def test_the_seed_alone_decides_the_weights(config: ModelConfig, seed: int) -> N
     second, other = (Transformer(config, VOCAB_SIZE, s).state_dict() for s in (seed, seed + 1))
     for name, weight in first.items():
         assert torch.equal(weight, second[name]), name
-        assert torch.equal(weight, other[name]) == (weight.ndim == 1), name  # norms and biases are the same in all
+        # Norms and biases are the same in all, and so are matrices that start at zero.
+        same = weight.ndim == 1 or initial_deviation(name, config) == 0
+        assert torch.equal(weight, other[name]) == same, name
 
 
 @pytest.mark.parametrize("positions", ["rope", "learned"])
 @pytest.mark.parametrize("n_layers", [1, 6])
-def test_matrices_have_the_deviation_0_02_and_those_that_write_to_the_residual_stream_less(
-    positions: str, n_layers: int
+@pytest.mark.parametrize(("base_width", "hidden"), [(None, 0.02), (64, 0.02), (16, 0.01), (256, 0.04)])
+def test_matrices_have_the_deviation_0_02_or_that_of_their_width_and_those_that_write_to_the_residual_stream_less(
+    positions: str, n_layers: int, base_width: int | None, hidden: float
 ) -> None:
     config = small_config(
         d_model=64,
@@ -40,6 +45,7 @@ def test_matrices_have_the_deviation_0_02_and_those_that_write_to_the_residual_s
         d_ff=None,
         bias=True,
         tie_embeddings=False,
+        base_width=base_width,
     )
     model = Transformer(config, vocab_size=300, seed=7)
     for name, p in model.named_parameters():
@@ -47,10 +53,43 @@ def test_matrices_have_the_deviation_0_02_and_those_that_write_to_the_residual_s
             assert torch.equal(p, torch.zeros_like(p) if name.endswith("bias") else torch.ones_like(p)), name
             continue
         residual = name.endswith(("attention.out.weight", "feed_forward.down.weight"))
-        expected = 0.02 / math.sqrt(2 * n_layers) if residual else 0.02
+        expected = hidden if name.startswith("blocks.") else 0.02
+        expected /= math.sqrt(2 * n_layers) if residual else 1
         # Of n draws the deviation is off by 1 / sqrt(2 n) of itself, and the mean by 1 / sqrt(n): five times that.
         assert float(p.detach().std()) == pytest.approx(expected, rel=5 / math.sqrt(2 * p.numel())), name
         assert float(p.detach().mean()) == pytest.approx(0, abs=5 * expected / math.sqrt(p.numel())), name
+
+
+@pytest.mark.parametrize("norm_position", ["pre", "post"])
+def test_with_zero_init_every_block_starts_as_the_identity(norm_position: str) -> None:
+    config = small_config(zero_init=True, norm="rmsnorm", norm_position=norm_position, bias=True)
+    model, usual = (
+        Transformer(small_config(**config.model_dump() | {"zero_init": z}), VOCAB_SIZE) for z in (True, False)
+    )
+    zeros = {name for name, p in model.named_parameters() if p.ndim == 2 and not p.any()}
+    assert zeros == {f"blocks.{n}.{x}.weight" for n in range(2) for x in ("attention.out", "feed_forward.down")}
+    for name, p in model.named_parameters():
+        if name not in zeros:
+            assert torch.equal(p, usual.get_parameter(name)), name  # the zeros too are drawn, so that others stay
+    x = torch.randn(2, 5, config.d_model, generator=torch.Generator().manual_seed(0))
+    for block in model.blocks:
+        y = block(x)
+        if norm_position == "pre":
+            assert torch.equal(y, x)
+        else:  # but for its norms
+            normed = x / x.square().mean(-1, keepdim=True).sqrt()
+            torch.testing.assert_close(y, normed, rtol=0, atol=1e-4)  # 1e-5 under the root, twice
+
+
+@pytest.mark.parametrize("tie_embeddings", [True, False])
+@pytest.mark.parametrize("norm_position", ["pre", "post"])
+def test_logits_are_multiplied_with_the_base_width_over_the_width(norm_position: str, tie_embeddings: bool) -> None:
+    changes: dict[str, Any] = {"norm_position": norm_position, "tie_embeddings": tie_embeddings}
+    one, scaled = (random_model(small_config(base_width=width, **changes)) for width in (None, 4))
+    ids = random_ids(2, 12)
+    assert torch.equal(scaled(ids), one(ids) / 4)  # exactly: a power of two
+    assert torch.equal(scaled.hidden(ids), one.hidden(ids) / 4)
+    assert torch.equal(random_model(small_config(base_width=16, **changes))(ids), one(ids))
 
 
 def test_a_seed_gives_these_weights() -> None:

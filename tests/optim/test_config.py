@@ -29,7 +29,7 @@ def test_nesterov_s_momentum_without_momentum_is_refused() -> None:
         ("device", "mps", "auto or cpu with backend 'numpy', got 'mps'"),
         ("precision", "bf16", "auto or fp32 with backend 'numpy', got 'bf16'"),
         ("precision", "fp16", "auto or fp32 with backend 'numpy', got 'fp16'"),
-        ("compile", True, "false with backend 'numpy', got True"),
+        ("compile", True, "auto or false with backend 'numpy', got True"),
     ],
 )
 def test_what_numpy_cannot_do_is_refused(name: str, value: Any, rule: str) -> None:
@@ -74,11 +74,11 @@ def test_pytorch_multiplies_in_bfloat16_unless_told_otherwise(precision: str, ex
         ("decay_fraction", 1.5, "less than or equal to 1, got 1.5"),
         ("final_learning_rate", -0.1, "greater than or equal to 0, got -0.1"),
         ("patience", 0, "greater than or equal to 1, got 0"),
-        ("compile", 1, "a valid boolean, got 1"),
+        ("compile", 1, "a valid boolean or 'auto', got 1"),
         ("nesterov", 1, "a valid boolean, got 1"),
         ("backend", "jax", "'torch' or 'numpy', got 'jax'"),
         ("precision", "fp8", "'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
-        ("optimizer", "lion", "'adamw', 'adam' or 'sgd', got 'lion'"),
+        ("optimizer", "lion", "'muon', 'adamw', 'adam' or 'sgd', got 'lion'"),
         ("schedule", "poly", "'cosine', 'linear', 'constant' or 'wsd', got 'poly'"),
         ("keep", "first", "'best' or 'last', got 'first'"),
     ],

@@ -1,5 +1,7 @@
 """The weights a model starts from are those that PyTorch draws."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -39,3 +41,14 @@ def test_a_seed_gives_these_weights_without_pytorch() -> None:
     first, last = weights["embedding.weight"][0, :3], weights["blocks.1.feed_forward.down.weight"][-1, -3:]
     assert first.tolist() == pytest.approx([0.003615431720, -0.001399761881, -0.007192469668], abs=1e-8)
     assert last.tolist() == pytest.approx([0.007103451527, 0.010611765087, 0.009388645180], abs=1e-8)
+
+
+@pytest.mark.parametrize("base_width", [None, 4])
+def test_matrices_that_start_at_zero_take_their_numbers_from_the_stream(base_width: int | None) -> None:
+    changes: dict[str, Any] = {"base_width": base_width, "tie_embeddings": False, "d_model": 8, "d_ff": 5}
+    usual, zeros = (initial_weights(small_config(zero_init=z, **changes), VOCAB_SIZE, seed=3) for z in (False, True))
+    for name, weight in zeros.items():
+        if name.endswith((".out.weight", ".down.weight")):
+            assert not weight.any()
+        else:
+            assert np.array_equal(weight, usual[name]), name

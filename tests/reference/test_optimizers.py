@@ -1,4 +1,4 @@
-"""The optimizers on arrays against PyTorch's, and clipping against PyTorch's, in float64."""
+"""The optimizers on arrays against PyTorch's and their twins, and clipping against PyTorch's, in float64."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,10 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from lm.reference.optimizers import SGD, Adam, AdamW, Optimizer, build_optimizer, clip_gradients
+from lm.model.transformer import Transformer as TorchTransformer
+from lm.optim.build import build_optimizer as build_torch
+from lm.optim.muon import Muon as TorchMuon
+from lm.optim.muon import orthogonalised as torch_orthogonalised
+from lm.optim.roles import Role, role_of
+from lm.reference.optimizers import (
+    SGD,
+    Adam,
+    AdamW,
+    Muon,
+    Optimizer,
+    build_optimizer,
+    clip_gradients,
+    orthogonalised,
+)
 from lm.reference.parameter import Parameter
+from tests.model.configs import VOCAB_SIZE
 from tests.reference.oracle import random_array
-from tests.small import train_config
+from tests.small import model_config, numpy_twin, train_config
 
 SHAPES = [(3, 4), (5,), (2, 2, 2), (1,)]
 
@@ -26,6 +41,11 @@ seeds = st.integers(0, 2**32 - 1)
 
 def random_parameters(seed: int) -> list[Parameter]:
     return [Parameter(random_array(*shape, seed=seed + i)) for i, shape in enumerate(SHAPES)]
+
+
+def roles_of(decays: list[float]) -> list[Role]:
+    """Roles that differ in weight decay alone."""
+    return [Role(orthogonal=False, weight_decay=decay, rate_scale=1.0) for decay in decays]
 
 
 def assert_same_path(
@@ -60,7 +80,7 @@ def assert_same_path(
 @given(rates, st.sampled_from([(0.0, False), (0.5, False), (0.9, True)]), decays, seeds)
 def test_sgd_equals_pytorch_s(rate: float, momentum: tuple[float, bool], decays: list[float], seed: int) -> None:
     assert_same_path(
-        lambda parameters: SGD(parameters, decays, *momentum),
+        lambda parameters: SGD(parameters, roles_of(decays), *momentum),
         lambda groups: torch.optim.SGD(groups, rate, momentum[0], nesterov=momentum[1]),
         decays,
         rate,
@@ -75,7 +95,7 @@ def test_adam_and_adamw_equal_pytorch_s(
 ) -> None:
     ours, theirs = (Adam, torch.optim.Adam) if kind == "adam" else (AdamW, torch.optim.AdamW)
     assert_same_path(
-        lambda parameters: ours(parameters, decays, betas, eps),
+        lambda parameters: ours(parameters, roles_of(decays), betas, eps),
         lambda groups: theirs(groups, rate, betas, eps),
         decays,
         rate,
@@ -83,14 +103,98 @@ def test_adam_and_adamw_equal_pytorch_s(
     )
 
 
-@pytest.mark.parametrize(("kind", "expected"), [("sgd", SGD), ("adam", Adam), ("adamw", AdamW)])
-def test_the_configuration_chooses_and_decay_falls_on_matrices_alone(kind: str, expected: type[Optimizer]) -> None:
+MATRICES = [(3, 4), (5, 5), (6, 2), (1, 3), (3, 4)]
+SECTIONS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "everything": {
+        "base_width": 4,
+        "tie_embeddings": False,
+        "positions": "learned",
+        "norm": "layernorm",
+        "bias": True,
+        "qk_norm": True,
+    },
+}
+
+
+@settings(max_examples=25)
+@given(rates, st.sampled_from([0.0, 0.5, 0.95]), betas, st.sampled_from([0.25, 1.0]), seeds)
+def test_muon_equals_its_twin_in_pytorch(
+    rate: float, momentum: float, betas: tuple[float, float], rate_scale: float, seed: int
+) -> None:
+    roles = [Role(True, 0.3, rate_scale), Role(False, 0.1, 1.0)]
+    actual = [Parameter(random_array(*shape, seed=seed + i)) for i, shape in enumerate([*MATRICES, (5,), (7, 2)])]
+    expected = [nn.Parameter(torch.tensor(p.value)) for p in actual]
+    mine = Muon(actual, [roles[i >= len(MATRICES)] for i in range(len(actual))], momentum, betas, 1e-6)
+    split = (expected[: len(MATRICES)], expected[len(MATRICES) :])
+    groups = [{"params": p, **role._asdict()} for p, role in zip(split, roles, strict=True)]
+    theirs = TorchMuon(groups, rate, momentum, betas, 1e-6, dtype=torch.float64)
+    for step in range(10):
+        for group in theirs.param_groups:
+            group["lr"] = rate * (step + 1) / 10 * group["rate_scale"]
+        for i, (p, q) in enumerate(zip(actual, expected, strict=True)):
+            grad = 10.0 ** (2 - step % 5) * random_array(*p.value.shape, seed=seed + 100 * step + i)
+            p.grad, q.grad = grad, torch.tensor(grad)
+        mine.step(rate * (step + 1) / 10)
+        theirs.step()
+    for p, q in zip(actual, expected, strict=True):
+        # Roundings of 1e-16 a step, which the iteration multiplies by up to 485 and the rate by at most 1.
+        np.testing.assert_allclose(p.value, q.detach().numpy(), rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("shape", [(4, 7), (7, 4), (6, 6), (1, 5)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(np.float64, 1e-13), (np.float32, 3e-5)],  # roundings of 1e-16 and 6e-8, multiplied by up to 485
+)
+def test_orthogonalised_equals_its_twin_in_pytorch(shape: tuple[int, int], dtype: Any, tolerance: float) -> None:
+    for seed in range(20):
+        matrix = random_array(*shape, seed=seed).astype(dtype)
+        actual = orthogonalised(matrix)
+        (expected,) = torch_orthogonalised(torch.tensor(matrix)[None], torch.tensor(matrix).dtype).numpy()
+        assert actual.dtype == dtype
+        assert actual.shape == shape
+        np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance)
+    zero = np.zeros(shape, dtype)
+    assert np.array_equal(orthogonalised(zero), zero)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("kind", ["muon", "adamw", "adam", "sgd"])
+def test_the_configuration_makes_the_same_optimizer_as_in_pytorch(kind: str, section: str) -> None:
+    model_section = model_config(**SECTIONS[section])
     config = train_config(
         optimizer=kind, weight_decay=0.3, momentum=0.7, nesterov=True, betas=[0.6, 0.8], eps=1e-3, learning_rate=0.1
     )
-    optimizer = build_optimizer(random_parameters(0), config)
+    model = TorchTransformer(model_section, VOCAB_SIZE)
+    twin = numpy_twin(model)
+    mine, theirs = build_optimizer(twin.parameters, config, model_section), build_torch(model, config, model_section)
+    tensors = dict(model.named_parameters())
+    assert list(tensors) == list(twin.parameters)
+    for step in range(3):
+        for group in theirs.param_groups:
+            group["lr"] = 0.1 * group["rate_scale"]
+        for i, (name, p) in enumerate(twin.parameters.items()):
+            p.grad = random_array(*p.value.shape, seed=100 * step + i).astype(np.float32)
+            tensors[name].grad = torch.tensor(p.grad)
+        mine.step(0.1)
+        theirs.step()
+    for name, p in twin.parameters.items():
+        assert p.value.dtype == np.float32
+        # Weights of some tenths after three steps in float32, in which Muon's iteration multiplies roundings by 485.
+        np.testing.assert_allclose(p.value, tensors[name].detach().numpy(), rtol=1e-5, atol=2e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(("kind", "expected"), [("sgd", SGD), ("adam", Adam), ("adamw", AdamW), ("muon", Muon)])
+def test_the_configuration_chooses_and_names_give_the_roles(kind: str, expected: type[Optimizer]) -> None:
+    config = train_config(
+        optimizer=kind, weight_decay=0.3, momentum=0.7, nesterov=True, betas=[0.6, 0.8], eps=1e-3, learning_rate=0.1
+    )
+    parameters = numpy_twin(TorchTransformer(model_config(), VOCAB_SIZE)).parameters
+    optimizer = build_optimizer(parameters, config, model_config())
     assert type(optimizer) is expected
-    assert optimizer.decays == [0.3, 0.0, 0.3, 0.0]
+    assert optimizer.roles == [role_of(name, p.value.ndim, config, model_config()) for name, p in parameters.items()]
+    assert optimizer.parameters == list(parameters.values())
     if isinstance(optimizer, SGD):
         assert (optimizer.momentum, optimizer.nesterov) == (0.7, True)
     else:

@@ -159,7 +159,7 @@ def test_a_model_file_of_one_library_opens_in_the_other(config: ModelConfig, wri
     if writer == "torch":
         torch_weights = random_model(config, seed=3).state_dict()
         weights = {name: tensor.numpy() for name, tensor in torch_weights.items()}
-    card = ModelCard(config, VOCAB_SIZE, 0, "ab" * 32)
+    card = ModelCard(config, VOCAB_SIZE, 0, "ab" * 32, [])
     save_model(path, weights, card)
     one, its_card = load_model(path)
     other, the_other_card = load_torch_model(path)

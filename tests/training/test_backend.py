@@ -19,8 +19,7 @@ DROPOUT: dict[str, Any] = {"dropout": 0.3}
 
 
 def small_backend(kind: str, model: dict[str, Any] | None = None, seed: int = 1, **changes: Any) -> Backend:
-    backend, _ = build_backend(train_config(backend=kind, **changes), model_config(**(model or {})), VOCAB_SIZE, seed)
-    return backend
+    return build_backend(train_config(backend=kind, **changes), model_config(**(model or {})), VOCAB_SIZE, seed)
 
 
 def copied(state: State) -> State:
@@ -195,8 +194,8 @@ def out_of_memory(*_args: Any, **_options: Any) -> Any:
 @pytest.mark.parametrize(
     ("place", "act"),
     [
-        ("lm.training.torch_backend.cross_entropy", lambda backend: backend.gradient([WINDOWS], (1, 0))),
-        ("lm.training.torch_backend.cross_entropy", lambda backend: backend.measure(WINDOWS)),
+        ("lm.training.torch_backend.linear_cross_entropy", lambda backend: backend.gradient([WINDOWS], (1, 0))),
+        ("lm.training.torch_backend.linear_cross_entropy", lambda backend: backend.measure(WINDOWS)),
         ("lm.optim.optimizers.torch.zeros_like", lambda backend: backend.update(0.1)),  # the moments, at the first step
     ],
     ids=["gradient", "measure", "update"],

@@ -14,7 +14,7 @@ from tests.small import model_config, random_documents, train_config, write_toke
 def test_events_hold_every_row_of_the_curves(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path, random_documents(20, 30, 50), vocab_size=50)
     config = train_config(steps=6, log_every=2, valid_every=3)
-    backend, _ = build_backend(config, model_config(), 50, 0)
+    backend = build_backend(config, model_config(), 50, 0)
     trainer = Trainer(backend, tokens, tokens, config, model_config().context_length, 0)
     log = EventLog(tmp_path / "events", trainer)
     for _ in trainer.run():
@@ -33,7 +33,7 @@ def test_a_run_that_begins_again_takes_the_place_of_what_was_written(tmp_path: P
     tokens = write_tokens(tmp_path, random_documents(20, 30, 50), vocab_size=50)
     config = train_config(steps=4, log_every=1, valid_every=4)
     for seed in (0, 1):
-        backend, _ = build_backend(config, model_config(), 50, seed)
+        backend = build_backend(config, model_config(), 50, seed)
         trainer = Trainer(backend, tokens, tokens, config, 8, seed)
         log = EventLog(tmp_path / "events", trainer)
         for _ in trainer.run():

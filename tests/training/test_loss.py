@@ -1,6 +1,8 @@
 """The training loss against PyTorch's."""
 
 import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -8,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from lm.training.loss import cross_entropy
+from lm.training import loss as module
+from lm.training.loss import cross_entropy, linear_cross_entropy
 
 EPS = torch.finfo(torch.float32).eps
 
@@ -108,3 +112,211 @@ def test_the_gradient_agrees_with_finite_differences() -> None:
         differences.view(-1)[i] = (grad_loss * (up - down)).sum() / (2 * step)
     # Losses of size 3 round to 2e-7, which the step magnifies by 32; the third derivative times step^2 / 6 is 1e-5.
     torch.testing.assert_close(gradient, differences, rtol=0, atol=5e-5)
+
+
+class Head(NamedTuple):
+    """A last residual stream, the matrix of a head, and targets."""
+
+    hidden: Tensor
+    weight: Tensor
+    targets: Tensor
+
+
+def random_head(n: int, vocab: int, d_model: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Head:
+    """Hidden states of size 1 and weights for logits of size 3."""
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(n, d_model, generator=generator, dtype=torch.float64)
+    weight = 3 / math.sqrt(d_model) * torch.randn(vocab, d_model, generator=generator, dtype=torch.float64)
+    return Head(hidden.to(dtype), weight.to(dtype), torch.randint(vocab, (n,), generator=generator))
+
+
+class Outcome(NamedTuple):
+    """Loss, accuracy, and the gradients of a multiple of the loss."""
+
+    loss: Tensor
+    accuracy: Tensor
+    grad_hidden: Tensor
+    grad_weight: Tensor
+
+
+def ours(head: Head, dtype: torch.dtype | None = None, factor: float = 1.0) -> Outcome:
+    hidden, weight = head.hidden.clone().requires_grad_(), head.weight.clone().requires_grad_()
+    loss, accuracy = linear_cross_entropy(hidden, weight, head.targets, dtype)
+    return Outcome(loss.detach(), accuracy, *torch.autograd.grad(factor * loss, [hidden, weight]))
+
+
+def exact(head: Head, factor: float = 1.0) -> Outcome:
+    """PyTorch's, in float64."""
+    hidden, weight = head.hidden.double().requires_grad_(), head.weight.double().requires_grad_()
+    logits = hidden @ weight.T
+    loss = F.cross_entropy(logits.flatten(0, -2), head.targets.flatten())
+    accuracy = (logits.argmax(-1) == head.targets).double().mean()
+    return Outcome(loss.detach(), accuracy, *torch.autograd.grad(factor * loss, [hidden, weight]))
+
+
+def assert_close(actual: Outcome, expected: Outcome, loss: float, gradient: float) -> None:
+    """Within an absolute error of the loss, and one of the gradients relative to their largest number."""
+    torch.testing.assert_close(actual.loss.double(), expected.loss, rtol=0, atol=loss)
+    for mine, theirs in ((actual.grad_hidden, expected.grad_hidden), (actual.grad_weight, expected.grad_weight)):
+        torch.testing.assert_close(mine.double(), theirs, rtol=0, atol=gradient * float(theirs.abs().max()))
+
+
+def set_chunks(patch: pytest.MonkeyPatch, n_rows: int, vocab: int) -> None:
+    """Let a chunk hold so many rows of logits."""
+    patch.setitem(module._CHUNK_BYTES, "cpu", 4 * vocab * n_rows)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 30), st.integers(1, 40), st.integers(1, 9), st.integers(1, 31), st.integers(0, 2**32 - 1))
+def test_loss_of_a_head_equals_pytorch_s_in_chunks_of_any_size(
+    n: int, vocab: int, d_model: int, chunk: int, seed: int
+) -> None:
+    head = random_head(n, vocab, d_model, seed, torch.float64)
+    with pytest.MonkeyPatch.context() as patch:
+        set_chunks(patch, chunk, vocab)
+        actual = ours(head, factor=-2.5)
+    assert [tensor.dtype for tensor in actual if tensor is not actual.accuracy] == [torch.float64] * 3
+    # Roundings of 1e-16, dozens of them.
+    assert_close(actual, exact(head, factor=-2.5), loss=1e-13, gradient=1e-13)
+    assert float(actual.accuracy) == pytest.approx(float(exact(head).accuracy), abs=1e-7)  # a share in float32
+
+
+def test_the_gradient_of_a_head_agrees_with_finite_differences() -> None:
+    head = random_head(7, 5, 3, dtype=torch.float64)
+
+    def loss_of(hidden: Tensor, weight: Tensor) -> Tensor:
+        return linear_cross_entropy(hidden, weight, head.targets)[0]
+
+    assert torch.autograd.gradcheck(loss_of, (head.hidden.requires_grad_(), head.weight.requires_grad_()))
+
+
+@pytest.mark.parametrize("n_rows", [1, 8, 13, 64, 100])
+@pytest.mark.parametrize(
+    ("dtype", "loss", "gradient"),
+    [
+        # Products of 16 numbers and sums of 64 or 50 round by some times 6e-8 of logits of size 10.
+        (torch.float32, 2e-6, 2e-6),
+        # Logits of up to 10 round by half of 2**-5, an error that the mean over 64 tokens mostly takes out; every factor
+        # of the gradients by 2**-9, and each chunk's sum again.
+        (torch.bfloat16, 1e-2, 2e-2),
+        # The same with three more bits.
+        (torch.float16, 2e-3, 3e-3),
+    ],
+)
+def test_products_of_each_precision_round_as_that_does(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype, loss: float, gradient: float, n_rows: int
+) -> None:
+    head = random_head(64, 50, 16)
+    set_chunks(monkeypatch, n_rows, 50)
+    actual = ours(head, dtype)
+    assert [tensor.dtype for tensor in actual] == [torch.float32] * 4  # as hidden and weight are
+    assert_close(actual, exact(head), loss, gradient)
+    if dtype != torch.float32:
+        assert float(actual.loss) != float(ours(head).loss)
+
+
+def test_hidden_states_in_half_precision_get_a_gradient_in_it() -> None:
+    head = random_head(8, 5, 4)
+    actual = ours(head._replace(hidden=head.hidden.bfloat16()), torch.bfloat16)
+    assert (actual.loss.dtype, actual.grad_hidden.dtype, actual.grad_weight.dtype) == (
+        torch.float32,
+        torch.bfloat16,
+        torch.float32,
+    )
+
+
+def test_autocast_around_it_changes_nothing() -> None:
+    head = random_head(8, 5, 4)
+    with torch.autocast("cpu", torch.bfloat16):
+        inside = ours(head)
+    assert all(torch.equal(one, other) for one, other in zip(inside, ours(head), strict=True))
+
+
+def test_accuracy_is_the_share_of_targets_that_are_the_largest_logit(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_chunks(monkeypatch, 3, 4)
+    hidden = torch.eye(4)[[0, 1, 2, 3, 0, 1, 2, 3]]
+    targets = torch.tensor([0, 1, 2, 0, 1, 2, 3, 3])
+    for right in (targets, targets.view(2, 4)):
+        _, accuracy = linear_cross_entropy(hidden.view(*right.shape, 4), torch.eye(4), right)
+        assert accuracy.shape == ()
+        assert float(accuracy) == 4 / 8
+        assert not accuracy.requires_grad
+
+
+def test_a_sequence_of_sequences_has_the_mean_of_all_its_tokens() -> None:
+    head = random_head(6, 5, 4)
+    nested = ours(Head(head.hidden.view(2, 3, 4), head.weight, head.targets.view(2, 3)))
+    assert nested.grad_hidden.shape == (2, 3, 4)
+    assert all(torch.equal(one.flatten(), other.flatten()) for one, other in zip(nested, ours(head), strict=True))
+
+
+@pytest.mark.parametrize("size", [1e4, -1e4])
+def test_huge_logits_of_a_head_are_finite(size: float) -> None:
+    # The first logit is huge; the first target is it, the second another.
+    hidden, weight = torch.full((2, 1), size), torch.tensor([[1.0], [0.0], [0.0], [0.0], [0.0]])
+    actual = ours(Head(hidden, weight, torch.tensor([0, 1])))
+    right, wrong = (0.0, size) if size > 0 else (-size + math.log(4), math.log(4))
+    assert float(actual.loss) == pytest.approx(
+        (right + wrong) / 2, abs=1e-3
+    )  # as far apart as such float32 numbers lie
+    # d loss / d hidden = softmax(z) - onehot, of the one logit that depends on it, over two tokens.
+    expected = [[0.0], [0.5]] if size > 0 else [[-0.5], [0.0]]
+    torch.testing.assert_close(actual.grad_hidden, torch.tensor(expected), rtol=0, atol=1e-6)
+    assert actual.grad_weight.isfinite().all()
+
+
+def test_a_loss_that_is_no_number_stays_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = random_head(8, 5, 4)
+    head.hidden[3, 2] = math.nan
+    set_chunks(monkeypatch, 2, 5)
+    assert ours(head).loss.isnan()
+
+
+class Watch(TorchDispatchMode):
+    """Notes the size of every tensor that an operation makes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[int] = []
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        made = result if isinstance(result, tuple | list) else [result]
+        self.sizes += [tensor.numel() for tensor in made if isinstance(tensor, Tensor)]
+        return result
+
+
+def test_the_logits_never_exist_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    n, vocab, d_model = 60, 50, 4
+    head = random_head(n, vocab, d_model)
+    set_chunks(monkeypatch, 7, vocab)
+    with Watch() as watch:
+        ours(head)
+    assert max(watch.sizes) == 7 * vocab  # more than hidden or weight have
+    with Watch() as watch:
+        exact(head)
+    assert max(watch.sizes) == n * vocab
+
+
+def test_a_row_whose_logits_alone_are_beyond_a_chunk_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    head = random_head(3, 50, 4)
+    monkeypatch.setitem(module._CHUNK_BYTES, "cpu", 1)
+    assert_close(ours(head), exact(head), loss=2e-6, gradient=2e-6)  # as above
+
+
+def test_without_gradients_none_are_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    n, vocab, d_model = 6, 5, 64
+    head = random_head(n, vocab, d_model)
+    set_chunks(monkeypatch, 6, vocab)
+    with torch.no_grad(), Watch() as watch:
+        loss, accuracy = linear_cross_entropy(head.hidden.requires_grad_(), head.weight.requires_grad_(), head.targets)
+    assert not loss.requires_grad
+    # But for views of hidden and weight themselves nothing of their size is made: no gradient of theirs.
+    assert watch.sizes.count(vocab * d_model) <= 2
+    with Watch() as gradient_too:
+        ours(head)
+    assert gradient_too.sizes.count(vocab * d_model) > watch.sizes.count(vocab * d_model)
+    assert torch.equal(loss, ours(head).loss)
+    assert torch.equal(accuracy, ours(head).accuracy)

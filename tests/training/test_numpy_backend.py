@@ -33,7 +33,7 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenFile:
 def trainer(tokens: TokenFile, backend: str = "numpy", model: dict[str, Any] | None = None, **changes: Any) -> Trainer:
     config = train_config(**({"backend": backend, "valid_every": 4, "steps": 8} | changes))
     its_model = model_config(**(model or {}))
-    built, _ = build_backend(config, its_model, VOCAB_SIZE, seed=5)
+    built = build_backend(config, its_model, VOCAB_SIZE, seed=5)
     return Trainer(built, tokens, tokens, config, its_model.context_length, seed=5)
 
 
@@ -79,7 +79,7 @@ def test_two_hundred_steps_have_the_losses_of_pytorch(tokens: TokenFile, variant
 @settings(max_examples=40)
 @given(configs(), st.integers(0, 2**16), st.sampled_from(["adamw", "adam", "sgd"]))
 def test_every_combination_of_switches_trains_without_a_warning(config: ModelConfig, seed: int, optimizer: str) -> None:
-    backend, _ = build_backend(train_config(backend="numpy", optimizer=optimizer), config, N_IDS, seed)
+    backend = build_backend(train_config(backend="numpy", optimizer=optimizer), config, N_IDS, seed)
     assert isinstance(backend, NumpyBackend)
     generator = np.random.Generator(np.random.Philox(seed))
     windows = generator.integers(0, N_IDS, (4, config.context_length + 1))

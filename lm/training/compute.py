@@ -1,0 +1,148 @@
+"""How a run is computed on the machine at hand: what changes its speed, and no more than the rounding of its result.
+
+A choice left to `auto` follows from the parameters and from what the machine is, never from a measurement, so that the
+same machine always makes the same one: another would round otherwise, and the result would not be the same bytes.
+"""
+
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from lm.config.model import ModelConfig
+from lm.config.train import TrainConfig
+from lm.model.attend import stored_is_faster
+from lm.parameters import n_parameters
+from lm.processes import n_cores
+
+# Operations of a whole run (about 6 a parameter and token) above which compiled steps make up for the compiler's time,
+# which is about half a minute: CPUs that gain anything from it do some 10^11 a second, GPUs some 10^14.
+_WORTH_COMPILING = {"cpu": 6e13, "cuda": 1e16}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The choices of one run; they stand in the card of its model."""
+
+    device: str
+    precision: str
+    processes: int
+    shard: bool
+    threads: int | None
+    compile: bool
+    attention: str
+    recompute: bool
+
+    def facts(self) -> dict[str, Any]:
+        """As JSON holds them."""
+        return {"library": f"torch {torch.__version__}", **asdict(self)}
+
+
+def choose_compute(
+    config: TrainConfig, model_config: ModelConfig, vocab_size: int, device: torch.device, n_processes: int = 1
+) -> tuple[Compute, list[str]]:
+    """How to compute a run in processes that use this device, and the choices in words, each with its reason.
+
+    Raises:
+        ValueError: when a choice that was made cannot be carried out here.
+    """
+    threads, words = (
+        None,
+        [f"torch {torch.__version__} on {_name(device)}", f"{config.matmul_precision}{_warning(config, device)}"],
+    )
+    if n_processes > 1:
+        words.append(f"{n_processes} processes{' that share the model out' if config.shard else ''}")
+    if device.type == "cpu":
+        threads = config.threads or max(1, torch.get_num_threads() // n_processes)
+        words.append(f"{threads} {'thread' if threads == 1 else 'threads'}{' each' if n_processes > 1 else ''}")
+    compile_, reason = _compile(config, n_parameters(model_config, vocab_size), model_config.context_length, device)
+    words.append(f"{'compiled' if compile_ else 'not compiled'} ({reason})")
+    attention, reason = _attention(config, model_config, device)
+    words.append(f"{attention} attention ({reason})")
+    if config.recompute:
+        words.append("activations recomputed")
+    shard = config.shard and n_processes > 1
+    compute = Compute(
+        device.type,
+        config.matmul_precision,
+        n_processes,
+        shard,
+        threads,
+        compile_,
+        attention,
+        config.recompute,
+    )
+    return compute, words
+
+
+def n_processes(config: TrainConfig, device: torch.device) -> int:
+    """How many processes a run is for: as many as the configuration says, or a GPU each.
+
+    Raises:
+        ValueError: when the machine has fewer devices.
+    """
+    there = {"cpu": n_cores(), "cuda": torch.cuda.device_count()}.get(device.type, 1)
+    if config.processes == "auto":
+        return next(n for n in range(there, 0, -1) if config.part_size % n == 0) if device.type == "cuda" else 1
+    if config.processes > there:
+        devices = {"cpu": "CPU cores", "cuda": "GPUs"}.get(device.type, "devices")
+        raise ValueError(f"train.processes: must be at most the {there} {devices} here, got {config.processes}")
+    return config.processes
+
+
+def set_up(compute: Compute) -> None:
+    """Make PyTorch compute so: threads, and only operations that repeat bit for bit."""
+    if compute.threads is not None:
+        torch.set_num_threads(compute.threads)
+    # Compiled code of a CPU would add up the embedding's gradient with atomic additions, in whatever order the threads
+    # come; cuBLAS and the attention kernels of a GPU have such corners too.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for debugging, and slow
+
+
+def has_fast_half(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 by instructions of its own; other CPUs emulate it, many times slower."""
+    if device.type != "cpu":
+        return True
+    flags = torch.backends.cpu.get_cpu_capability()
+    if flags in ("AVX2", "DEFAULT", "NO AVX"):
+        return False
+    return not flags.startswith("AVX512") or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+
+
+def _warning(config: TrainConfig, device: torch.device) -> str:
+    if config.matmul_precision == "bf16" and not has_fast_half(device):
+        return " (emulated by this processor, many times slower than train.precision=fp32)"
+    return ""
+
+
+def _compile(config: TrainConfig, n_parameters: int, context_length: int, device: torch.device) -> tuple[bool, str]:
+    compiler = device.type != "cpu" or any(map(shutil.which, [os.environ.get("CXX", "g++"), "clang++"]))
+    if config.compile != "auto":
+        if config.compile and not compiler:
+            raise ValueError("train.compile: needs a C++ compiler, g++ or clang++, and this machine has none")
+        return config.compile, "as train.compile says"
+    n_tokens = config.n_steps(context_length) * config.batch_size * context_length
+    if config.shard or device.type not in _WORTH_COMPILING:
+        return False, "not with train.shard" if config.shard else f"no gain known on {device.type}"
+    if 6 * n_parameters * n_tokens < _WORTH_COMPILING[device.type]:
+        return False, "a short run"
+    return compiler, "a long run" if compiler else "no C++ compiler"
+
+
+def _attention(config: TrainConfig, model_config: ModelConfig, device: torch.device) -> tuple[str, str]:
+    if config.attention == "stored" and model_config.dropout:
+        raise ValueError(f"train.attention: 'stored' has no dropout, got model.dropout={model_config.dropout}")
+    if config.attention != "auto":
+        return config.attention, "as train.attention says"
+    half = config.matmul_precision != "fp32"
+    if stored_is_faster(device, half, model_config.context_length, model_config.dropout):
+        return "stored", "faster in half precision and short contexts"
+    return "fused", "stores no scores"
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type

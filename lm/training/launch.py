@@ -1,0 +1,118 @@
+"""Starts the processes that train one model together, and ends them together.
+
+It does what `torchrun --standalone` does, and gives the same environment variables, but says in one line why a run has
+ended, and passes a request to stop on to the leader alone, which saves the run for all.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO
+
+_GRACE_S = 10.0  # for the others to end by themselves when one has
+
+
+# The exit status of a process that ends because another has: that one knows why.
+LOST_MEMBER = 75
+
+
+def team_size() -> int:
+    """How many processes a launcher, ours or torchrun, has started, this one among them; 1 without a launcher."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def launch(command: Sequence[str], n_processes: int) -> None:
+    """Run a command in so many processes, until all have ended.
+
+    Only the first one's errors are shown as they come; those of another are shown when it is the first to fail.
+
+    Raises:
+        SystemExit: with the status of the first that failed, when it has said itself why.
+        ChildProcessError: when a signal, such as that of a system without memory, has killed one.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        logs = [Path(folder, str(rank)).open("w+") for rank in range(n_processes)]  # noqa: SIM115 (closed below)
+        port = _free_port()
+        members = [
+            subprocess.Popen(
+                command,
+                env=os.environ | _place(rank, n_processes, port),
+                stdout=None if rank == 0 else subprocess.DEVNULL,
+                stderr=None if rank == 0 else log,
+                process_group=0,  # Ctrl-C is for this process, which passes it on
+            )
+            for rank, log in enumerate(logs)
+        ]
+        before = {number: signal.signal(number, _passing_on(members)) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            _watch(members, logs)
+        finally:
+            for member in members:
+                member.kill()
+                member.wait()
+            for log in logs:
+                log.close()
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _place(rank: int, size: int, port: int) -> dict[str, str]:
+    """What `torch.distributed` reads of a process's place in its team."""
+    place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    if sys.platform == "linux":
+        here["GLOO_SOCKET_IFNAME"] = "lo"  # Gloo would look the host's name up, which not every network knows
+    return {name: str(value) for name, value in place.items()} | here
+
+
+def _passing_on(members: Sequence[subprocess.Popen[bytes]]) -> "signal._HANDLER":
+    """A handler that asks the leader to stop, and the second time interrupts."""
+    asked = False
+
+    def handle(signum: int, frame: object) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        members[0].terminate()
+
+    return handle
+
+
+def _watch(members: Sequence[subprocess.Popen[bytes]], logs: Sequence[IO[str]]) -> None:
+    """Wait until all have ended well, or one has failed and the others have had time to say the same."""
+    deadline = None
+    while any(member.poll() is None for member in members):
+        time.sleep(0.05)
+        if deadline is None and any(member.poll() for member in members):
+            deadline = time.monotonic() + _GRACE_S
+        if deadline is not None and time.monotonic() > deadline:
+            break
+    statuses = {rank: member.returncode for rank, member in enumerate(members) if member.returncode}
+    if not statuses:
+        return
+    if statuses.get(0) == 128 + signal.SIGINT:
+        raise KeyboardInterrupt
+    for rank, status in statuses.items():
+        if status < 0:
+            hint = ", perhaps for want of memory" if status == -signal.SIGKILL else ""
+            name = signal.Signals(-status).name
+            raise ChildProcessError(f"process {rank} of {len(members)} was killed by {name}{hint}")
+    # The leader has spoken for itself, unless all that it knows is that another is gone.
+    rank = next((rank for rank, status in statuses.items() if status != LOST_MEMBER), 0)
+    if rank:
+        sys.stderr.write(Path(logs[rank].name).read_text())
+    sys.exit(statuses[rank])
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
