@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 import lm.config
@@ -104,7 +106,7 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
     assert error_of(TrainConfig, TRAIN | {"betas": [0.9, 1.0]}) == "train.betas.1: must be less than 1, got 1.0"
     assert error_of(TrainConfig, TRAIN | {"betas": [0.9]}).startswith("train.betas: must ")
     assert error_of(TrainConfig, TRAIN | {"backend": "numpy", "precision": "fp16"}) == (
-        "train.precision: must be auto or fp32 with backend 'numpy', got 'fp16'"
+        "train.precision: must be fp32 with backend 'numpy', got 'fp16'"
     )
     assert error_of(TrainConfig, TRAIN | {"momentum": 0.0, "nesterov": True}) == (
         "train.nesterov: needs a momentum above 0, got train.momentum=0"
@@ -115,6 +117,51 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
     )
     sample = dict(YAML(typ="safe").load(PARAMS)["sample"])
     assert error_of(SampleConfig, sample | {"top_p": 0.0}) == "sample.top_p: must be greater than 0, got 0.0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ramp_steps": 3}, "ramp_steps: needs train.accumulate above 1, for the batch grows by its parts, got 3"),
+        ({"ramp_steps": -1}, "ramp_steps: must be greater than or equal to 0, got -1"),
+        (
+            {"shard": True, "precision": "fp16"},
+            "shard: must be false with precision fp16, whose loss scale it does not share",
+        ),
+        ({"shard": True, "compile": True}, "shard: must be false with compile, got true"),
+        ({"threads": 0}, "threads: must be greater than or equal to 1, got 0"),
+        ({"attention": "flash"}, "attention: must be 'auto', 'fused' or 'stored', got 'flash'"),
+        ({"if_diverged": "ignore"}, "if_diverged: must be 'fail', 'record' or 'skip', got 'ignore'"),
+    ],
+)
+def test_choices_of_training_that_cannot_be_are_named(changes: dict[str, Any], message: str) -> None:
+    assert error_of(TrainConfig, TRAIN | changes) == f"train.{message}"
+
+
+@pytest.mark.parametrize("compiled", [False, "auto"])
+def test_shares_of_a_model_may_leave_the_compiler_to_auto(compiled: bool | str) -> None:
+    assert train_config(shard=True, compile=compiled, precision="bf16").shard
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("attention", "fused", "auto with backend 'numpy', got 'fused'"),
+        ("threads", 2, "null with backend 'numpy', got 2"),
+        ("processes", 2, "auto or 1 with backend 'numpy', got 2"),
+        ("shard", True, "false with backend 'numpy', got True"),
+        ("recompute", True, "false with backend 'numpy', got True"),
+    ],
+)
+def test_ways_to_compute_that_numpy_has_not_are_named(name: str, value: Any, rule: str) -> None:
+    assert error_of(TrainConfig, TRAIN | {"backend": "numpy", name: value}) == f"train.{name}: must be {rule}"
+    assert train_config(backend="numpy", compile="auto", processes="auto", device="auto").backend == "numpy"
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "all", True, None])
+def test_processes_are_a_number_or_auto(value: Any) -> None:
+    assert error_of(TrainConfig, TRAIN | {"processes": value}).startswith("train.processes")
+    assert [train_config(processes=n).processes for n in (1, 8, "auto")] == [1, 8, "auto"]
 
 
 def test_unknown_and_missing_parameters_are_one_line_each() -> None:
@@ -170,6 +217,37 @@ def test_derived_sizes_follow_from_the_others() -> None:
     assert model_config(d_ff=None, feed_forward="gelu").hidden == 64
     assert model_config(d_ff=100).hidden == 100
     assert (model_config().kv_heads, model_config(n_kv_heads=1).kv_heads, model_config().d_head) == (2, 1, 8)
+
+
+# The sequences of a part, the parts of a batch, and the steps over which they grow to that.
+ramps = st.tuples(st.integers(1, 3), st.integers(2, 6), st.integers(0, 9))
+
+
+@given(ramps, st.integers(0, 12))
+def test_a_batch_ramps_up_from_one_part_to_all(ramp: tuple[int, int, int], n_steps: int) -> None:
+    part_size, accumulate, ramp_steps = ramp
+    config = train_config(batch_size=part_size * accumulate, accumulate=accumulate, ramp_steps=ramp_steps)
+    n_parts = [config.n_parts(step) for step in range(12)]
+    assert n_parts[ramp_steps:] == [accumulate] * len(n_parts[ramp_steps:])
+    # A straight line from 1 part to one more than all, rounded down.
+    line = [1 + step * accumulate / ramp_steps for step in range(ramp_steps)]
+    assert all(n <= point + 1e-9 and point < n + 1 for n, point in zip(n_parts, line, strict=False))
+    assert config.n_sequences(n_steps) == part_size * sum(n_parts[:n_steps])
+
+
+@given(ramps, st.integers(1, 2000), st.integers(2, 8))
+def test_a_budget_pays_for_as_many_steps_as_fit_into_it(
+    ramp: tuple[int, int, int], tokens: int, context_length: int
+) -> None:
+    part_size, accumulate, ramp_steps = ramp
+    config = train_config(
+        batch_size=part_size * accumulate, accumulate=accumulate, ramp_steps=ramp_steps, tokens=tokens
+    )
+    n_steps, spent = 0, config.n_parts(0) * part_size * context_length
+    while spent <= tokens:
+        n_steps += 1
+        spent += config.n_parts(n_steps) * part_size * context_length
+    assert config.n_steps(context_length) == max(1, n_steps)
 
 
 def test_the_number_of_steps_follows_from_a_budget_of_tokens() -> None:

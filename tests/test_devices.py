@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lm.devices import autocast, choose_device, memory_errors
+from lm.devices import autocast, choose_device, matmul_dtype, memory_errors
 
 
 def machine(patch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
@@ -65,3 +65,11 @@ def test_a_function_may_be_such_a_block_each_time_it_is_called() -> None:
 def test_matrix_products_run_in_the_precision_asked_for(precision: str, expected: torch.dtype) -> None:
     with autocast(torch.device("cpu"), precision):  # type: ignore[arg-type]
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == expected
+
+
+def test_the_type_of_products_is_that_of_the_tensors_unless_a_half_is_asked_for() -> None:
+    assert matmul_dtype("fp32") is None
+    assert matmul_dtype("bf16") == torch.bfloat16
+    assert matmul_dtype("fp16") == torch.float16
+    with autocast(torch.device("cpu"), "fp32"):
+        assert (torch.ones(2, 2).double() @ torch.ones(2, 2).double()).dtype == torch.float64

@@ -33,8 +33,10 @@ MODEL: dict[str, list[Any]] = {
     "positions": ["learned", "sinusoidal", "alibi", "none"],
     "rope_theta": [500000.0],
     "window": [32, 1000],
-    "qk_norm": [True],
+    "qk_norm": [False],
     "tie_embeddings": [False],
+    "zero_init": [True],
+    "base_width": [64, 128],
     "bias": [True],
     "dropout": [0.1],
 }
@@ -42,12 +44,18 @@ TRAIN: dict[str, list[Any]] = {
     "backend": ["numpy"],
     "device": ["cpu"],
     "precision": ["fp32", "fp16", "bf16"],
-    "compile": [],  # below
+    "compile": [False, "auto"],  # True below
+    "attention": ["fused", "stored"],
+    "threads": [1],
+    "processes": ["auto"],  # more in test_training_processes
+    "shard": [True],
+    "recompute": [True],
     "steps": [1],
     "tokens": [8192, 100],
     "batch_size": [1, 8],
     "accumulate": [2, 5],
-    "optimizer": ["adam", "sgd"],
+    "ramp_steps": [],  # below, for it needs an override of accumulate
+    "optimizer": ["muon", "adamw", "adam", "sgd"],
     "learning_rate": [1, 1e-5],
     "betas": [[0.8, 0.99]],
     "eps": [1e-6],
@@ -62,7 +70,7 @@ TRAIN: dict[str, list[Any]] = {
     "valid_every": [1],
     "valid_sequences": [1],
     "patience": [1],
-    "if_diverged": ["record"],
+    "if_diverged": ["record", "skip"],
     "keep": ["last"],
     "log_every": [1],
     "tensorboard": [True],
@@ -109,6 +117,12 @@ def test_an_override_of_the_model_trains(tokens: TokenFile, name: str, value: An
 def test_an_override_of_training_trains(tokens: TokenFile, name: str, value: Any) -> None:
     trainer = train(tokens, {}, {name: value})
     assert trainer.step >= 1
+
+
+@pytest.mark.parametrize("ramp_steps", [1, 2, 100])
+def test_a_ramp_of_the_batch_trains(tokens: TokenFile, ramp_steps: int) -> None:
+    trainer = train(tokens, {}, {"accumulate": 2, "ramp_steps": ramp_steps})
+    assert trainer.tokens() < 2 * DEFAULTS["train"]["batch_size"] * DEFAULTS["model"]["context_length"]
 
 
 def test_every_parameter_is_tried() -> None:

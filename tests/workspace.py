@@ -16,7 +16,6 @@ MICRO: dict[str, dict[str, Any]] = {
     "tokenizer": {"vocab_size": 400},
     "model": {"context_length": 64, "d_model": 32, "n_layers": 2, "n_heads": 2},
     "train": {
-        "precision": "fp32",  # the default, bf16, is slow on a CPU that has no instructions for it
         "steps": 120,
         "batch_size": 4,
         "valid_every": 20,

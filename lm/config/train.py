@@ -22,7 +22,7 @@ class TrainConfig(Section):
 
     backend: Literal["torch", "numpy"]
     device: Literal["auto", "cpu", "cuda", "mps"]
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    precision: Literal["fp32", "bf16", "fp16"]
     compile: bool | Literal["auto"]
     attention: Literal["auto", "fused", "stored"]
     threads: Count | None
@@ -53,13 +53,6 @@ class TrainConfig(Section):
     keep: Literal["best", "last"]
     log_every: Count
     tensorboard: bool
-
-    @property
-    def matmul_precision(self) -> Literal["fp32", "bf16", "fp16"]:
-        """The precision of matrix products: `auto` is bfloat16 in PyTorch and float32 in NumPy, which has no less."""
-        if self.precision == "auto":
-            return "bf16" if self.backend == "torch" else "fp32"
-        return self.precision
 
     @property
     def part_size(self) -> int:
@@ -107,7 +100,7 @@ class TrainConfig(Section):
                 f"train.ramp_steps: needs train.accumulate above 1, "
                 f"for the batch grows by its parts, got {self.ramp_steps}"
             )
-        if self.shard and self.matmul_precision == "fp16":
+        if self.shard and self.precision == "fp16":
             raise ValueError("train.shard: must be false with precision fp16, whose loss scale it does not share")
         if self.shard and self.compile is True:
             raise ValueError("train.shard: must be false with compile, got true")
@@ -116,7 +109,7 @@ class TrainConfig(Section):
         if self.backend == "numpy":
             can: dict[str, tuple[object, ...]] = {
                 "device": ("auto", "cpu"),
-                "precision": ("auto", "fp32"),
+                "precision": ("fp32",),
                 "compile": ("auto", False),
                 "attention": ("auto",),
                 "threads": (None,),

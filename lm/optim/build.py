@@ -30,7 +30,7 @@ def build_optimizer(model: nn.Module, config: TrainConfig, model_config: ModelCo
         case "adamw":
             return AdamW(groups, config.learning_rate, (beta1, beta2), config.eps)
         case "muon":
-            dtype = torch.bfloat16 if config.matmul_precision == "bf16" else torch.float32
+            dtype = torch.bfloat16 if config.precision == "bf16" else torch.float32
             return Muon(groups, config.learning_rate, config.momentum, (beta1, beta2), config.eps, dtype=dtype)
 
 

@@ -13,6 +13,7 @@ import torch
 
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
+from lm.devices import Precision
 from lm.model.attend import stored_is_faster
 from lm.parameters import n_parameters
 from lm.processes import n_cores
@@ -27,7 +28,7 @@ class Compute:
     """The choices of one run; they stand in the card of its model."""
 
     device: str
-    precision: str
+    precision: Precision
     processes: int
     shard: bool
     threads: int | None
@@ -50,7 +51,7 @@ def choose_compute(
     """
     threads, words = (
         None,
-        [f"torch {torch.__version__} on {_name(device)}", f"{config.matmul_precision}{_warning(config, device)}"],
+        [f"torch {torch.__version__} on {_name(device)}", f"{config.precision}{_warning(config, device)}"],
     )
     if n_processes > 1:
         words.append(f"{n_processes} processes{' that share the model out' if config.shard else ''}")
@@ -66,7 +67,7 @@ def choose_compute(
     shard = config.shard and n_processes > 1
     compute = Compute(
         device.type,
-        config.matmul_precision,
+        config.precision,
         n_processes,
         shard,
         threads,
@@ -114,7 +115,7 @@ def has_fast_half(device: torch.device) -> bool:
 
 
 def _warning(config: TrainConfig, device: torch.device) -> str:
-    if config.matmul_precision == "bf16" and not has_fast_half(device):
+    if config.precision == "bf16" and not has_fast_half(device):
         return " (emulated by this processor, many times slower than train.precision=fp32)"
     return ""
 
@@ -138,7 +139,7 @@ def _attention(config: TrainConfig, model_config: ModelConfig, device: torch.dev
         raise ValueError(f"train.attention: 'stored' has no dropout, got model.dropout={model_config.dropout}")
     if config.attention != "auto":
         return config.attention, "as train.attention says"
-    half = config.matmul_precision != "fp32"
+    half = config.precision != "fp32"
     if stored_is_faster(device, half, model_config.context_length, model_config.dropout):
         return "stored", "faster in half precision and short contexts"
     return "fused", "stores no scores"

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lm.config.train import TrainConfig
-from lm.devices import autocast, matmul_dtype, memory_errors
+from lm.devices import Precision, autocast, matmul_dtype, memory_errors
 from lm.model.transformer import Transformer
 from lm.optim.build import build_optimizer, clip_gradients
 from lm.sharded import gathered, laid_out_like
@@ -36,13 +36,14 @@ class TorchBackend:
         self.model = model.to(device)
         self._config, self._device = config, device
         model.compute_with(stored=compute.attention == "stored", recompute=compute.recompute)
-        self._objective = _Objective(model, device, config.matmul_precision)
+        self._objective = _Objective(model, device, config.precision)
         if compute.compile:
             self._objective.compile()
         self._shared = share_out(self._objective, model.blocks, self.team, config.shard)
         self._optimizer = build_optimizer(model, config, model.config)
         # float16 gradients underflow unless the loss is scaled up first (arXiv:1710.03740, section 3.2).
-        self._scaler = torch.amp.GradScaler(device.type, enabled=config.matmul_precision == "fp16")
+        self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self._unscaled = False
 
     @property
     def may_overflow(self) -> bool:
@@ -64,7 +65,10 @@ class TorchBackend:
                 loss, accuracy = self._shared(*self._to_device(self._share(part)))
                 self._scaler.scale(loss / len(parts)).backward()
             measured += torch.stack([loss.detach(), accuracy]) / len(parts)
+        if self._unscaled:  # the step before was left out, where GradScaler expects an update for every gradient
+            self._scaler.update(self._scaler.get_scale())
         self._scaler.unscale_(self._optimizer)
+        self._unscaled = True
         norm = clip_gradients(self.model.parameters(), self._config.clip_norm)
         # One list: a GPU is waited for once a step.
         mean_loss, mean_accuracy, norm_before = torch.cat([self.team.mean(measured), norm[None]]).tolist()
@@ -77,6 +81,7 @@ class TorchBackend:
             group["lr"] = learning_rate * group["rate_scale"]
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        self._unscaled = False
 
     @memory_errors()
     @torch.no_grad()
@@ -143,7 +148,7 @@ def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 class _Objective(nn.Module):
     """What is trained for, as one module: what shares a model out over processes wraps that."""
 
-    def __init__(self, model: Transformer, device: torch.device, precision: Any) -> None:
+    def __init__(self, model: Transformer, device: torch.device, precision: Precision) -> None:
         super().__init__()
         self.model = model
         self._device, self._precision = device, precision

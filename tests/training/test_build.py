@@ -1,12 +1,13 @@
 """From a configuration to a backend."""
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from lm.training.build import build_backend
+from lm.training.build import build_backend, check_processes, n_processes
 from lm.training.numpy_backend import NumpyBackend
 from lm.training.torch_backend import TorchBackend
 from tests.small import model_config, train_config
@@ -27,3 +28,55 @@ def test_a_machine_without_pytorch_is_told_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails as where it is not installed
     with pytest.raises(ValueError, match=r"^train\.backend: 'torch' is not installed here; install it, or "):
         build_backend(train_config(), model_config(), 20, 1)
+
+
+@pytest.fixture
+def pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of two, as a launcher tells it."""
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+
+@pytest.mark.usefixtures("pair")
+@pytest.mark.parametrize("processes", [2, "auto"])
+def test_every_part_of_a_batch_must_divide_among_the_processes(processes: Any) -> None:
+    for sizes in ({"batch_size": 4}, {"batch_size": 4, "accumulate": 2}, {"batch_size": 6, "accumulate": 3}):
+        check_processes(train_config(processes=processes, **sizes))
+    with pytest.raises(
+        ValueError, match=r"^train\.batch_size: each of its 1 parts must .* 2 processes, got 5 sequences"
+    ):
+        check_processes(train_config(processes=processes, batch_size=5))
+    with pytest.raises(ValueError, match=r"^train\.batch_size: each of its 4 parts .* got 1 sequences a part$"):
+        build_backend(train_config(processes=processes, batch_size=4, accumulate=4), model_config(), 20, 1)
+
+
+@pytest.mark.usefixtures("pair")
+@pytest.mark.parametrize("processes", [1, 4])
+def test_a_launcher_must_have_started_as_many_processes_as_are_asked_for(processes: int) -> None:
+    with pytest.raises(ValueError, match=rf"^train\.processes: must be .* has started \(2\), got {processes}$"):
+        build_backend(train_config(processes=processes, batch_size=4), model_config(), 20, 1)
+
+
+def test_without_a_launcher_one_process_trains_any_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for batch_size in (1, 5):
+        check_processes(train_config(batch_size=batch_size))
+        check_processes(train_config(batch_size=batch_size, processes="auto"))
+    with pytest.raises(ValueError, match=r"^train\.processes: must be as many as .* \(1\), got 2$"):
+        build_backend(train_config(processes=2), model_config(), 20, 1)
+
+
+def test_how_many_processes_a_run_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lm.training.compute.n_cores", lambda: 2)
+    assert n_processes(train_config(processes=1)) == 1
+    assert n_processes(train_config(processes=2)) == 2
+    assert n_processes(train_config(processes="auto")) == 1
+    assert n_processes(train_config(processes="auto", backend="numpy")) == 1
+    with pytest.raises(ValueError, match=r"^train\.processes: must be at most the 2 CPU cores here, got 3$"):
+        n_processes(train_config(processes=3))
+
+
+@pytest.mark.parametrize("asked", [{"processes": 1}, {"processes": "auto", "backend": "numpy"}])
+def test_one_process_is_counted_without_pytorch(monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]) -> None:
+    for name in ("lm.devices", "lm.training.compute", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)  # as above
+    assert n_processes(train_config(**asked)) == 1

@@ -196,8 +196,8 @@ def test_the_gradient_of_a_head_agrees_with_finite_differences() -> None:
     [
         # Products of 16 numbers and sums of 64 or 50 round by some times 6e-8 of logits of size 10.
         (torch.float32, 2e-6, 2e-6),
-        # Logits of up to 10 round by half of 2**-5, an error that the mean over 64 tokens mostly takes out; every factor
-        # of the gradients by 2**-9, and each chunk's sum again.
+        # Logits of up to 10 round by half of 2**-5, an error that the mean over 64 tokens mostly takes out; every
+        # factor of the gradients by 2**-9, and each chunk's sum again.
         (torch.bfloat16, 1e-2, 2e-2),
         # The same with three more bits.
         (torch.float16, 2e-3, 3e-3),
@@ -272,11 +272,11 @@ def test_a_loss_that_is_no_number_stays_none(monkeypatch: pytest.MonkeyPatch) ->
     assert ours(head).loss.isnan()
 
 
-class Watch(TorchDispatchMode):
+class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Notes the size of every tensor that an operation makes."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.sizes: list[int] = []
 
     def __torch_dispatch__(

@@ -1,0 +1,415 @@
+"""How soon our training reaches a loss, and how soon nanoGPT's recipe does: equal sizes, the same tokens, one machine.
+
+    pip install '.[bench]'
+    python -m benchmarks.time_to_loss --preset tinystories-1m --csv race.csv --png race.png
+    python -m benchmarks.time_to_loss --peer-learning-rate 0.001 0.002 0.004 --adamw
+    python -m benchmarks.time_to_loss --tokens 102400 -S train.learning_rate=0.01
+
+It reads the tokens that the encode stage writes, so `dvc exp run` or `python -m experiments run` of the preset comes
+first. Each contestant trains in a process of its own, one after the other, on as many tokens:
+
+    storyline        the model and the recipe of a preset of experiments.yaml, as the train stage trains them
+    storyline adamw  with --adamw: the same with AdamW, to tell what the preset's optimizer is worth
+    nanoGPT          https://github.com/karpathy/nanoGPT, the recipe of its config/train_shakespeare_char.py on
+                     transformers' GPT2LMHeadModel: learned positions, layernorm, GELU, 4 d_model wide, biases, a tied
+                     head, no dropout; weights from N(0, 0.02), those into the residual stream divided by
+                     sqrt(2 n_layers); PyTorch's fused AdamW with betas 0.9 and 0.99, weight decay 0.1 on matrices
+                     alone, gradients clipped to 1; a warm-up of 100 steps, or a twentieth of the run where that is
+                     less, then a cosine to a tenth of the peak, which is --peer-learning-rate
+
+d_model, n_layers, n_heads, context_length, vocabulary, batch size, precision, device and threads are the preset's for
+all, and so are the windows of every step and their order: the peer asks `lm.tokens.Windows` for them as our trainer
+does. How wide a feed-forward layer is belongs to a recipe, so parameters differ; the table counts them.
+
+Seconds are those of the steps, the first one and compilation included; neither building a model nor validation counts.
+Ours has the allocator that the train stage sets, and the peer has not; to give it to all:
+
+    MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 python -m benchmarks.time_to_loss
+
+Bits per byte are measured on the whole validation file, cut into windows of one context, one after the other without
+overlap: each predicts context_length tokens, from no more than those of the window before them. The mean loss of all of
+these predictions, in nats a token, is taken for every token of the file:
+
+    bits per byte = mean loss * n_tokens / (n_bytes * ln 2)        n_tokens and n_bytes as the file's card says
+
+What is left over behind the last window, less than one context, is not predicted. A window starts within a document,
+whose beginning it does not see; so this is somewhat above what the evaluate stage says, which reads every document from
+its start.
+
+In the table the peer is the nanoGPT run that ends lowest; the dotted line of the picture is where it ends. How soon
+that is reached is interpolated linearly between two validations; `ratio` is the peer's time over the contestant's.
+"""
+
+import argparse
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.ticker import LogFormatter
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from experiments.definitions import parse_override, select, with_overrides
+from experiments.pictures import colours
+from experiments.reading import load_experiments, load_params
+from lm.config.model import ModelConfig
+from lm.config.train import TrainConfig
+from lm.devices import autocast, choose_device
+from lm.files import replacing
+from lm.memory import keep_freed_memory
+from lm.optim.schedule import learning_rate
+from lm.parameters import n_parameters
+from lm.plotting import new_figure, save_figure
+from lm.tokens import TokenFile
+from lm.training.build import build_backend
+from lm.training.timing import machine
+from lm.training.trainer import Trainer
+from lm.weights import check_same_tokenizer
+
+PARAMS = Path("params.yaml")
+EXPERIMENTS = Path("experiments.yaml")
+COLUMNS = ["contestant", "seconds", "step", "tokens", "bits_per_byte"]
+
+Ids = NDArray[np.int64]  # windows, (batch, context_length + 1)
+
+
+class Contestant(NamedTuple):
+    """What one process trains, and on what."""
+
+    name: str
+    peer_learning_rate: float | None  # None: ours
+    compile_peer: bool
+    sections: dict[str, Any]  # of params.yaml; the peer takes sizes, batches and how to compute from them
+    seed: int
+    folder: str
+    every: int
+
+    @property
+    def model(self) -> ModelConfig:
+        """Our model."""
+        return ModelConfig.parse(self.sections["model"])
+
+    @property
+    def train(self) -> TrainConfig:
+        """Our recipe."""
+        return TrainConfig.parse(self.sections["train"])
+
+    @property
+    def n_steps(self) -> int:
+        """Of the whole run."""
+        return self.train.n_steps(self.model.context_length)
+
+    def tokens(self, split: str) -> TokenFile:
+        """The tokens to train on, or to validate on."""
+        return TokenFile(Path(self.folder, f"{split}.bin"), Path(self.folder, f"{split}.json"))
+
+
+class Training(NamedTuple):
+    """A model in training."""
+
+    steps: Iterator[object]  # takes one step each time it is asked
+    measure: Callable[[Ids], float]  # mean loss of windows in nats a token, without training on them
+    n_parameters: int
+
+
+def main() -> None:
+    """Run the contestants, write their curves, print the table."""
+    options = _options()
+    try:
+        if options.contestant:
+            print(json.dumps(race(Contestant(*json.loads(options.contestant)))))
+            return
+        contestants = _contestants(options)
+    except ValueError as error:
+        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+    print(_heading(options.preset, contestants[0]), flush=True)
+    sizes: dict[str, int] = {}
+    curves = pd.DataFrame()
+    for contestant in contestants:
+        command = [sys.executable, "-m", "benchmarks.time_to_loss", "--contestant", json.dumps(contestant)]
+        result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+        if result.returncode:
+            _say(f"{contestant.name}: ended with {result.returncode}, left out")
+            continue
+        done = json.loads(result.stdout.splitlines()[-1])
+        sizes[contestant.name] = done["n_parameters"]
+        curves = pd.concat([curves, pd.DataFrame(done["rows"], columns=COLUMNS)], ignore_index=True)
+        if options.csv:
+            with replacing(options.csv) as file:
+                curves.to_csv(file, index=False, lineterminator="\n")
+    if not sizes:
+        sys.exit(1)
+    by_name = {name: curves[curves["contestant"] == name] for name in sizes}
+    peers = [one.name for one in contestants if one.peer_learning_rate is not None and one.name in sizes]
+    best = min(peers, key=lambda name: final(by_name[name]), default=None)
+    print("\n".join(table(by_name, sizes, best)))
+    if options.png:
+        draw(by_name, best, options.png)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--preset", default="tinystories-1m", help="a preset or a run of experiments.yaml (%(default)s)"
+    )
+    parser.add_argument(
+        "-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="an override of the preset"
+    )
+    parser.add_argument("--tokens", type=int, help="to train on (as many as the preset says)")
+    parser.add_argument(
+        "--tokens-folder",
+        type=Path,
+        default=Path("data/tokens"),
+        metavar="FOLDER",
+        help="with train.bin, train.json, valid.bin and valid.json (%(default)s)",
+    )
+    parser.add_argument("--every", type=int, default=25, metavar="STEPS", help="between validations (%(default)s)")
+    parser.add_argument(
+        "--peer-learning-rate",
+        type=float,
+        nargs="+",
+        default=[1e-3],
+        metavar="RATE",
+        help="of nanoGPT's recipe, a run for each (0.001, its own)",
+    )
+    parser.add_argument("--compile-peer", action="store_true", help="with torch.compile, nanoGPT's default on a GPU")
+    parser.add_argument(
+        "--adamw", type=float, nargs="?", const=3e-3, metavar="RATE", help="also run ours with AdamW (at %(const)s)"
+    )
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="to write the curves to")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="to draw the curves in")
+    parser.add_argument("--contestant", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.every < 1:
+        parser.error("--every must be 1 or more")
+    return options
+
+
+def _contestants(options: argparse.Namespace) -> list[Contestant]:
+    """All that run, ours first."""
+    overrides = {key: value for text in options.set_param for key, value in parse_override(text).items()}
+    if options.tokens is not None:
+        overrides["train.tokens"] = options.tokens
+    preset = with_overrides(select(load_experiments(EXPERIMENTS), options.preset), overrides, None)
+    if len(preset.runs) > 1:
+        raise ValueError(f"--preset: must name a single run, got {options.preset!r} of {len(preset.runs)}")
+    parameters = preset.runs[0].parameters(load_params(PARAMS))
+    # We validate; the trainer itself does so once at the end, on a single window.
+    quiet = {"if_diverged": "fail", "patience": None, "valid_sequences": 1, "valid_every": sys.maxsize}
+    model, train = parameters["model"], parameters["train"] | quiet
+    if train["precision"] == "fp16":
+        raise ValueError("train.precision: must be fp32 or bf16 here, got 'fp16', for the peer scales no loss")
+    folder, every = str(options.tokens_folder), options.every
+    found = []
+    for recipe in [{}] if options.adamw is None else [{}, {"optimizer": "adamw", "learning_rate": options.adamw}]:
+        sections = {"model": model, "train": train | recipe}
+        name = "storyline ({optimizer} {learning_rate:g})".format_map(sections["train"])
+        found.append(Contestant(name, None, False, sections, parameters["seed"], folder, every))
+    for rate in options.peer_learning_rate:
+        found.append(
+            found[0]._replace(
+                name=f"nanoGPT (adamw {rate:g})", peer_learning_rate=rate, compile_peer=options.compile_peer
+            )
+        )
+    return list({one.name: one for one in found}.values())  # the preset may have AdamW anyway
+
+
+def race(contestant: Contestant) -> dict[str, Any]:
+    """Train to the end: the number of parameters, and a row for each validation.
+
+    Raises:
+        ValueError: when the loss is no longer a finite number.
+    """
+    context_length, train, n_steps = contestant.model.context_length, contestant.train, contestant.n_steps
+    tokens, valid = contestant.tokens("train"), contestant.tokens("valid")
+    check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(tokens.path), tokens.card.tokenizer_sha256)
+    windows = valid.windows(context_length).spread(len(valid.ids))
+    batches = [windows[i : i + train.part_size] for i in range(0, len(windows), train.part_size)]
+    training = storyline(contestant) if contestant.peer_learning_rate is None else nanogpt(contestant)
+    rows, seconds = [], 0.0
+    for step in range(1, n_steps + 1):
+        start = time.perf_counter()
+        next(training.steps)
+        _wait()
+        seconds += time.perf_counter() - start
+        if step % contestant.every and step != n_steps:
+            continue
+        loss = sum(len(batch) * training.measure(batch) for batch in batches) / len(windows)
+        if not math.isfinite(loss):
+            raise ValueError(f"validation loss: must stay finite, got {loss} at step {step}")
+        bits_per_byte = loss * valid.card.n_tokens / (valid.card.n_bytes * math.log(2))
+        n_tokens = train.n_sequences(step) * context_length
+        rows.append((contestant.name, round(seconds, 3), step, n_tokens, bits_per_byte))
+        _say(f"{contestant.name}: step {step:,}, {seconds:,.1f} s, {bits_per_byte:.4f} bits per byte")
+    return {"n_parameters": training.n_parameters, "rows": rows}
+
+
+def _wait() -> None:
+    """Return when the device has done all it was asked for."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def storyline(contestant: Contestant) -> Training:
+    """Ours, as the train stage trains it."""
+    keep_freed_memory()
+    model, train, tokens, valid = (
+        contestant.model,
+        contestant.train,
+        contestant.tokens("train"),
+        contestant.tokens("valid"),
+    )
+    backend = build_backend(train, model, tokens.card.vocab_size, contestant.seed)
+    trainer = Trainer(backend, tokens, valid, train, model.context_length, contestant.seed)
+    _say(f"{contestant.name}: {', '.join(backend.computed.words)}")
+    size = n_parameters(model, tokens.card.vocab_size)
+    return Training(trainer.run(), lambda windows: backend.measure(windows).loss, size)
+
+
+def nanogpt(contestant: Contestant) -> Training:
+    """nanoGPT's recipe, as at the head."""
+    from transformers import AutoModelForCausalLM, GPT2Config
+
+    assert contestant.peer_learning_rate is not None
+    peak, n_steps = contestant.peer_learning_rate, contestant.n_steps
+    model, train, tokens = contestant.model, contestant.train, contestant.tokens("train")
+    device = choose_device(train.device)
+    if train.threads:
+        torch.set_num_threads(train.threads)
+    torch.manual_seed(contestant.seed)
+    config = GPT2Config(
+        vocab_size=tokens.card.vocab_size,
+        n_positions=model.context_length,
+        n_embd=model.d_model,
+        n_layer=model.n_layers,
+        n_head=model.n_heads,
+        activation_function="gelu",  # PyTorch's, as nanoGPT's
+        resid_pdrop=0.0,
+        embd_pdrop=0.0,
+        attn_pdrop=0.0,
+        bos_token_id=None,  # its own are beyond our vocabularies
+        eos_token_id=None,
+        use_cache=False,
+    )
+    gpt = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(device)  # type: ignore[no-untyped-call]
+    optimizer = torch.optim.AdamW(
+        [
+            {"params": [p for p in gpt.parameters() if p.ndim >= 2], "weight_decay": 0.1},
+            {"params": [p for p in gpt.parameters() if p.ndim < 2], "weight_decay": 0.0},
+        ],
+        betas=(0.9, 0.99),
+        fused=True,
+    )
+    # Without dropout training and evaluation mode are the same.
+    logits = torch.compile(gpt) if contestant.compile_peer else gpt
+
+    def loss(windows: Ids) -> torch.Tensor:
+        ids = torch.from_numpy(windows).to(device)
+        with autocast(device, train.precision):
+            return cross_entropy(logits(input_ids=ids[:, :-1]).logits.flatten(0, 1), ids[:, 1:].flatten())
+
+    def steps() -> Iterator[None]:
+        windows = tokens.windows(model.context_length)
+        for step in range(n_steps):
+            n_parts = train.n_parts(step)
+            drawn = windows.draw(contestant.seed, train.n_sequences(step), n_parts * train.part_size)
+            for part in np.split(drawn, n_parts):
+                (loss(part) / n_parts).backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(gpt.parameters(), 1.0)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(
+                    step,
+                    kind="cosine",
+                    peak=peak,
+                    final=0.1,
+                    n_steps=n_steps,
+                    n_warmup_steps=min(100, n_steps // 20),
+                    decay_fraction=0.0,
+                )
+            optimizer.step()
+            optimizer.zero_grad()
+            yield
+
+    @torch.no_grad()
+    def measure(windows: Ids) -> float:
+        return loss(windows).item()
+
+    return Training(steps(), measure, sum(p.numel() for p in gpt.parameters()))
+
+
+def draw(curves: dict[str, pd.DataFrame], best_peer: str | None, path: Path) -> None:
+    """Bits per byte by time: on a logarithmic axis, equal distances are equal ratios."""
+    figure, axes = new_figure("Time to a loss", "seconds of training", "bits per byte of validation text")
+    for (name, curve), colour in zip(curves.items(), colours(len(curves)), strict=True):
+        axes.plot(curve["seconds"], curve["bits_per_byte"], color=colour, marker="o", markersize=3, label=name)
+        if name == best_peer:
+            axes.axhline(final(curve), color=colour, linestyle=":", linewidth=1)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(LogFormatter())  # plain numbers, and as many as there is room for
+    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.6)))
+    axes.legend(frameon=False)
+    save_figure(figure, path)
+
+
+def table(curves: dict[str, pd.DataFrame], sizes: dict[str, int], best_peer: str | None) -> Iterator[str]:
+    """The lines of the table, a row for each contestant."""
+    target = final(curves[best_peer]) if best_peer else math.nan
+    peer_seconds = seconds_to(target, curves[best_peer]) if best_peer else None
+    yield f"\n| | parameters | tokens/s | final bits per byte | seconds to {target:.4f} bits per byte | ratio |"
+    yield "|---|---|---|---|---|---|"
+    for name, curve in curves.items():
+        seconds = seconds_to(target, curve)
+        cells = [
+            f"{sizes[name]:,}",
+            f"{curve['tokens'].iloc[-1] / curve['seconds'].iloc[-1]:,.0f}",
+            f"{final(curve):.4f}",
+            f"{seconds:,.1f}" if seconds else "not reached",
+            f"{peer_seconds / seconds:.2f}" if peer_seconds and seconds else "",
+        ]
+        yield f"| {name} | {' | '.join(cells)} |"
+
+
+def final(curve: pd.DataFrame) -> float:
+    """Bits per byte at the end."""
+    return float(curve["bits_per_byte"].iloc[-1])
+
+
+def seconds_to(target: float, curve: pd.DataFrame) -> float | None:
+    """When a curve first came down to a value, interpolated; None where it never did."""
+    seconds, values = curve["seconds"].to_numpy(), curve["bits_per_byte"].to_numpy()
+    reached = np.flatnonzero(values <= target)
+    if len(reached) == 0:
+        return None
+    here = reached[0]
+    if here == 0:
+        return float(seconds[0])
+    share = (values[here - 1] - target) / (values[here - 1] - values[here])
+    return float(seconds[here - 1] + share * (seconds[here] - seconds[here - 1]))
+
+
+def _heading(preset: str, ours: Contestant) -> str:
+    model, train, device = ours.model, ours.train, choose_device(ours.train.device)
+    where = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
+    return (
+        f"torch {torch.__version__}, transformers {version('transformers')}; {train.precision}, "
+        f"{train.threads or torch.get_num_threads()} threads, {machine()}{where}; "
+        f"{preset}: {ours.n_steps:,} steps of {train.batch_size} x {model.context_length} tokens"
+    )
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,303 @@
+"""How a run is computed: what is chosen, and that no choice changes more than the rounding."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from lm.config.train import COMPUTE_PARAMETERS, TrainConfig
+from lm.model import attend
+from lm.model.transformer import Transformer
+from lm.training import compute as module
+from lm.training.compute import Compute, choose_compute, has_fast_half, n_processes, set_up
+from lm.training.loss import linear_cross_entropy
+from tests.model.configs import redraw
+from tests.small import model_config, train_config
+
+CPU, CUDA, MPS = (torch.device(name) for name in ("cpu", "cuda", "mps"))
+VOCAB_SIZE = 21
+# The small model has 5 thousand parameters, which 6e13 operations train on 2e9 tokens.
+LONG: dict[str, Any] = {"steps": 10**8}
+
+
+@pytest.fixture(autouse=True)
+def state_of_pytorch() -> Iterator[None]:
+    """What `set_up` changes for the whole process, put back."""
+    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    yield
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
+
+
+def machine(patch: pytest.MonkeyPatch, compilers: tuple[str, ...] = (), capability: str = "AVX512") -> None:
+    """A machine with these compilers on its path and a processor of this kind, which has no half precision."""
+    patch.delenv("CXX", raising=False)
+    patch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}" if name in compilers else None)
+    patch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    patch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    patch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
+    patch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA Abacus")
+
+
+def choose(
+    changes: dict[str, Any], model: dict[str, Any] | None = None, device: torch.device = CPU, n: int = 1
+) -> tuple[Compute, list[str]]:
+    return choose_compute(train_config(**changes), model_config(**(model or {})), VOCAB_SIZE, device, n)
+
+
+def compiled(changes: dict[str, Any], device: torch.device = CPU) -> tuple[bool, str]:
+    """Whether such a run is compiled, and the words for it."""
+    compute, words = choose({"compile": "auto"} | changes, device=device)
+    (word,) = (word for word in words if "compiled" in word)
+    return compute.compile, word
+
+
+def test_the_facts_of_a_run_hold_every_choice_and_the_words_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, ("g++",))
+    compute, words = choose({"threads": 3, "recompute": True, "attention": "stored"})
+    assert compute.facts() == {
+        "library": f"torch {torch.__version__}",
+        "device": "cpu",
+        "precision": "fp32",
+        "processes": 1,
+        "shard": False,
+        "threads": 3,
+        "compile": False,
+        "attention": "stored",
+        "recompute": True,
+    }
+    assert set(COMPUTE_PARAMETERS) <= set(compute.facts())
+    assert words == [
+        f"torch {torch.__version__} on cpu",
+        "fp32",
+        "3 threads",
+        "not compiled (as train.compile says)",
+        "stored attention (as train.attention says)",
+        "activations recomputed",
+    ]
+
+
+def test_a_team_s_facts_and_words_name_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch)
+    compute, words = choose({"threads": 1, "shard": True}, n=2)
+    assert (compute.processes, compute.shard, compute.threads) == (2, True, 1)
+    assert words[2:4] == ["2 processes that share the model out", "1 thread each"]
+    assert choose({"threads": 2}, n=2)[1][2:4] == ["2 processes", "2 threads each"]
+    assert not choose({"shard": True})[0].shard  # alone there is nothing to share
+
+
+def test_threads_not_asked_for_are_an_equal_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 6)
+    assert [choose({}, n=n)[0].threads for n in (1, 2, 4, 7)] == [6, 3, 1, 1]
+    assert [choose({"threads": 5}, n=n)[0].threads for n in (1, 2)] == [5, 5]
+    assert choose({}, device=CUDA)[0].threads is None
+    assert choose({}, device=CUDA)[1][0] == f"torch {torch.__version__} on NVIDIA Abacus"
+
+
+@pytest.mark.parametrize("compilers", [("g++",), ("clang++",), ("g++", "clang++")])
+def test_a_long_run_is_compiled_and_a_short_one_is_not(
+    monkeypatch: pytest.MonkeyPatch, compilers: tuple[str, ...]
+) -> None:
+    machine(monkeypatch, compilers)
+    assert compiled({}) == (False, "not compiled (a short run)")
+    assert compiled(LONG) == (True, "compiled (a long run)")
+
+
+def test_what_is_long_counts_parameters_and_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, ("g++",))
+    monkeypatch.setattr(module, "_WORTH_COMPILING", {"cpu": 6 * 1000 * 12800, "cuda": 6 * 1000 * 25600})
+    for device, n_tokens in ((CPU, 12800), (CUDA, 25600)):
+        for too_few in (0, 1):
+            config = train_config(compile="auto", tokens=n_tokens - too_few, batch_size=4)
+            # 1000 parameters; whole steps of 4 * 8 tokens
+            assert module._compile(config, 1000, 8, device)[0] == (not too_few)
+    assert module._compile(train_config(compile="auto", steps=400, batch_size=4), 1000, 8, CPU)[0]
+    assert not module._compile(train_config(compile="auto", steps=400, batch_size=4), 999, 8, CPU)[0]
+
+
+def test_without_a_compiler_nothing_is_compiled_on_a_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch)
+    assert compiled(LONG) == (False, "not compiled (no C++ compiler)")
+    assert compiled({"compile": False}) == (False, "not compiled (as train.compile says)")
+    with pytest.raises(ValueError, match=r"^train\.compile: needs a C\+\+ compiler, g\+\+ or clang\+\+, and this"):
+        compiled({"compile": True})
+    assert compiled({"compile": True}, CUDA) == (True, "compiled (as train.compile says)")
+
+
+def test_a_compiler_of_another_name_serves_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, ("mine++",))
+    monkeypatch.setenv("CXX", "mine++")
+    assert compiled({"compile": True}) == (True, "compiled (as train.compile says)")
+
+
+def test_shares_and_unknown_devices_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, ("g++",))
+    assert compiled(LONG | {"shard": True}) == (False, "not compiled (not with train.shard)")
+    assert compiled(LONG, MPS) == (False, "not compiled (no gain known on mps)")
+    assert compiled(LONG | {"steps": 10**11}, CUDA)[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "model", "device", "expected"),
+    [
+        ({"precision": "bf16"}, {}, CPU, "stored"),
+        ({"precision": "fp16"}, {"context_length": 512}, CPU, "stored"),
+        ({"precision": "bf16"}, {"context_length": 513}, CPU, "fused"),
+        ({"precision": "bf16"}, {"dropout": 0.1}, CPU, "fused"),
+        ({"precision": "bf16"}, {}, CUDA, "fused"),
+        ({"precision": "fp32"}, {}, CPU, "fused"),
+    ],
+)
+def test_attention_is_stored_where_that_is_faster(
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, Any],
+    model: dict[str, Any],
+    device: torch.device,
+    expected: str,
+) -> None:
+    machine(monkeypatch)
+    compute, words = choose(changes, model, device)
+    assert compute.attention == expected
+    reason = "faster in half precision and short contexts" if expected == "stored" else "stores no scores"
+    assert f"{expected} attention ({reason})" in words
+
+
+def test_attention_that_is_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch)
+    for asked in ("stored", "fused"):
+        for precision in ("bf16", "fp32"):
+            assert choose({"attention": asked, "precision": precision})[0].attention == asked
+    assert choose({"attention": "fused"}, {"dropout": 0.1})[0].attention == "fused"
+    with pytest.raises(ValueError, match=r"^train\.attention: 'stored' has no dropout, got model\.dropout=0\.1$"):
+        choose({"attention": "stored"}, {"dropout": 0.1})
+
+
+SLOW = "bf16 (emulated by this processor, many times slower than train.precision=fp32)"
+
+
+def test_a_processor_that_emulates_bfloat16_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capability in ("AVX2", "DEFAULT", "NO AVX", "AVX512"):
+        machine(monkeypatch, capability=capability)
+        assert choose({"precision": "bf16"})[1][1] == SLOW
+        assert choose({"precision": "fp32"})[1][1] == "fp32"
+        assert choose({"precision": "bf16"}, device=CUDA)[1][1] == "bf16"
+    for has in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+        machine(monkeypatch)
+        monkeypatch.setattr(torch.cpu, has, lambda: True)
+        assert choose({"precision": "bf16"})[1][1] == "bf16"
+        assert has_fast_half(CPU)
+
+
+def processes(asked: int | str, device: torch.device = CPU, **changes: Any) -> int:
+    config: TrainConfig = train_config(processes=asked, **changes)
+    return n_processes(config, device)
+
+
+def test_at_most_as_many_processes_as_there_are_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "n_cores", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert [processes(n) for n in (1, 3, 4)] == [1, 3, 4]
+    with pytest.raises(ValueError, match=r"^train\.processes: must be at most the 4 CPU cores here, got 5$"):
+        processes(5)
+    assert processes(3, CUDA) == 3
+    with pytest.raises(ValueError, match=r"^train\.processes: must be at most the 3 GPUs here, got 4$"):
+        processes(4, CUDA)
+    assert processes(1, MPS) == 1
+    with pytest.raises(ValueError, match=r"^train\.processes: must be at most the 1 devices here, got 2$"):
+        processes(2, MPS)
+
+
+def test_auto_is_one_process_a_gpu_as_far_as_the_batch_divides(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "n_cores", lambda: 4)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    assert (processes("auto"), processes("auto", MPS)) == (1, 1)
+    sizes = {16: 8, 8: 8, 12: 6, 10: 5, 7: 7, 11: 1, 1: 1}
+    assert {size: processes("auto", CUDA, batch_size=size) for size in sizes} == sizes
+    assert processes("auto", CUDA, batch_size=16, accumulate=4) == 4
+
+
+def test_set_up_makes_pytorch_deterministic_with_so_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.use_deterministic_algorithms(False)
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    set_up(choose({"threads": 2})[0])
+    assert torch.get_num_threads() == 2
+    assert torch.are_deterministic_algorithms_enabled()
+    assert not torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    machine(monkeypatch)
+    set_up(choose({}, device=CUDA)[0])  # which has no say in the threads
+    assert torch.get_num_threads() == 2
+
+
+def computed(model: Transformer, **how: Any) -> tuple[Tensor, dict[str, Tensor]]:
+    """The loss of a training step of the model, and its gradient."""
+    ids = torch.from_numpy(np.random.Generator(np.random.Philox(key=5)).integers(0, VOCAB_SIZE, (3, 9)))
+    model.compute_with(**how)
+    model.train().zero_grad()
+    torch.manual_seed(3)
+    loss, _ = linear_cross_entropy(model.hidden(ids[:, :-1]), model.head_weight, ids[:, 1:])
+    loss.backward()  # type: ignore[no-untyped-call]
+    return loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+MODELS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "alibi, groups": {"positions": "alibi", "n_kv_heads": 1},
+    "window, post": {"window": 3, "norm_position": "post", "qk_norm": True},
+}
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+@pytest.mark.parametrize("variant", MODELS)
+def test_recomputed_activations_give_the_same_bits(variant: str, dropout: float) -> None:
+    model = Transformer(model_config(**MODELS[variant], dropout=dropout), VOCAB_SIZE)
+    calls = []
+    model.blocks[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    loss, gradients = computed(model)
+    assert len(calls) == 1
+    again, same = computed(model, recompute=True)
+    assert len(calls) == 1 + 2  # forwards, and once more on the way back
+    assert torch.equal(again, loss)
+    assert gradients.keys() == same.keys() == dict(model.named_parameters()).keys()
+    for name, gradient in gradients.items():
+        assert torch.equal(same[name], gradient), name
+        assert gradient.any(), name
+
+
+def test_nothing_is_recomputed_where_there_is_no_backward_pass() -> None:
+    model = Transformer(model_config(), VOCAB_SIZE)
+    model.compute_with(recompute=True)
+    calls = []
+    model.blocks[0].register_forward_pre_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        model(torch.zeros(1, 8, dtype=torch.int64))
+    assert calls == [1]
+
+
+@pytest.mark.parametrize("variant", MODELS)
+def test_stored_attention_is_the_fused_one_within_rounding(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Transformer(model_config(**MODELS[variant]), VOCAB_SIZE)
+    redraw(model, seed=0)  # wide, so that queries choose between keys
+    loss, gradients = computed(model, stored=False)
+    taken = []
+    apply: Any = attend._StoredScores.apply
+
+    def noted(*arguments: Any) -> Any:
+        taken.append(1)
+        return apply(*arguments)
+
+    monkeypatch.setattr(attend._StoredScores, "apply", noted)
+    stored_loss, stored = computed(model, stored=True)
+    assert len(taken) == 2  # layers
+    # Losses of some nats and gradients of some tenths in float32, whose sums are in another order.
+    torch.testing.assert_close(stored_loss, loss, rtol=0, atol=2e-6)
+    for name, gradient in gradients.items():
+        torch.testing.assert_close(stored[name], gradient, rtol=1e-5, atol=1e-6)
