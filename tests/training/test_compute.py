@@ -272,16 +272,6 @@ def test_recomputed_activations_give_the_same_bits(variant: str, dropout: float)
         assert gradient.any(), name
 
 
-def test_nothing_is_recomputed_where_there_is_no_backward_pass() -> None:
-    model = Transformer(model_config(), VOCAB_SIZE)
-    model.compute_with(recompute=True)
-    calls = []
-    model.blocks[0].register_forward_pre_hook(lambda *_: calls.append(1))
-    with torch.no_grad():
-        model(torch.zeros(1, 8, dtype=torch.int64))
-    assert calls == [1]
-
-
 @pytest.mark.parametrize("variant", MODELS)
 def test_stored_attention_is_the_fused_one_within_rounding(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Transformer(model_config(**MODELS[variant]), VOCAB_SIZE)

@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -158,38 +160,46 @@ def asked(number, frame):
     Path(sys.argv[1], f'asked {{rank}}').write_text(str(number))
     if sys.argv[2] == 'obeys': sys.exit(130)
 signal.signal(signal.SIGTERM, asked); signal.signal(signal.SIGINT, asked)
+parent = os.getppid()
 {MEET}
-while os.getppid() != 1 and not (rank and Path(sys.argv[1], 'asked 0').exists()): time.sleep(0.01)
+while os.getppid() == parent and not (rank and Path(sys.argv[1], 'asked 0').exists()): time.sleep(0.01)
 if sys.argv[2] != 'obeys': time.sleep(60)
 """
 
 
-def start_launcher(folder: Path, leader: str) -> tuple[subprocess.Popen[bytes], list[int]]:
+@contextmanager
+def launcher(folder: Path, leader: str) -> Iterator[tuple[subprocess.Popen[bytes], list[int]]]:
     """A process that launches two, and the ids of those two."""
-    launcher = subprocess.Popen([sys.executable, "-c", LAUNCHER, ASKED, str(folder), leader], cwd=ROOT)
-    return launcher, members(folder)
+    process = subprocess.Popen([sys.executable, "-c", LAUNCHER, ASKED, str(folder), leader], cwd=ROOT)
+    try:
+        yield process, members(folder)
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_to_stop_reaches_the_leader_alone_and_interrupts_when_it_has_stopped(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    launcher, pids = start_launcher(tmp_path, "obeys")
-    launcher.send_signal(number)
-    assert launcher.wait(20) == 17
+    with launcher(tmp_path, "obeys") as (process, pids):
+        process.send_signal(number)
+        assert process.wait(20) == 17
     assert (tmp_path / "asked 0").read_text() == str(int(signal.SIGTERM))
     assert not (tmp_path / "asked 1").exists()
     assert not any(map(is_running, pids))
 
 
 def test_a_second_request_interrupts_at_once(tmp_path: Path) -> None:
-    launcher, pids = start_launcher(tmp_path, "ignores")
-    launcher.terminate()
-    while not (tmp_path / "asked 0").exists():
-        time.sleep(0.01)
-    assert all(map(is_running, pids))
-    launcher.terminate()
-    assert launcher.wait(20) == 17
+    with launcher(tmp_path, "ignores") as (process, pids):
+        process.terminate()
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "asked 0").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert all(map(is_running, pids))
+        process.terminate()
+        assert process.wait(20) == 17
     assert not any(map(is_running, pids))
 
 

@@ -215,6 +215,15 @@ def test_products_of_each_precision_round_as_that_does(
         assert float(actual.loss) != float(ours(head).loss)
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_only_the_products_are_in_half_precision(dtype: torch.dtype) -> None:
+    hidden, weight, targets = random_head(64, 50, 16)
+    logits = hidden.to(dtype) @ weight.to(dtype).T
+    expected = F.cross_entropy(logits.double(), targets)
+    loss, _ = linear_cross_entropy(hidden, weight, targets, dtype)
+    assert float(loss) == pytest.approx(float(expected), abs=2e-6)  # sums of 64 losses of 3 in float32
+
+
 def test_hidden_states_in_half_precision_get_a_gradient_in_it() -> None:
     head = random_head(8, 5, 4)
     actual = ours(head._replace(hidden=head.hidden.bfloat16()), torch.bfloat16)

@@ -381,6 +381,14 @@ def test_step_s_sees_the_batch_that_the_seed_and_s_decide() -> None:
     assert list(windows_seen(small_trainer(seed=7, accumulate=4))) == expected
 
 
+def test_a_trainer_that_goes_back_to_an_earlier_state_takes_the_same_steps_again() -> None:
+    trainer = small_trainer({"dropout": 0.2})
+    start = saved(trainer)
+    first = [loss for loss, _ in zip(trainer.run(), range(3), strict=False)]
+    trainer.load_state(start)
+    assert list(trainer.run())[:3] == first  # and not with the batch that was drawn ahead
+
+
 RAMP: dict[str, Any] = {"accumulate": 4, "ramp_steps": 6}
 
 
