@@ -39,18 +39,19 @@ def launch(command: Sequence[str], n_processes: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         logs = [Path(folder, str(rank)).open("w+") for rank in range(n_processes)]  # noqa: SIM115 (closed below)
         port = _free_port()
-        members = [
-            subprocess.Popen(
-                command,
-                env=os.environ | _place(rank, n_processes, port),
-                stdout=None if rank == 0 else subprocess.DEVNULL,
-                stderr=None if rank == 0 else log,
-                process_group=0,  # Ctrl-C is for this process, which passes it on
-            )
-            for rank, log in enumerate(logs)
-        ]
-        before = {number: signal.signal(number, _passing_on(members)) for number in (signal.SIGINT, signal.SIGTERM)}
+        members: list[subprocess.Popen[bytes]] = []
+        handler = _passing_on(members)
+        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
+            for rank, log in enumerate(logs):
+                member = subprocess.Popen(
+                    command,
+                    env=os.environ | _place(rank, n_processes, port),
+                    stdout=None if rank == 0 else subprocess.DEVNULL,
+                    stderr=None if rank == 0 else log,
+                    process_group=0,  # Ctrl-C is for this process, which passes it on
+                )
+                members.append(member)
             _watch(members, logs)
         finally:
             for member in members:
@@ -58,8 +59,8 @@ def launch(command: Sequence[str], n_processes: int) -> None:
                 member.wait()
             for log in logs:
                 log.close()
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            for number, former in before.items():
+                signal.signal(number, former)
 
 
 def _place(rank: int, size: int, port: int) -> dict[str, str]:
@@ -77,7 +78,7 @@ def _passing_on(members: Sequence[subprocess.Popen[bytes]]) -> "signal._HANDLER"
 
     def handle(signum: int, frame: object) -> None:
         nonlocal asked
-        if asked:
+        if asked or not members:
             raise KeyboardInterrupt
         asked = True
         members[0].terminate()
@@ -88,27 +89,28 @@ def _passing_on(members: Sequence[subprocess.Popen[bytes]]) -> "signal._HANDLER"
 def _watch(members: Sequence[subprocess.Popen[bytes]], logs: Sequence[IO[str]]) -> None:
     """Wait until all have ended well, or one has failed and the others have had time to say the same."""
     deadline = None
-    while any(member.poll() is None for member in members):
-        time.sleep(0.05)
-        if deadline is None and any(member.poll() for member in members):
+    statuses: dict[int, int] = {}  # of those that failed, in the order in which they did
+    while True:
+        running = [member for member in members if member.poll() is None]
+        statuses |= {rank: m.returncode for rank, m in enumerate(members) if m.returncode and rank not in statuses}
+        if statuses and deadline is None:
             deadline = time.monotonic() + _GRACE_S
-        if deadline is not None and time.monotonic() > deadline:
+        if not running or (deadline is not None and time.monotonic() > deadline):
             break
-    statuses = {rank: member.returncode for rank, member in enumerate(members) if member.returncode}
+        time.sleep(0.05)
     if not statuses:
         return
     if statuses.get(0) == 128 + signal.SIGINT:
         raise KeyboardInterrupt
-    for rank, status in statuses.items():
-        if status < 0:
-            hint = ", perhaps for want of memory" if status == -signal.SIGKILL else ""
-            name = signal.Signals(-status).name
-            raise ChildProcessError(f"process {rank} of {len(members)} was killed by {name}{hint}")
-    # The leader has spoken for itself, unless all that it knows is that another is gone.
-    rank = next((rank for rank, status in statuses.items() if status != LOST_MEMBER), 0)
-    if rank:
+    # The first to fail has the reason, unless all that it knows is that another is gone.
+    rank, status = next((item for item in statuses.items() if item[1] != LOST_MEMBER), next(iter(statuses.items())))
+    if status < 0:
+        hint = ", perhaps for want of memory" if status == -signal.SIGKILL else ""
+        raise ChildProcessError(f"process {rank} of {len(members)} was killed by {signal.Signals(-status).name}{hint}")
+    leader = statuses.get(0, LOST_MEMBER)
+    if leader < 0 or leader == LOST_MEMBER:  # otherwise it has told an error that all share
         sys.stderr.write(Path(logs[rank].name).read_text())
-    sys.exit(statuses[rank])
+    sys.exit(status)
 
 
 def _free_port() -> int:

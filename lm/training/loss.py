@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lm.model.upcast import upcast
 
-# Bytes of logits in float32 at a time: few enough to save memory, enough to keep the machine busy. By measurement on a CPU.
+# Bytes of logits in float32 at a time: few enough to save memory, enough to keep the machine busy.
 _CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**28}
 
 

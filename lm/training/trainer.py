@@ -20,7 +20,10 @@ _MAX_SKIPPED = 10
 
 @dataclass(frozen=True)
 class TrainRow:
-    """A row of the training curve: means over the steps since the row before; rate and norm of the last of them."""
+    """A row of the training curve: means over the steps since the row before; rate and norm of the last of them.
+
+    A step that was left out counts for nothing but the rate.
+    """
 
     step: int
     tokens: int
@@ -77,6 +80,7 @@ class Trainer:
         self.train_rows: list[TrainRow] = []
         self.valid_rows: list[ValidRow] = []
         self._since_row: list[Measurement] = []  # of the steps since the last row
+        self._last_norm = 0.0
         # The weights with the lowest validation loss, or of the last validation, as `train.keep` says; before the first
         # validation the initial ones.
         self.kept_weights: dict[str, NDArray[np.float32]] = backend.weights()
@@ -118,10 +122,11 @@ class Trainer:
             self.step += 1
             if measured:
                 self._since_row.append(measured)
+                self._last_norm = gradient_norm
             if self.step % self.config.valid_every == 0 or self.step == self.n_steps:
                 self._validate()
             if self._since_row and (self.step % self.config.log_every == 0 or self.done):
-                self._add_train_row(gradient_norm)
+                self._add_train_row()
             yield measured.loss if measured else math.nan
 
     def note_computed(self, facts: dict[str, Any]) -> bool:
@@ -130,7 +135,8 @@ class Trainer:
             {name: value for name, value in self.computed[-1].items() if name != "from_step"} if self.computed else {}
         )
         if before != facts:
-            self.computed.append({"from_step": self.step, **facts})
+            kept = [entry for entry in self.computed if entry["from_step"] < self.step]
+            self.computed = [*kept, {"from_step": self.step, **facts}]
         return len(self.computed) > 1
 
     def state(self) -> State:
@@ -141,6 +147,7 @@ class Trainer:
             "train_rows": [asdict(row) for row in self.train_rows],
             "valid_rows": [asdict(row) for row in self.valid_rows],
             "since_row": self._since_row,
+            "last_norm": self._last_norm,
             "kept_step": self.kept_step,
             "computed": self.computed,
             "skipped_steps": self.skipped_steps,
@@ -155,6 +162,7 @@ class Trainer:
         self.train_rows = [TrainRow(**row) for row in values["train_rows"]]
         self.valid_rows = [ValidRow(**row) for row in values["valid_rows"]]
         self._since_row = [Measurement(*pair) for pair in values["since_row"]]
+        self._last_norm = values["last_norm"]
         self.kept_weights = state.part("kept")
         self.kept_step = values["kept_step"]
         self.skipped_steps = values["skipped_steps"]
@@ -210,10 +218,10 @@ class Trainer:
             "lower train.learning_rate or set train.clip_norm"
         )
 
-    def _add_train_row(self, gradient_norm: float) -> None:
+    def _add_train_row(self) -> None:
         loss, accuracy = np.mean(self._since_row, axis=0).tolist()
         rate = self.learning_rate(self.step - 1)
-        self.train_rows.append(TrainRow(self.step, self.tokens(), loss, accuracy, rate, gradient_norm))
+        self.train_rows.append(TrainRow(self.step, self.tokens(), loss, accuracy, rate, self._last_norm))
         self._since_row = []
 
     def _validate(self) -> None:
