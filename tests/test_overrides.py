@@ -142,10 +142,12 @@ def test_a_seed_far_up_works(tokens: TokenFile, backend: str) -> None:
 
 
 @pytest.mark.slow
-def test_compiled_training_takes_the_same_steps_within_rounding(tokens: TokenFile, tmp_path: Path) -> None:
+def test_compiled_training_takes_the_same_steps_within_rounding_and_resumes_to_the_bit(tokens: TokenFile) -> None:
     # In a process of its own: the compiler traces with tensors that the run-time check of shapes does not know.
+    # Two threads, whose order atomic additions would show.
     card = tokens.path.with_suffix(".json")
     program = f"""
+from copy import deepcopy
 from pathlib import Path
 from ruamel.yaml import YAML
 from lm.config.model import ModelConfig
@@ -156,12 +158,24 @@ from lm.training.trainer import Trainer
 tokens = TokenFile(Path({str(tokens.path)!r}), Path({str(card)!r}))
 params = YAML(typ="safe").load(Path("params.yaml"))
 model_config = ModelConfig.parse(params["model"] | dict(n_layers=1, context_length=64))
-for compiled in (False, True):
-    config = TrainConfig.parse(params["train"] | dict(steps=3, precision="fp32", device="cpu", compile=compiled))
-    backend = build_backend(config, model_config, {VOCAB_SIZE}, 0)
-    print(*Trainer(backend, tokens, tokens, config, 64, 0).run())
+def trainer(compiled):
+    changes = dict(steps=4, device="cpu", compile=compiled, threads=2)
+    config = TrainConfig.parse(params["train"] | changes)
+    return Trainer(build_backend(config, model_config, {VOCAB_SIZE}, 0), tokens, tokens, config, 64, 0)
+print(*trainer(False).run())
+unbroken = trainer(True)
+steps = unbroken.run()
+losses = [next(steps), next(steps)]
+state = deepcopy(unbroken.state())
+print(*losses, *steps)
+resumed = trainer(True)
+resumed.load_state(state)
+list(resumed.run())
+print(all((w == resumed.backend.weights()[name]).all() for name, w in unbroken.backend.weights().items()))
 """
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True)
-    eager, compiled = ([float(loss) for loss in line.split()] for line in result.stdout.splitlines())
-    # Three steps of float32 in another order of sums: far below this, and far below what a wrong step would change.
+    *lines, same = result.stdout.splitlines()
+    eager, compiled = ([float(loss) for loss in line.split()] for line in lines)
+    # Four steps of float32 in another order of sums: far below this, and far below what a wrong step would change.
     assert compiled == pytest.approx(eager, rel=1e-4)
+    assert same == "True"
