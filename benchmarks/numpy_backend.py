@@ -47,6 +47,7 @@ def configs(backend: str, changes: Mapping[str, float]) -> tuple[ModelConfig, Tr
     """The sections of params.yaml, in float32, with some parameters changed."""
     params = YAML(typ="safe").load(Path("params.yaml"))
     fixed: dict[str, Any] = {"backend": backend, "precision": "fp32", "device": "cpu", "compile": False}
+    fixed |= {"optimizer": "adamw", "qk_norm": False}
     for name, value in (fixed | dict(changes)).items():
         params["model" if name in params["model"] else "train"][name] = value
     return ModelConfig.parse(params["model"]), TrainConfig.parse(params["train"])
