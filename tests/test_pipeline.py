@@ -242,7 +242,7 @@ def test_every_kind_of_tokenizer_goes_all_the_way(finished: Workspace, tmp_path:
     evaluation = json.loads(workspace.read("metrics/evaluate.json"))
     assert evaluation["n_bytes"] == json.loads(finished.read("metrics/evaluate.json"))["n_bytes"]
     assert evaluation["bits_per_byte"] > 0
-    assert len(workspace.read("samples/base.md")) > 200
+    assert len(workspace.read("samples/base.md")) > 150
 
 
 def test_an_edit_to_a_pretrained_tokenizer_is_seen(finished: Workspace, tmp_path: Path) -> None:

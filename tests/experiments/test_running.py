@@ -223,7 +223,7 @@ def test_outside_of_the_repository_it_says_where_to_go(workspace: Workspace, tmp
 
 def test_list_and_show_say_what_there_is(workspace: Workspace) -> None:
     listing = workspace.run(*PYTHON, "list")
-    assert "33,440 parameters  Does one run?" in listing
+    assert "33,504 parameters  Does one run?" in listing
     assert "3 runs" in listing
     shown = workspace.run(*PYTHON, "show", "norms-none", "--seeds", "2")
     assert "norms-none-s2: Twice the steps without norms?" in shown
