@@ -13,6 +13,11 @@ from lm.training.team import Team
 # Longer than any step. The launcher ends a team whose member dies, so this is for a machine that is lost.
 _PATIENCE = timedelta(minutes=30)
 
+# The group of a team, kept until the interpreter ends. Its destructor waits for Gloo's threads, and these for Python's
+# lock, with which they give back the tensors of the last exchange. This reference lets go of the lock as it ends; that
+# of a DDP model's reducer does not, and would wait for ever if it were the last.
+_joined: list[object] = []
+
 
 class DistributedTeam(Team):
     """A member of a team that has been formed by `join`."""
@@ -32,7 +37,8 @@ class DistributedTeam(Team):
         return int(value)
 
     def leave(self) -> None:
-        """End the connection, before the process ends."""
+        """End the connection, once all have come to the end of their work."""
+        dist.barrier()
         dist.destroy_process_group()
 
 
@@ -52,6 +58,7 @@ def join(device: torch.device) -> tuple[Team, torch.device]:
         dist.init_process_group("nccl", timeout=_PATIENCE, device_id=device)
     else:
         dist.init_process_group("gloo", timeout=_PATIENCE)
+    _joined.append(dist.group.WORLD)
     return DistributedTeam(rank, size, device), device
 
 
