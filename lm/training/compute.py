@@ -49,10 +49,8 @@ def choose_compute(
     Raises:
         ValueError: when a choice that was made cannot be carried out here.
     """
-    threads, words = (
-        None,
-        [f"torch {torch.__version__} on {_name(device)}", f"{config.precision}{_warning(config, device)}"],
-    )
+    words = [f"torch {torch.__version__} on {_name(device)}", f"{config.precision}{_warning(config, device)}"]
+    threads = None
     if n_processes > 1:
         words.append(f"{n_processes} processes{' that share the model out' if config.shard else ''}")
     if device.type == "cpu":
@@ -65,17 +63,8 @@ def choose_compute(
     if config.recompute:
         words.append("activations recomputed")
     shard = config.shard and n_processes > 1
-    compute = Compute(
-        device.type,
-        config.precision,
-        n_processes,
-        shard,
-        threads,
-        compile_,
-        attention,
-        config.recompute,
-    )
-    return compute, words
+    made = Compute(device.type, config.precision, n_processes, shard, threads, compile_, attention, config.recompute)
+    return made, words
 
 
 def n_processes(config: TrainConfig, device: torch.device) -> int:
