@@ -117,14 +117,14 @@ class Trainer:
             self.diverged = True
 
     def _steps(self) -> Iterator[float]:
+        self._validate_if_due()  # a run that diverged there has been saved before it
         while not self.done:
             measured, gradient_norm = self._take_step()
             self.step += 1
             if measured:
                 self._since_row.append(measured)
                 self._last_norm = gradient_norm
-            if self.step % self.config.valid_every == 0 or self.step == self.n_steps:
-                self._validate()
+            self._validate_if_due()
             if self._since_row and (self.step % self.config.log_every == 0 or self.done):
                 self._add_train_row()
             yield measured.loss if measured else math.nan
@@ -223,6 +223,11 @@ class Trainer:
         rate = self.learning_rate(self.step - 1)
         self.train_rows.append(TrainRow(self.step, self.tokens(), loss, accuracy, rate, self._last_norm))
         self._since_row = []
+
+    def _validate_if_due(self) -> None:
+        due = self.step > 0 and (self.step % self.config.valid_every == 0 or self.step == self.n_steps)
+        if due and not (self.valid_rows and self.valid_rows[-1].step == self.step):
+            self._validate()
 
     def _validate(self) -> None:
         size = self.config.part_size

@@ -490,6 +490,25 @@ def test_weights_whose_validation_loss_is_no_number_are_not_kept(loss: float) ->
     assert (trainer.kept_step, trainer.valid_rows) == (0, [])
 
 
+@pytest.mark.parametrize("n_steps", [3, 8], ids=["midway", "at the end"])
+def test_a_run_that_a_validation_has_ended_begins_with_it_when_it_goes_on(n_steps: int) -> None:
+    failing, trainer = scripted([(3.0, 1.0)] * 8, valid_every=n_steps)
+    failing.valid_loss = math.nan
+    with pytest.raises(DivergedError, match=f"at step {n_steps} with "):
+        list(trainer.run())
+    for loss in (math.nan, 1.0):  # the same again, and one that has got over it
+        backend, resumed = scripted([(3.0, 1.0)] * 8, valid_every=n_steps)
+        backend.valid_loss = loss
+        resumed.load_state(trainer.state())
+        assert resumed.step == n_steps
+        if math.isnan(loss):
+            with pytest.raises(DivergedError, match=f"at step {n_steps} with "):
+                list(resumed.run())
+        else:
+            assert len(list(resumed.run())) == 8 - n_steps
+            assert resumed.valid_rows[0].step == n_steps
+
+
 @pytest.mark.parametrize("norm", [math.nan, math.inf])
 def test_a_backend_that_may_overflow_is_left_to_skip_the_step_itself(norm: float) -> None:
     backend, trainer = scripted([(3.0, norm), (math.inf, 1.0)], may_overflow=True)
