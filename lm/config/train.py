@@ -13,7 +13,7 @@ Decay = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-# How a run is computed. They change its speed, its memory and its rounding, and nothing else.
+# How a run is computed. They change its speed, its memory, its rounding and what dropout drops, and nothing else.
 COMPUTE_PARAMETERS = ("compile", "attention", "threads", "processes", "shard", "recompute")
 
 

@@ -1,5 +1,7 @@
 """From a training configuration to the backend that carries it out."""
 
+from importlib.util import find_spec
+
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.training.backend import Backend
@@ -23,24 +25,26 @@ def build_backend(config: TrainConfig, model_config: ModelConfig, vocab_size: in
         weights = initial_weights(model_config, vocab_size, seed)
         return NumpyBackend(NumpyTransformer(model_config, weights), config)
 
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError:
-        raise ValueError("train.backend: 'torch' is not installed here; install it, or use 'numpy'") from None
-
-    from lm.devices import choose_device
+    _check_torch()
+    from lm.devices import choose_device, memory_errors
     from lm.model.transformer import Transformer
     from lm.training.distributed import join
     from lm.training.torch_backend import TorchBackend
 
     team, device = join(choose_device(config.device))
-    return TorchBackend(Transformer(model_config, vocab_size, seed), config, device, team)
+    with memory_errors():
+        return TorchBackend(Transformer(model_config, vocab_size, seed), config, device, team)
 
 
 def n_processes(config: TrainConfig) -> int:
-    """How many processes a run is for. Raises ValueError when the machine has fewer devices."""
+    """How many processes a run is for.
+
+    Raises:
+        ValueError: when the machine has fewer devices, or no PyTorch.
+    """
     if config.processes == 1 or config.backend == "numpy":
         return 1
+    _check_torch()
     from lm.devices import choose_device
     from lm.training import compute
 
@@ -59,3 +63,8 @@ def check_processes(config: TrainConfig) -> None:
             f"train.batch_size: each of its {config.accumulate} parts must divide among {size} processes, "
             f"got {config.part_size} sequences a part"
         )
+
+
+def _check_torch() -> None:
+    if find_spec("torch") is None:
+        raise ValueError("train.backend: 'torch' is not installed here; install it, or use 'numpy'")

@@ -54,7 +54,9 @@ def choose_compute(
     if n_processes > 1:
         words.append(f"{n_processes} processes{' that share the model out' if config.shard else ''}")
     if device.type == "cpu":
-        threads = config.threads or max(1, torch.get_num_threads() // n_processes)
+        # torchrun has shared them out already.
+        n_sharers = 1 if torch.distributed.is_torchelastic_launched() else n_processes
+        threads = config.threads or max(1, torch.get_num_threads() // n_sharers)
         words.append(f"{threads} {'thread' if threads == 1 else 'threads'}{' each' if n_processes > 1 else ''}")
     compile_, reason = _compile(config, n_parameters(model_config, vocab_size), model_config.context_length, device)
     words.append(f"{'compiled' if compile_ else 'not compiled'} ({reason})")

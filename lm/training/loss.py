@@ -27,8 +27,8 @@ def linear_cross_entropy(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """The mean cross-entropy of the logits `hidden @ weight.T`, and the share of targets that are their maximum.
 
-    The logits, the largest array of a training step, never exist as a whole: a chunk of rows at a time they become loss
-    and gradient, and are forgotten (as in Wijmans et al. 2024, https://arxiv.org/abs/2411.09009). `dtype` is that of
+    The logits, the largest array of a training step, exist a chunk of rows at a time: it becomes loss and gradient, and
+    is forgotten (as in Wijmans et al. 2024, https://arxiv.org/abs/2411.09009). `dtype` is that of
     the matrix products, the tensors' own where there is none; all else is in float32 or better.
     """
     loss, n_right = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]

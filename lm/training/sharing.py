@@ -9,6 +9,7 @@ that does not fit otherwise.
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
@@ -16,15 +17,17 @@ from torch.nn.parallel import DistributedDataParallel
 from lm.training.team import Team
 
 
-def share_out(objective: nn.Module, blocks: Iterable[nn.Module], team: Team, shard: bool) -> nn.Module:
-    """The module to call in place of the objective; `blocks` are the parts of it that are fetched one by one."""
+def share_out(
+    objective: nn.Module, blocks: Iterable[nn.Module], team: Team, shard: bool, device: torch.device
+) -> nn.Module:
+    """The objective on its device, or the module to call in its place; `blocks` are what is fetched part by part."""
     if team.size == 1:
-        return objective
+        return objective.to(device)
     if not shard:
-        return DistributedDataParallel(objective, gradient_as_bucket_view=True, forward_sync_buffers=False)
+        return DistributedDataParallel(objective.to(device), gradient_as_bucket_view=True, forward_sync_buffers=False)
     for block in blocks:
-        fully_shard(block)
-    fully_shard(objective)
+        fully_shard(block.to(device))  # one at a time, for all of them may not fit
+    fully_shard(objective.to(device))
     return objective
 
 

@@ -33,13 +33,14 @@ class TorchBackend:
         compute, words = choose_compute(config, model.config, model.vocab_size, device, self.team.size)
         self.computed = Computed(compute.facts(), words)
         set_up(compute)
-        self.model = model.to(device)
+        self.model = model
         self._config, self._device = config, device
         model.compute_with(stored=compute.attention == "stored", recompute=compute.recompute)
         self._objective = _Objective(model, device, config.precision)
         if compute.compile:
-            self._objective.compile()
-        self._shared = share_out(self._objective, model.blocks, self.team, config.shard)
+            # For each size of batch by itself: which sizes came before would decide, and a resumed run has seen others.
+            self._objective.compile(dynamic=False)
+        self._shared = share_out(self._objective, model.blocks, self.team, config.shard, device)
         self._optimizer = build_optimizer(model, config, model.config)
         # float16 gradients underflow unless the loss is scaled up first (arXiv:1710.03740, section 3.2).
         self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
@@ -97,6 +98,7 @@ class TorchBackend:
         """A copy of the weights, in float32."""
         return {name: array.astype(np.float32) for name, array in _arrays(self.model.state_dict()).items()}
 
+    @memory_errors()
     def state(self) -> State:
         """Weights, optimizer and loss scale, as they are without a team."""
         entries = {
@@ -110,6 +112,7 @@ class TorchBackend:
         values = {"counts": counts, "scaler": self._scaler.state_dict()}
         return State.joined(values, weights=weights, moments=moments)
 
+    @memory_errors()
     @torch.no_grad()
     def load_state(self, state: State) -> None:
         """Go on from a state, of whatever team."""

@@ -28,6 +28,17 @@ def test_a_machine_without_pytorch_is_told_so(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails as where it is not installed
     with pytest.raises(ValueError, match=r"^train\.backend: 'torch' is not installed here; install it, or "):
         build_backend(train_config(), model_config(), 20, 1)
+    with pytest.raises(ValueError, match=r"^train\.backend: 'torch' is not installed here; install it, or "):
+        n_processes(train_config(processes=2))
+
+
+def test_a_model_that_does_not_fit_into_memory_is_a_memory_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 3298534883328 bytes")
+
+    monkeypatch.setattr("lm.model.transformer.Transformer", fail)
+    with pytest.raises(MemoryError, match="can't allocate memory"):
+        build_backend(train_config(), model_config(), 20, 1)
 
 
 @pytest.fixture

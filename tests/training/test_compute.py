@@ -99,6 +99,8 @@ def test_threads_not_asked_for_are_an_equal_share_of_the_cores(monkeypatch: pyte
     assert [choose({}, n=n)[0].threads for n in (1, 2, 4, 7)] == [6, 3, 1, 1]
     assert [choose({"threads": 5}, n=n)[0].threads for n in (1, 2)] == [5, 5]
     assert choose({}, device=CUDA)[0].threads is None
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")  # torchrun, which gives each process its number
+    assert choose({}, n=2)[0].threads == 6
     assert choose({}, device=CUDA)[1][0] == f"torch {torch.__version__} on NVIDIA Abacus"
 
 
