@@ -107,7 +107,8 @@ def run(main: Callable[[Stage], None], doc: str | None, *, inputs: dict[str, str
 class StopRequest:
     """While the block runs, Ctrl-C and SIGTERM only set `made`, so that work in hand can come to an end.
 
-    A second one interrupts at once.
+    A second Ctrl-C interrupts at once. A second SIGTERM does not: whoever ends a group of processes sends one to `dvc`
+    too, whose end sends another (`_end_with_parent`).
     """
 
     made = False
@@ -121,7 +122,7 @@ class StopRequest:
             signal.signal(number, handler)
 
     def _request(self, signum: int, frame: object) -> None:
-        if self.made:
+        if self.made and signum == signal.SIGINT:
             raise KeyboardInterrupt
         self.made = True
 

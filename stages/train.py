@@ -49,11 +49,18 @@ def main(stage: Stage) -> None:
     keep_freed_memory()
     try:
         _train(stage, model_config, config, seed)
+    except MemoryError:
+        raise ValueError(
+            f"train.batch_size: {config.part_size // team_size()} sequences at once, or the model alone, do not fit "
+            f"into memory; lower either, raise train.accumulate from {config.accumulate}, or set train.recompute"
+        ) from None
     except RuntimeError as error:
         from lm.training.distributed import is_lost_member
 
         if team_size() == 1 or not is_lost_member(error):
             raise
+        if os.environ["RANK"] != "0":  # the leader is heard at once, and one reason is enough
+            print(f"error: lost the other processes: {str(error).splitlines()[0]}", file=sys.stderr)
         sys.exit(LOST_MEMBER)
 
 
@@ -61,7 +68,7 @@ def _train(stage: Stage, model_config: ModelConfig, config: TrainConfig, seed: i
     train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
     valid = TokenFile(stage.path("valid_tokens"), stage.path("valid_card"))
     check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(train.path), train.card.tokenizer_sha256)
-    if team_size() == 1 and (gpu := claim_gpu(config.device if config.backend == "torch" else "cpu")):
+    if config.processes == 1 and (gpu := claim_gpu(config.device if config.backend == "torch" else "cpu")):
         _say(f"on {gpu}, which no other run of ours uses")
     backend = build_backend(config, model_config, train.card.vocab_size, seed)
     team, computed = backend.team, backend.computed
@@ -98,7 +105,9 @@ def _train(stage: Stage, model_config: ModelConfig, config: TrainConfig, seed: i
 def _key(stage: Stage, computed: Computed) -> str:
     """A name for the run: what its result depends on but for rounding, so that it can go on in other processes."""
     facts = stage.facts()
-    train = {name: value for name, value in facts["parameters"]["train"].items() if name not in COMPUTE_PARAMETERS}
+    # Which activations are dropped out depends on how they are computed too.
+    free = () if facts["parameters"]["model"]["dropout"] else COMPUTE_PARAMETERS
+    train = {name: value for name, value in facts["parameters"]["train"].items() if name not in free}
     made_by = {name: computed.facts[name] for name in ("library", "device")}
     return resume_key(facts | {"parameters": facts["parameters"] | {"train": train}, "computed": made_by})
 
@@ -128,20 +137,20 @@ def _take_steps(trainer: Trainer, folder: ResumeFolder, timing: Timing, events: 
                     events.write(trainer)
                 wish = team.agree(_STOP if stop.made else _SAVE if now - saved >= SAVE_EVERY_S else _GO_ON)
                 if wish == _STOP:
+                    _stop(folder, trainer, timing)
                     raise KeyboardInterrupt
                 if wish == _SAVE:
                     _save(folder, trainer, timing)
                     saved = now
-    except (KeyboardInterrupt, ValueError):  # both leave the trainer between two steps
-        _save(folder, trainer, timing)
-        if team.leads:
-            _say(f"stopped after step {trainer.step:,}; the same run goes on from there")
+    except ValueError:  # diverged, which leaves the trainer between two steps; an interrupt may come within one
+        _stop(folder, trainer, timing)
         raise
-    except MemoryError:
-        raise ValueError(
-            f"train.batch_size: {trainer.config.part_size // team.size} sequences at once do not fit into memory; "
-            f"lower it, raise train.accumulate from {trainer.config.accumulate}, or set train.recompute"
-        ) from None
+
+
+def _stop(folder: ResumeFolder, trainer: Trainer, timing: Timing) -> None:
+    _save(folder, trainer, timing)
+    if trainer.backend.team.leads:
+        _say(f"stopped after step {trainer.step:,}; the same run goes on from there")
 
 
 def _save(folder: ResumeFolder, trainer: Trainer, timing: Timing) -> None:

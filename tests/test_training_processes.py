@@ -172,6 +172,18 @@ def test_a_stopped_pair_goes_on_alone_and_the_model_says_so(workspace: Workspace
         np.testing.assert_allclose(weight, expected[name], rtol=0, atol=5e-3, err_msg=name)
 
 
+def test_with_dropout_a_stopped_pair_does_not_go_on_alone(workspace: Workspace) -> None:
+    dropout = workspace.read("params.yaml").decode().replace("dropout: 0.0", "dropout: 0.1")
+    (workspace.path / "params.yaml").write_text(dropout)
+    process = start_and_wait(workspace, 3)
+    os.kill(stage_processes(workspace)[None], signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert steps_saved(workspace) >= 3
+
+    workspace.set("train", processes=1)
+    assert "resumed" not in workspace.run(*TRAIN)
+
+
 def test_ctrl_c_and_a_killed_dvc_end_all_processes(workspace: Workspace) -> None:
     process = start_and_wait(workspace, 3)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to dvc and to the stage

@@ -18,7 +18,7 @@ from typing import IO
 _GRACE_S = 10.0  # for the others to end by themselves when one has
 
 
-# The exit status of a process that ends because another has: that one knows why.
+# The exit status of a process that ends because it has lost another: that one knows why.
 LOST_MEMBER = 75
 
 
@@ -73,15 +73,16 @@ def _place(rank: int, size: int, port: int) -> dict[str, str]:
 
 
 def _passing_on(members: Sequence[subprocess.Popen[bytes]]) -> "signal._HANDLER":
-    """A handler that asks the leader to stop, and the second time interrupts."""
+    """A handler that asks the leader to stop; a second Ctrl-C interrupts at once."""
     asked = False
 
     def handle(signum: int, frame: object) -> None:
         nonlocal asked
-        if asked or not members:
+        if (asked and signum == signal.SIGINT) or not members:
             raise KeyboardInterrupt
+        if not asked:
+            members[0].terminate()
         asked = True
-        members[0].terminate()
 
     return handle
 
@@ -100,7 +101,7 @@ def _watch(members: Sequence[subprocess.Popen[bytes]], logs: Sequence[IO[str]]) 
         time.sleep(0.05)
     if not statuses:
         return
-    if statuses.get(0) == 128 + signal.SIGINT:
+    if statuses.get(0) in (128 + signal.SIGINT, -signal.SIGTERM):  # the latter where it was asked as it started
         raise KeyboardInterrupt
     # The first to fail has the reason, unless all that it knows is that another is gone.
     rank, status = next((item for item in statuses.items() if item[1] != LOST_MEMBER), next(iter(statuses.items())))
@@ -109,7 +110,8 @@ def _watch(members: Sequence[subprocess.Popen[bytes]], logs: Sequence[IO[str]]) 
         raise ChildProcessError(f"process {rank} of {len(members)} was killed by {signal.Signals(-status).name}{hint}")
     leader = statuses.get(0, LOST_MEMBER)
     if leader < 0 or leader == LOST_MEMBER:  # otherwise it has told an error that all share
-        sys.stderr.write(Path(logs[rank].name).read_text())
+        told = (Path(logs[r].name).read_text() for r in (rank, *statuses))
+        sys.stderr.write(next(filter(None, told), "error: the processes have lost each other\n"))
     sys.exit(status)
 
 

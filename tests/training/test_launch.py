@@ -112,10 +112,15 @@ def test_another_s_error_is_shown_when_the_leader_only_knows_that_one_is_lost(
     assert capfd.readouterr().err == "error: mine 2\n"
 
 
-def test_members_that_all_know_only_of_a_loss_still_fail() -> None:
+@pytest.mark.parametrize("told", ["error: lost the others: timeout", ""])
+def test_members_that_all_know_only_of_a_loss_still_fail_and_one_says_so(
+    capfd: pytest.CaptureFixture[str], told: str
+) -> None:
+    program = f"time.sleep(0.2 * rank); rank and {bool(told)} and print('{told}', file=sys.stderr)"
     with pytest.raises(SystemExit) as caught:
-        launch_program(f"sys.exit({LOST_MEMBER})")
+        launch_program(f"{program}; sys.exit({LOST_MEMBER})")
     assert caught.value.code == LOST_MEMBER
+    assert capfd.readouterr().err == (told or "error: the processes have lost each other") + "\n"
 
 
 @pytest.mark.parametrize("leader", ["time.sleep(60)", f"sys.exit({LOST_MEMBER})"], ids=["hangs", "notices"])
@@ -190,17 +195,28 @@ def test_a_request_to_stop_reaches_the_leader_alone_and_interrupts_when_it_has_s
     assert not any(map(is_running, pids))
 
 
-def test_a_second_request_interrupts_at_once(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_interrupts_at_once_and_a_second_sigterm_does_not(tmp_path: Path) -> None:
+    asked = tmp_path / "asked 0"
     with launcher(tmp_path, "ignores") as (process, pids):
         process.terminate()
         deadline = time.monotonic() + 20
-        while not (tmp_path / "asked 0").exists():
+        while not asked.exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)
-        assert all(map(is_running, pids))
+        asked.unlink()
         process.terminate()
+        time.sleep(0.3)
+        assert all(map(is_running, [process.pid, *pids]))
+        assert not asked.exists()  # the leader is asked once
+        process.send_signal(signal.SIGINT)
         assert process.wait(20) == 17
     assert not any(map(is_running, pids))
+
+
+def test_a_leader_that_is_stopped_as_it_starts_is_no_error(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        launch_program(f"{MEET}\nif not rank: os.kill(os.getpid(), signal.SIGTERM)\ntime.sleep(60)", tmp_path)
+    assert not any(map(is_running, members(tmp_path)))
 
 
 def test_ctrl_c_in_a_terminal_does_not_reach_the_members_directly(tmp_path: Path) -> None:
