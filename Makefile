@@ -25,10 +25,10 @@ plots: setup  ## write the page of curves, dvc_plots/index.html
 	dvc plots show
 
 split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upon a time"
-	python -m lm.tokenizer.show data/tokenizer.json "$(TEXT)"
+	python -m commands.split data/tokenizer.json "$(TEXT)"
 
 tell: setup  ## let the trained model continue a text, without PyTorch: make tell TEXT="Once upon a time"
-	python -m lm.tell models/base/model.safetensors data/tokenizer.json "$(TEXT)"
+	python -m commands.generate models/base/model.safetensors data/tokenizer.json "$(TEXT)"
 
 verify: setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD
 	python -m experiments verify $(REV)
@@ -56,7 +56,7 @@ typecheck: setup-dev  ## check types
 check: lint typecheck  ## all checks but the tests
 
 deps: setup-dev  ## write the code dependencies of each stage into dvc.yaml
-	python -m tests.graph
+	python -m commands.deps
 
 lock:  ## write requirements.lock anew, from the ranges in pyproject.toml
 	rm -rf $(VENV)-lock
@@ -84,5 +84,5 @@ $(VENV)/.setup-dev: pyproject.toml requirements.lock | $(VENV)/.setup
 	python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock '.[dev]'
 	@touch $@
 
-.dvc/plots/page.html: lm/plot_page.py $(VENV)/.setup
-	python -m lm.plot_page $@
+.dvc/plots/page.html: experiments/report/plot_page.py $(VENV)/.setup
+	python -m experiments.report.plot_page $@

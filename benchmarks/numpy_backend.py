@@ -25,9 +25,9 @@ from ruamel.yaml import YAML
 
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.memory import keep_freed_memory
-from lm.processes import n_cores
-from lm.tokens import TokenFile
+from lm.formats.tokens import TokenFile
+from lm.system.memory import keep_freed_memory
+from lm.system.processes import n_cores
 from lm.training.build import build_backend
 from lm.training.trainer import Trainer
 

@@ -18,8 +18,8 @@ first. Each contestant trains in a process of its own, one after the other, on a
                      less, then a cosine to a tenth of the peak, which is --peer-learning-rate
 
 d_model, n_layers, n_heads, context_length, vocabulary, batch size, precision, device and threads are the preset's for
-all, and so are the windows of every step and their order: the peer asks `lm.tokens.Windows` for them as our trainer
-does. How wide a feed-forward layer is belongs to a recipe, so parameters differ; the table counts them.
+all, and so are the windows of every step and their order: the peer asks `Windows` (lm.formats.tokens) for them as our
+trainer does. How wide a feed-forward layer is belongs to a recipe, so parameters differ; the table counts them.
 
 Seconds are those of the steps, the first one and compilation included; neither building a model nor validation counts.
 Ours has the allocator that the train stage sets, and the peer has not; to give it to all:
@@ -59,22 +59,22 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from experiments.definitions import parse_override, select, with_overrides
-from experiments.pictures import colours
-from experiments.reading import load_experiments, load_params
+from experiments.define.definitions import parse_override, select, with_overrides
+from experiments.define.reading import load_experiments, load_params
+from experiments.report.pictures import colours
+from lm.analysis.pictures import new_figure, save_figure
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.devices import autocast, choose_device
-from lm.files import replacing
-from lm.memory import keep_freed_memory
+from lm.formats.model_file import check_same_tokenizer
+from lm.formats.parameters import n_parameters
+from lm.formats.tokens import TokenFile
 from lm.optim.schedule import learning_rate
-from lm.parameters import n_parameters
-from lm.plotting import new_figure, save_figure
-from lm.tokens import TokenFile
+from lm.system.devices import autocast, choose_device
+from lm.system.files import replacing
+from lm.system.memory import keep_freed_memory
 from lm.training.build import build_backend
 from lm.training.timing import machine
 from lm.training.trainer import Trainer
-from lm.weights import check_same_tokenizer
 
 PARAMS = Path("params.yaml")
 EXPERIMENTS = Path("experiments.yaml")

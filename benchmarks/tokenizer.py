@@ -24,7 +24,7 @@ from typing import NamedTuple
 
 from benchmarks.texts import invent, repeat
 from benchmarks.tokenizer_peers import ENCODERS, TRAINERS, VOCAB_SIZE
-from lm.processes import n_cores
+from lm.system.processes import n_cores
 
 MEGABYTE = 10**6
 ONCE = "nanoGPT's datasets.map"

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lm.config.special_tokens import END_OF_TEXT
 from lm.config.tokenizer import TokenizerConfig
-from lm.encoding import encode_file
-from lm.memory import keep_freed_memory
-from lm.processes import map_in_order, n_processes_for
-from lm.text import END_OF_TEXT
+from lm.system.memory import keep_freed_memory
+from lm.system.processes import map_in_order, n_processes_for
 from lm.tokenizer.blocks import Block, blocks
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.counting import count_file
+from lm.tokenizer.encode_file import encode_file
 from lm.tokenizer.learning import learn_bpe
 from lm.tokenizer.load import load_tokenizer
 from lm.tokenizer.splitting import BOUNDARY, PATTERN

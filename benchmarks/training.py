@@ -51,8 +51,8 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.training_peers import ENGINES, SIZES, Setting, Size, Training, installed
-from lm.devices import Precision
-from lm.parameters import parameter_shapes
+from lm.formats.parameters import parameter_shapes
+from lm.system.devices import Precision
 from lm.training.timing import machine
 
 PEAK = "matrix product"

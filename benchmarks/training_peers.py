@@ -23,8 +23,8 @@ from torch import Tensor, nn
 
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.devices import Precision, autocast
-from lm.memory import keep_freed_memory
+from lm.system.devices import Precision, autocast
+from lm.system.memory import keep_freed_memory
 from lm.training.build import build_backend
 from lm.training.torch_backend import TorchBackend
 

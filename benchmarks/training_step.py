@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.memory import keep_freed_memory
+from lm.system.memory import keep_freed_memory
 from lm.training.build import build_backend
 
 VOCAB_SIZE = 2048

@@ -12,22 +12,22 @@ import shlex
 import sys
 from pathlib import Path
 
-from experiments import push, verify
-from experiments.comparison import METRICS, Comparison, compare
-from experiments.definitions import (
+from experiments.compare.comparison import METRICS, Comparison, compare
+from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
+from experiments.define.definitions import (
     ExperimentSet,
     model_size,
     parse_override,
     select,
     with_overrides,
 )
-from experiments.engine import command, results
-from experiments.pictures import draw
-from experiments.reading import load_experiments, load_params
-from experiments.report import write_report
-from experiments.running import run_all
-from experiments.table import as_csv, as_markdown, as_text, remarks, table
-from lm.files import replacing
+from experiments.define.reading import load_experiments, load_params
+from experiments.report.pictures import draw
+from experiments.report.report import write_report
+from experiments.run import push, verify
+from experiments.run.engine import command, results
+from experiments.run.running import run_all
+from lm.system.files import replacing
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from lm.config.data import DataConfig
 from lm.corpus.document import DocumentWriter, Split
 from lm.corpus.sources import open_corpus
-from lm.files import replacing, write_json
+from lm.system.files import replacing, write_json
 from stages.support import Stage, repository_root, run
 
 

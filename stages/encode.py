@@ -2,8 +2,8 @@
 
 from tqdm import tqdm
 
-from lm.encoding import encode_file
-from lm.memory import keep_freed_memory
+from lm.system.memory import keep_freed_memory
+from lm.tokenizer.encode_file import encode_file
 from lm.tokenizer.load import load_tokenizer
 from stages.support import Stage, run
 

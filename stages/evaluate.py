@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from lm.analysis.evaluation import evaluate, summarise
 from lm.config.evaluate import EvaluateConfig
 from lm.corpus.document import read_documents
-from lm.devices import choose_device
-from lm.evaluation import evaluate, summarise
-from lm.files import read_json, replacing, write_json
-from lm.gpus import claim_gpu
+from lm.formats.model_file import check_same_tokenizer
+from lm.formats.tokens import TokenFile
 from lm.model.load import load_model
-from lm.tokens import TokenFile
-from lm.weights import check_same_tokenizer
+from lm.system.devices import choose_device
+from lm.system.files import read_json, replacing, write_json
+from lm.system.gpus import claim_gpu
 from stages.support import Stage, run
 
 

@@ -7,7 +7,7 @@ saw; the stages after it run only if that differs. For other sources there is no
 from lm.config.data import DataConfig
 from lm.config.tokenizer import TokenizerConfig
 from lm.corpus.files import fingerprint
-from lm.files import sha256, write_json
+from lm.system.files import sha256, write_json
 from lm.tokenizer.pretrained_files import pretrained_files
 from stages.support import Stage, repository_root, run
 

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from lm.plotting import plot_gradient_norm, plot_learning_rate, plot_loss, plot_loss_by_position
+from lm.analysis.pictures import plot_gradient_norm, plot_learning_rate, plot_loss, plot_loss_by_position
 from stages.support import Stage, run
 
 

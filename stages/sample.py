@@ -3,13 +3,13 @@
 from tqdm import tqdm
 
 from lm.config.sample import SampleConfig
-from lm.devices import choose_device
-from lm.files import replacing
+from lm.formats.model_file import check_same_tokenizer
 from lm.generation.texts import continue_prompts
-from lm.gpus import claim_gpu
 from lm.model.load import load_model
+from lm.system.devices import choose_device
+from lm.system.files import replacing
+from lm.system.gpus import claim_gpu
 from lm.tokenizer.load import load_tokenizer
-from lm.weights import check_same_tokenizer
 from stages.support import Stage, run
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from lm.config.base import Section, load_seed
-from lm.files import sha256
+from lm.system.files import sha256
 
 AnySection = TypeVar("AnySection", bound=Section)
 

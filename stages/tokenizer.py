@@ -6,8 +6,8 @@ import numpy as np
 from tqdm import tqdm
 
 from lm.config.tokenizer import TokenizerConfig
-from lm.files import write_json
-from lm.memory import keep_freed_memory
+from lm.system.files import write_json
+from lm.system.memory import keep_freed_memory
 from lm.tokenizer.blocks import blocks
 from lm.tokenizer.build import build_tokenizer
 from lm.tokenizer.splitting import BOUNDARY

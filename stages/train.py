@@ -19,19 +19,19 @@ from tqdm import tqdm
 
 from lm.config.model import ModelConfig
 from lm.config.train import COMPUTE_PARAMETERS, TrainConfig
-from lm.files import replacing, write_json
-from lm.gpus import claim_gpu
-from lm.memory import keep_freed_memory
-from lm.parameters import n_parameters
-from lm.tokens import TokenFile
+from lm.distributed.launch import LOST_MEMBER, launch, team_size
+from lm.formats.model_file import ModelCard, check_same_tokenizer, save_model
+from lm.formats.parameters import n_parameters
+from lm.formats.tokens import TokenFile
+from lm.system.files import replacing, write_json
+from lm.system.gpus import claim_gpu
+from lm.system.memory import keep_freed_memory
 from lm.training.backend import Computed
 from lm.training.build import build_backend, n_processes
 from lm.training.events import EventLog
-from lm.training.launch import LOST_MEMBER, launch, team_size
 from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
 from lm.training.timing import Timing
 from lm.training.trainer import Trainer, TrainRow, ValidRow
-from lm.weights import ModelCard, check_same_tokenizer, save_model
 from stages.support import Stage, StopRequest, repository_root, run
 
 # At most this much work is lost to a kill; a save takes about a second. It changes nothing in the result.
@@ -55,7 +55,7 @@ def main(stage: Stage) -> None:
             f"into memory; lower either, raise train.accumulate from {config.accumulate}, or set train.recompute"
         ) from None
     except RuntimeError as error:
-        from lm.training.distributed import is_lost_member
+        from lm.distributed.torch_team import is_lost_member
 
         if team_size() == 1 or not is_lost_member(error):
             raise

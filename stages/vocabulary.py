@@ -9,9 +9,10 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 
+from lm.analysis.pictures import plot_compression, plot_document_lengths, plot_token_frequency
 from lm.corpus.document import read_documents
-from lm.files import replacing
-from lm.plotting import plot_compression, plot_document_lengths, plot_token_frequency
+from lm.formats.tokens import TokenFile
+from lm.system.files import replacing
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.counting import count_file
 from lm.tokenizer.inspection import (
@@ -25,7 +26,6 @@ from lm.tokenizer.inspection import (
 )
 from lm.tokenizer.load import load_tokenizer
 from lm.tokenizer.tokenizer import Tokenizer
-from lm.tokens import TokenFile
 from stages.support import Stage, run
 
 _SHOWN = 40  # merges, and tokens

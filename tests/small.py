@@ -8,12 +8,12 @@ import torch
 from hypothesis import strategies as st
 
 from lm.config.model import ModelConfig
+from lm.config.special_tokens import END_OF_TEXT
 from lm.config.tokenizer import TokenizerConfig
 from lm.config.train import TrainConfig
+from lm.formats.tokens import TokenFile, TokenWriter
 from lm.model.transformer import Transformer
 from lm.reference.transformer import Transformer as NumpyTransformer
-from lm.text import END_OF_TEXT
-from lm.tokens import TokenFile, TokenWriter
 
 MODEL: dict[str, Any] = {
     "context_length": 8,

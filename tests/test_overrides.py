@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
+from commands.deps import ROOT
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.parameters import parameter_shapes
-from lm.tokens import TokenFile, TokenWriter
+from lm.formats.parameters import parameter_shapes
+from lm.formats.tokens import TokenFile, TokenWriter
 from lm.training.build import build_backend
 from lm.training.trainer import Trainer
-from tests.graph import ROOT
 
 DEFAULTS = YAML(typ="safe").load(ROOT / "params.yaml")
 VOCAB_SIZE = 300
@@ -151,7 +151,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.tokens import TokenFile
+from lm.formats.tokens import TokenFile
 from lm.training.build import build_backend
 from lm.training.trainer import Trainer
 tokens = TokenFile(Path({str(tokens.path)!r}), Path({str(card)!r}))

@@ -17,7 +17,7 @@ import tokenizers
 import torch
 from ruamel.yaml import YAML
 
-from tests.graph import load_pipeline
+from commands.deps import load_pipeline
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -322,7 +322,7 @@ def test_a_full_disk_gives_one_line_and_leaves_no_out(encoded: Workspace) -> Non
 
 
 def test_the_page_of_plots_opens_offline(finished: Workspace) -> None:
-    finished.run("python", "-m", "lm.plot_page", ".dvc/plots/page.html")
+    finished.run("python", "-m", "experiments.report.plot_page", ".dvc/plots/page.html")
     finished.run("dvc", "plots", "show", "--out", "page")
     page = (finished.path / "page" / "index.html").read_text()
     assert "<script src=" not in page

@@ -15,7 +15,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from ruamel.yaml import YAML
 
-from tests.graph import ROOT
+from commands.deps import ROOT
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from commands.deps import ROOT
+from lm.formats.model_file import ModelCard, save_model
 from lm.reference.initial import initial_weights
 from lm.reference.load import load_model
 from lm.tokenizer.learning import bytes_alone
-from lm.weights import ModelCard, save_model
-from tests.graph import ROOT
 from tests.small import MODEL, TRAIN, model_config, random_documents, tokenizer_config, write_tokens
 
 # An import of these fails as it does where they are not installed.
@@ -47,7 +47,15 @@ def test_a_model_tells_stories_without_pytorch(tmp_path: Path) -> None:
     files = write_model(tmp_path)
     told = [
         run_without_torch(
-            "lm.tell", *files, "The fox", "A hen", "--max-new-tokens", "40", "--seed", seed, others=NOT_NEEDED_TO_TELL
+            "commands.generate",
+            *files,
+            "The fox",
+            "A hen",
+            "--max-new-tokens",
+            "40",
+            "--seed",
+            seed,
+            others=NOT_NEEDED_TO_TELL,
         )
         for seed in ("1", "1", "2")
     ]
@@ -101,10 +109,10 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path) -> None:
         (model, tokenizer, "--seed", "-1"): "seed: must be an integer from 0 to 2**32 - 1, got -1",
     }
     for arguments, message in mistakes.items():
-        result = run_without_torch("lm.tell", *arguments)
+        result = run_without_torch("commands.generate", *arguments)
         assert result.returncode == 1
         assert result.stderr.startswith(f"error: {message}")
         assert result.stderr.count("\n") == 1
     write_model(tmp_path, tokenizer_sha256="cd" * 32)
-    result = run_without_torch("lm.tell", model, tokenizer)
+    result = run_without_torch("commands.generate", model, tokenizer)
     assert result.stderr.startswith(f"error: {tokenizer}: must be of the tokenizer that {model} was made with")

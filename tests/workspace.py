@@ -9,7 +9,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from tests.graph import ROOT
+from commands.deps import ROOT
 
 MICRO: dict[str, dict[str, Any]] = {
     "data": {"n_stories": 200, "n_valid_stories": 20},
@@ -43,7 +43,7 @@ class Workspace:
         listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
         for name in names:
-            wanted = name.startswith((".dvc", "lm/", "stages/", "experiments/")) or name in (
+            wanted = name.startswith((".dvc", "lm/", "stages/", "commands/", "experiments/")) or name in (
                 "dvc.yaml",
                 "params.yaml",
                 ".gitignore",

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from lm.config.base import Section
-from lm.text import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT
 
 
 class TokenizerConfig(Section):

@@ -7,7 +7,7 @@ from math import fsum
 from pathlib import Path
 from typing import IO, Literal, NamedTuple
 
-from lm.text import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT
 
 SEPARATOR = END_OF_TEXT
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import torch
 
+from lm.formats.model_file import ModelCard, load_weights
 from lm.model.transformer import Transformer
-from lm.weights import ModelCard, load_weights
 
 
 def load_model(path: Path) -> tuple[Transformer, ModelCard]:
-    """The model in a file, on the CPU, ready for evaluation, and its card. Raises as `lm.weights.load_weights` does."""
+    """The model in a file, on the CPU, ready for evaluation, and its card. Raises as `load_weights` does."""
     weights, card = load_weights(path)
     model = Transformer(card.config, card.vocab_size)
     model.load_state_dict({name: torch.from_numpy(weight) for name, weight in weights.items()})

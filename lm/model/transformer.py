@@ -11,12 +11,12 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 from torch.utils.checkpoint import checkpoint
 
 from lm.config.model import ModelConfig
+from lm.formats.parameters import initial_deviation
 from lm.model.attention import Attention
 from lm.model.cache import KeyValueCache
 from lm.model.feed_forward import FeedForward
 from lm.model.norm import build_norm
 from lm.model.positions import sinusoidal_table
-from lm.parameters import initial_deviation
 
 
 class Block(nn.Module):
@@ -53,8 +53,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A decoder-only Transformer.
 
-    Weights are normal with the deviations of `lm.parameters.initial_deviation`, biases zero. They are drawn on the CPU,
-    in the order of the parameters, from `seed` alone, so that every device starts from the same model.
+    Weights are normal with the deviations of `lm.formats.parameters.initial_deviation`, biases zero. They are drawn on
+    the CPU, in the order of the parameters, from `seed` alone, so that every device starts from the same model.
     """
 
     sinusoidal: Tensor

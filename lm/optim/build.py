@@ -9,10 +9,10 @@ from torch.optim import Optimizer
 
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
+from lm.distributed.sharded_tensors import gathered
 from lm.optim.muon import Muon
 from lm.optim.optimizers import SGD, Adam, AdamW
 from lm.optim.roles import Role, role_of
-from lm.sharded import gathered
 
 
 def build_optimizer(model: nn.Module, config: TrainConfig, model_config: ModelConfig) -> Optimizer:

@@ -7,8 +7,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from lm.distributed.sharded_tensors import gathered, laid_out_like
 from lm.optim.optimizers import AdamW, ParameterGroups
-from lm.sharded import gathered, laid_out_like
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's: steepest at 0, so that small singular values grow fastest
 N_ITERATIONS = 5

@@ -14,13 +14,13 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from lm.config.model import ModelConfig
-from lm.parameters import initial_deviation, parameter_shapes
+from lm.formats.parameters import initial_deviation, parameter_shapes
 
 
 def initial_weights(config: ModelConfig, vocab_size: int, seed: int) -> dict[str, NDArray[np.float32]]:
     """The weights of a fresh model by name, in float32: normal matrices, ones for norms, zeros for biases.
 
-    The deviations are those of `lm.parameters.initial_deviation`.
+    The deviations are those of `lm.formats.parameters.initial_deviation`.
     """
     generator = NormalGenerator(seed)
     weights: dict[str, NDArray[np.float32]] = {}

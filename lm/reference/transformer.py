@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from lm.config.model import ModelConfig
+from lm.formats.model_file import Weights, check_weights
 from lm.reference.attention import Attention
 from lm.reference.cache import KeyValueCache
 from lm.reference.dropout import Dropout
@@ -19,7 +20,6 @@ from lm.reference.linear import Embedding, Linear
 from lm.reference.norm import NoNorm, build_norm
 from lm.reference.parameter import Parameter, Parameters
 from lm.reference.positions import Positions
-from lm.weights import Weights, check_weights
 
 
 class Block:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from lm.text import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT
 from lm.tokenizer.splitting import BOUNDARY, last_cut
 
 _SEPARATOR_LINE = f"{END_OF_TEXT}\n".encode()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lm.config.tokenizer import TokenizerConfig
-from lm.processes import n_processes_for
+from lm.system.processes import n_processes_for
 from lm.tokenizer.blocks import blocks
 from lm.tokenizer.counting import count_file
 from lm.tokenizer.learning import bytes_alone, learn_bpe, learn_bpe_with_library, learn_characters

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from lm.processes import map_in_order
+from lm.system.processes import map_in_order
 from lm.tokenizer.blocks import Block, blocks
 from lm.tokenizer.splitting import BOUNDARY
 from lm.tokenizer.table import grown

@@ -10,8 +10,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from lm.files import replacing
-from lm.text import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT
+from lm.system.files import replacing
 from lm.tokenizer.encoder import Ids
 from lm.tokenizer.splitting import BOUNDARY
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from lm.training.team import Team
+from lm.distributed.team import Team
 
 Arrays = dict[str, NDArray[Any]]
 

@@ -4,8 +4,8 @@ from importlib.util import find_spec
 
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
+from lm.distributed.launch import team_size
 from lm.training.backend import Backend
-from lm.training.launch import team_size
 
 
 def build_backend(config: TrainConfig, model_config: ModelConfig, vocab_size: int, seed: int) -> Backend:
@@ -26,9 +26,9 @@ def build_backend(config: TrainConfig, model_config: ModelConfig, vocab_size: in
         return NumpyBackend(NumpyTransformer(model_config, weights), config)
 
     _check_torch()
-    from lm.devices import choose_device, memory_errors
+    from lm.distributed.torch_team import join
     from lm.model.transformer import Transformer
-    from lm.training.distributed import join
+    from lm.system.devices import choose_device, memory_errors
     from lm.training.torch_backend import TorchBackend
 
     team, device = join(choose_device(config.device))
@@ -45,7 +45,7 @@ def n_processes(config: TrainConfig) -> int:
     if config.processes == 1 or config.backend == "numpy":
         return 1
     _check_torch()
-    from lm.devices import choose_device
+    from lm.system.devices import choose_device
     from lm.training import compute
 
     return compute.n_processes(config, choose_device(config.device))

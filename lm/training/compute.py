@@ -13,10 +13,10 @@ import torch
 
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.devices import Precision
+from lm.formats.parameters import n_parameters
 from lm.model.attend import stored_is_faster
-from lm.parameters import n_parameters
-from lm.processes import n_cores
+from lm.system.devices import Precision
+from lm.system.processes import n_cores
 
 # Operations of a whole run (about 6 a parameter and token) above which compiled steps make up for the compiler's time,
 # which is about half a minute: CPUs that gain anything from it do some 10^11 a second, GPUs some 10^14.

@@ -6,11 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm.config.train import TrainConfig
+from lm.distributed.team import Team
 from lm.reference.loss import CrossEntropy, accuracy
 from lm.reference.optimizers import build_optimizer, clip_gradients
 from lm.reference.transformer import Transformer
 from lm.training.backend import Computed, Measurement, State
-from lm.training.team import Team
 
 # Where a run diverges numbers overflow. The trainer sees it in the loss and says so in words of its own.
 _without_warnings = np.errstate(over="ignore", invalid="ignore", divide="ignore")

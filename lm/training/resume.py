@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from lm.files import replacing
+from lm.system.files import replacing
 from lm.training.backend import State
 
 _VALUES = "values"

@@ -5,7 +5,7 @@ import platform
 import time
 from pathlib import Path
 
-from lm.files import read_json, write_json
+from lm.system.files import read_json, write_json
 
 
 class Timing:

@@ -10,15 +10,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lm.config.train import TrainConfig
-from lm.devices import Precision, autocast, matmul_dtype, memory_errors
+from lm.distributed.parallel import holds_back_gradients, share_out
+from lm.distributed.sharded_tensors import gathered, laid_out_like
+from lm.distributed.team import Team
 from lm.model.transformer import Transformer
 from lm.optim.build import build_optimizer, clip_gradients
-from lm.sharded import gathered, laid_out_like
+from lm.system.devices import Precision, autocast, matmul_dtype, memory_errors
 from lm.training.backend import Computed, Measurement, State
 from lm.training.compute import choose_compute, set_up
 from lm.training.loss import linear_cross_entropy
-from lm.training.sharing import holds_back_gradients, share_out
-from lm.training.team import Team
 
 
 class TorchBackend:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm.config.train import TrainConfig
+from lm.formats.tokens import TokenFile
 from lm.optim.schedule import learning_rate
-from lm.tokens import TokenFile
 from lm.training.backend import Backend, Measurement, State
 
 # Steps in a row that may be left out before a run has diverged for good.

@@ -7,13 +7,13 @@ from unittest.mock import patch
 
 import pandas as pd
 
-from experiments import comparison as module
-from experiments.comparison import Comparison, Finished, compare
-from experiments.curves import Curves, broke_down
-from experiments.definitions import ExperimentSet, Run, flatten
-from experiments.engine import Result
-from experiments.reading import load_params
-from tests.graph import ROOT
+from commands.deps import ROOT
+from experiments.compare import comparison as module
+from experiments.compare.comparison import Comparison, Finished, compare
+from experiments.compare.curves import Curves, broke_down
+from experiments.define.definitions import ExperimentSet, Run, flatten
+from experiments.define.reading import load_params
+from experiments.run.engine import Result
 
 PARAMS = load_params(ROOT / "params.yaml")
 

@@ -1,12 +1,12 @@
-"""Tests of experiments/comparison.py and of the table it fills, on results made by hand."""
+"""Tests of experiments/compare/comparison.py and of the table it fills, on results made by hand."""
 
 import csv
 import io
 
 import pytest
 
-from experiments.scaling import law_of
-from experiments.table import as_csv, as_markdown, as_text, remarks, table
+from experiments.compare.scaling import law_of
+from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
 from tests.experiments.made import made_comparison, made_finished, made_run, made_set
 
 FALLING = [7.0, 5.0, 4.0]

@@ -1,9 +1,9 @@
-"""Tests of experiments/curves.py on a real experiment are in test_running.py; here is what needs no run."""
+"""Tests of experiments/compare/curves.py on a real experiment are in test_running.py; here is what needs no run."""
 
 import pandas as pd
 import pytest
 
-from experiments.curves import Curves, _interpolated, broke_down
+from experiments.compare.curves import Curves, _interpolated, broke_down
 from tests.experiments.made import made_curve, made_result, made_run
 
 RUN = made_run("base")

@@ -1,11 +1,12 @@
-"""Tests of experiments/definitions.py and reading.py, and of the experiments that the project brings."""
+"""Tests of experiments/define/definitions.py and reading.py, and of the experiments that the project brings."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from experiments.definitions import (
+from commands.deps import ROOT
+from experiments.define.definitions import (
     ExperimentSet,
     flatten,
     model_size,
@@ -13,8 +14,7 @@ from experiments.definitions import (
     select,
     with_overrides,
 )
-from experiments.reading import load_experiments, load_params
-from tests.graph import ROOT
+from experiments.define.reading import load_experiments, load_params
 
 PARAMS = load_params(ROOT / "params.yaml")
 SETS = load_experiments(ROOT / "experiments.yaml")

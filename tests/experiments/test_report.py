@@ -16,14 +16,14 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from experiments import report
-from experiments.charts import curves, final
-from experiments.comparison import Comparison, Finished
-from experiments.curves import Curves
-from experiments.definitions import ExperimentSet, Run, flatten
-from experiments.engine import Result
-from experiments.report import finding, sections, write_report
-from lm.plot_page import vega_bundle
+from experiments.compare.comparison import Comparison, Finished
+from experiments.compare.curves import Curves
+from experiments.define.definitions import ExperimentSet, Run, flatten
+from experiments.report import report
+from experiments.report.charts import curves, final
+from experiments.report.plot_page import vega_bundle
+from experiments.report.report import finding, sections, write_report
+from experiments.run.engine import Result
 from tests.experiments.browser import CHROMIUM, Browser
 from tests.experiments.made import PARAMS, made_comparison
 

@@ -98,7 +98,7 @@ def test_the_comparison_shows_every_experiment(workspace: Workspace, norms: str,
 
 
 def test_plots_diff_takes_experiments_of_unequal_lengths(workspace: Workspace, norms: str, tmp_path: Path) -> None:
-    workspace.run(sys.executable, "-m", "lm.plot_page", ".dvc/plots/page.html")
+    workspace.run(sys.executable, "-m", "experiments.report.plot_page", ".dvc/plots/page.html")
     workspace.run("dvc", "plots", "diff", "norms-baseline", "norms-none", "norms-blowing-up", "-o", str(tmp_path))
     page = (tmp_path / "index.html").read_text()
     for name in ("norms-baseline", "norms-none"):

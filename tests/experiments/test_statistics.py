@@ -1,11 +1,11 @@
-"""Tests of experiments/statistics.py."""
+"""Tests of experiments/compare/statistics.py."""
 
 import math
 
 import numpy as np
 import pytest
 
-from experiments.statistics import difference, pooled_spread, summarise
+from experiments.compare.statistics import difference, pooled_spread, summarise
 
 
 def test_a_summary_has_mean_and_spread_of_the_sample() -> None:

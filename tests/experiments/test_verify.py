@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from experiments.differences import first_difference
-from experiments.verify import Out, compare, resolve
+from experiments.run.differences import first_difference
+from experiments.run.verify import Out, compare, resolve
 from tests.workspace import Workspace
 
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm.config.model import ModelConfig
+from lm.formats.parameters import initial_deviation
 from lm.model.transformer import Transformer
-from lm.parameters import initial_deviation
 from tests.model.configs import VOCAB_SIZE, configs, random_ids, random_model, small_config
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"

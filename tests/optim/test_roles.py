@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from lm.formats.parameters import parameter_shapes
 from lm.model.transformer import Transformer
 from lm.optim.roles import Role, role_of
-from lm.parameters import parameter_shapes
 from lm.training.torch_backend import TorchBackend
 from tests.small import model_config, train_config
 

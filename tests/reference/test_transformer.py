@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lm.config.model import ModelConfig
+from lm.formats.model_file import ModelCard, save_model
 from lm.model.load import load_model as load_torch_model
 from lm.reference.cache import KeyValueCache
 from lm.reference.initial import initial_weights
@@ -19,7 +20,6 @@ from lm.reference.load import load_model
 from lm.reference.loss import CrossEntropy
 from lm.reference.transformer import Transformer
 from lm.training.loss import cross_entropy
-from lm.weights import ModelCard, save_model
 from tests.model.configs import VOCAB_SIZE, configs, random_ids, random_model, small_config
 from tests.reference.oracle import assert_close, assert_slope
 from tests.small import numpy_twin

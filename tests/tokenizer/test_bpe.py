@@ -15,7 +15,7 @@ import tokenizers
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from lm.text import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.learning import bytes_alone, learn_bpe

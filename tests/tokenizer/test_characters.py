@@ -11,7 +11,7 @@ import tokenizers
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lm.text import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT
 from lm.tokenizer.characters import CharacterTokenizer
 from lm.tokenizer.load import parse_tokenizer
 from tests.small import SPECIALS, texts

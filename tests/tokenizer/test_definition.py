@@ -8,7 +8,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lm.text import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.definition import by_id, is_bpe, is_characters, read, read_bpe, write_bpe, write_characters

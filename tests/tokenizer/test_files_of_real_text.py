@@ -8,11 +8,11 @@ import pytest
 import tokenizers
 
 from lm.corpus.document import read_documents
-from lm.encoding import encode_file
+from lm.formats.tokens import TokenFile
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.counting import count_file, count_texts
+from lm.tokenizer.encode_file import encode_file
 from lm.tokenizer.learning import learn_bpe, learn_bpe_with_library, learn_characters
-from lm.tokens import TokenFile
 from tests.small import tokenizer_config
 
 DATA = Path(__file__).parent.parent.parent.parent / "shared" / "data"

@@ -1,12 +1,12 @@
-"""Tests of lm/tokenizer/inspection.py and lm/tokenizer/show.py."""
+"""Tests of lm/tokenizer/inspection.py and commands/split.py."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from commands import split
 from lm.config.tokenizer import TokenizerConfig
-from lm.tokenizer import show
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.inspection import (
     compression,
@@ -86,7 +86,7 @@ def test_every_document_is_in_one_bin() -> None:
 
 def test_the_command_shows_split_ids_and_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     TOKENIZER.save(tmp_path / "tokenizer.json")
-    show.main([str(tmp_path / "tokenizer.json"), "the hen"])
+    split.main([str(tmp_path / "tokenizer.json"), "the hen"])
     ids = " ".join(map(str, TOKENIZER.encode("the hen")))
     assert capsys.readouterr().out == f"the│ hen\n{ids}\n2 tokens, 3.50 bytes each\n\n"
 
@@ -94,9 +94,9 @@ def test_the_command_shows_split_ids_and_count(tmp_path: Path, capsys: pytest.Ca
 @pytest.mark.parametrize("arguments", [[], ["tokenizer.json"], ["--help"]])
 def test_the_command_without_a_text_teaches(arguments: list[str]) -> None:
     with pytest.raises(SystemExit, match=r"lm\.tokenizer\.show data/tokenizer\.json"):
-        show.main(arguments)
+        split.main(arguments)
 
 
 def test_a_missing_tokenizer_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"^error: .*tokenizer\.json: no such file$"):
-        show.main([str(tmp_path / "tokenizer.json"), "text"])
+        split.main([str(tmp_path / "tokenizer.json"), "text"])

@@ -15,7 +15,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
-from lm.text import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT
 from lm.tokenizer.library import LibraryTokenizer
 from lm.tokenizer.load import parse_tokenizer
 from lm.tokenizer.splitting import BOUNDARY

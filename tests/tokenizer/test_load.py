@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer as Library
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
-from lm.text import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT
 from lm.tokenizer.alphabet import CHARACTER_OF_BYTE
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.characters import CharacterTokenizer

@@ -17,7 +17,7 @@ from hypothesis import example, given, reject
 from hypothesis import strategies as st
 from tokenizers import AddedToken, decoders, models, pre_tokenizers, trainers
 
-from lm.text import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT
 from lm.tokenizer.alphabet import unspell
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.characters import CharacterTokenizer

@@ -88,6 +88,6 @@ def test_how_many_processes_a_run_is_for(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.mark.parametrize("asked", [{"processes": 1}, {"processes": "auto", "backend": "numpy"}])
 def test_one_process_is_counted_without_pytorch(monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]) -> None:
-    for name in ("lm.devices", "lm.training.compute", "torch"):
+    for name in ("lm.system.devices", "lm.training.compute", "torch"):
         monkeypatch.setitem(sys.modules, name, None)  # as above
     assert n_processes(train_config(**asked)) == 1

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm.config.model import ModelConfig
+from lm.formats.tokens import TokenFile
 from lm.model.transformer import Transformer as TorchTransformer
 from lm.reference.transformer import Transformer
-from lm.tokens import TokenFile
 from lm.training.build import build_backend
 from lm.training.numpy_backend import NumpyBackend
 from lm.training.torch_backend import TorchBackend

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from lm.files import read_json
+from lm.system.files import read_json
 from lm.training.timing import Timing, machine
 
 

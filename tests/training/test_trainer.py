@@ -14,12 +14,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from lm.distributed.team import Team
+from lm.formats.tokens import TokenFile
 from lm.model.transformer import Transformer
-from lm.tokens import TokenFile
 from lm.training.backend import Arrays, Computed, Measurement, State
 from lm.training.build import build_backend
 from lm.training.resume import ResumeFolder
-from lm.training.team import Team
 from lm.training.torch_backend import TorchBackend
 from lm.training.trainer import DivergedError, Trainer
 from tests.small import model_config, random_documents, train_config, write_tokens

@@ -1,0 +1,59 @@
+"""Let a trained model tell stories in pure NumPy, on a machine that need not have PyTorch.
+
+python -m commands.generate models/base/model.safetensors data/tokenizer.json "Once upon a time" ...
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lm.config.sample import SampleConfig
+from lm.formats.model_file import check_same_tokenizer
+from lm.generation.texts import continue_prompts
+from lm.reference.load import load_model
+from lm.tokenizer.load import load_tokenizer
+
+
+def main() -> None:
+    """Print a continuation of each prompt."""
+    about, example = (__doc__ or "\n\n").split("\n\n")
+    parser = argparse.ArgumentParser(
+        prog="python -m commands.generate",
+        description=about,
+        epilog=example,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, help="a model.safetensors")
+    parser.add_argument("tokenizer", type=Path, help="the tokenizer.json it was trained with")
+    parser.add_argument("prompts", nargs="*", default=[""], help="texts to continue")
+    parser.add_argument("--max-new-tokens", type=int, default=250, help="at most; a text may end itself before")
+    parser.add_argument("--temperature", type=float, default=0.8, help="0: always the likeliest token")
+    parser.add_argument("--top-k", type=int, help="draw from the k likeliest tokens only")
+    parser.add_argument("--top-p", type=float, default=0.95, help="draw from the likeliest that reach it together")
+    parser.add_argument("--seed", type=int, default=1337, help="decides the draws")
+    arguments = vars(parser.parse_args())
+    model, tokenizer, seed = (arguments.pop(name) for name in ("model", "tokenizer", "seed"))
+    try:
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed: must be an integer from 0 to 2**32 - 1, got {seed}")
+        tell(model, tokenizer, SampleConfig.parse(arguments | {"device": "cpu"}), seed)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except ValueError as error:
+        sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
+
+
+def tell(model_path: Path, tokenizer_path: Path, config: SampleConfig, seed: int) -> None:
+    """Load, generate, print."""
+    model, card = load_model(model_path)
+    tokenizer = load_tokenizer(tokenizer_path)
+    check_same_tokenizer(str(tokenizer_path), tokenizer.sha256, str(model_path), card.tokenizer_sha256)
+    with tqdm(desc="tell", unit=" tokens", disable=None, leave=False) as bar:
+        continuations = continue_prompts(model, tokenizer, config, end_id=card.end_id, seed=seed, progress=bar.update)
+    print("\n\n".join(a + tokenizer.decode(ids) for a, ids in zip(config.prompts, continuations, strict=True)))
+
+
+if __name__ == "__main__":
+    main()

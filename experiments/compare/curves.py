@@ -1,0 +1,83 @@
+"""The curves and texts of an experiment, from DVC's cache, and how long it took on this machine."""
+
+import io
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from dvc.api import DVCFileSystem
+
+from experiments.run.engine import Result
+from lm.system.files import read_json
+
+TRAIN, VALID, SAMPLES = "plots/train.csv", "plots/valid.csv", "samples/base.md"
+# A training loss that ends so many times above its lowest has broken down; noise is far below that.
+RISE = 1.2
+# So has one that, when START of the run is over, comes so many times above ln(vocab_size), the loss of a blind guess.
+GUESS, START = 1.1, 0.1
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What one experiment wrote. A table or text is None where this machine does not have it: `dvc pull` may help.
+
+    Tables have the columns of the files, and `elapsed_s` where the run was timed on this machine.
+    """
+
+    train: pd.DataFrame | None
+    valid: pd.DataFrame | None
+    samples: str | None
+    machine: str | None  # that it was timed on
+    tokens_per_s: float | None
+
+
+def read_curves(result: Result, root: Path) -> Curves:
+    """The curves of a finished experiment of the repository at `root`."""
+    files = DVCFileSystem(str(root), rev=result.rev)
+    train, valid = _table(files, TRAIN), _table(files, VALID)
+    samples = _text(files, SAMPLES)
+    timing = root / ".timings" / f"{result.outs.get(TRAIN)}.json"
+    if train is None or not timing.exists():
+        return Curves(train, valid, samples, None, None)
+    values = read_json(timing)
+    elapsed_s = dict(zip(values["steps"], values["elapsed_s"], strict=True))
+    for table in (train, valid):
+        if table is not None:
+            table["elapsed_s"] = table["step"].map(_interpolated(elapsed_s, table["step"]))
+    speed = None
+    if elapsed_s and len(train):
+        last = train.iloc[-1]
+        speed = float(last["tokens"]) / elapsed_s[int(last["step"])]
+    return Curves(train, valid, samples, values["machine"], speed)
+
+
+def broke_down(result: Result, curves: Curves) -> bool:
+    """Whether a run diverged: its loss became no number, or its training loss rose and stayed, or never got low."""
+    if result.metrics.get("diverged"):
+        return True
+    if curves.train is None or curves.train.empty:
+        return False
+    losses, steps = curves.train["loss"], curves.train["step"]
+    guess = math.log(result.metrics["vocab_size"])
+    started = losses[steps > START * steps.iloc[-1]]
+    return bool(losses.iloc[-1] > RISE * losses.min() or started.max() > GUESS * guess)
+
+
+def _interpolated(elapsed_s: dict[int, float], steps: "pd.Series[int]") -> dict[int, float]:
+    """Seconds by step, also for steps between those that were timed."""
+    times = pd.Series(elapsed_s, dtype=float)
+    times = times.reindex(sorted({*elapsed_s, *steps})).interpolate("index")
+    return dict(zip(times.index.tolist(), times.tolist(), strict=True))
+
+
+def _table(files: DVCFileSystem, path: str) -> pd.DataFrame | None:
+    text = _text(files, path)
+    return None if text is None else pd.read_csv(io.StringIO(text))
+
+
+def _text(files: DVCFileSystem, path: str) -> str | None:
+    try:
+        return bytes(files.read_bytes(path)).decode()
+    except FileNotFoundError:
+        return None

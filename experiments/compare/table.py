@@ -1,0 +1,131 @@
+"""The table of a comparison: for the terminal, as Markdown and as CSV."""
+
+import csv
+import io
+from statistics import mean
+from typing import Any
+
+from experiments.compare.comparison import Comparison, Row
+from experiments.compare.scaling import law_of
+
+Cells = tuple[list[str], list[list[str]]]  # the header, and the rows
+
+_DIGITS = {"bits_per_byte": 4, "loss": 4, "accuracy": 4}
+
+
+def table(comparison: Comparison, metric: str) -> Cells:
+    """The table of one metric, for people. The best mean ends with a star."""
+    digits, best = _DIGITS[metric], comparison.best(metric)
+    sizes = {row.n_parameters for row in comparison.rows}
+    timed = any(row.tokens_per_s for row in comparison.rows)
+    header = ["experiment", "changes", "seeds", metric.replace("_", " "), "spread", "difference", "standard error"]
+    header += ["parameters"] * (len(sizes) > 1) + ["tokens/s"] * timed + ["note"]
+    rows = []
+    for row in comparison.rows:
+        summary, difference = row.summaries.get(metric), row.differences.get(metric)
+        cells = [row.experiment, _changes(row), str(len(row.finished))]
+        cells += [_mean(row, metric, digits) + (" *" if row.experiment == best else "")]
+        cells += [_number(summary.spread, digits) if summary else ""]
+        cells += [_number(difference.value, digits, "+") if difference else ""]
+        cells += [_number(difference.standard_error, digits) if difference else ""]
+        cells += [f"{row.n_parameters:,}"] * (len(sizes) > 1)
+        cells += [f"{row.tokens_per_s:,.0f}" if row.tokens_per_s else ""] * timed
+        rows.append([*cells, _note(row, comparison.baseline)])
+    return header, rows
+
+
+def as_text(cells: Cells) -> str:
+    """Columns lined up for a terminal; numbers to the right."""
+    header, rows = cells
+    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
+    right = [_is_numeric([row[i] for row in rows]) for i in range(len(header))]
+    lines = []
+    for line in (header, ["-" * width for width in widths], *rows):
+        padded = [
+            cell.rjust(width) if at_right else cell.ljust(width)
+            for cell, width, at_right in zip(line, widths, right, strict=True)
+        ]
+        lines.append("  ".join(padded).rstrip())
+    return "\n".join(lines)
+
+
+def as_markdown(cells: Cells) -> str:
+    """The same as a table of Markdown; the best in bold."""
+    header, rows = cells
+    right = [_is_numeric([row[i] for row in rows]) for i in range(len(header))]
+    lines = [header, ["---:" if at_right else "---" for at_right in right]]
+    lines += [[f"**{cell[:-2]}**" if cell.endswith(" *") else cell.replace("|", "\\|") for cell in row] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Every run on a line, with its seed, changed parameters and all metrics, for programs."""
+    finished = [(row, each) for row in comparison.rows for each in row.finished]
+    changed = list(dict.fromkeys(key for row in comparison.rows for key in row.changes))
+    metrics = list(dict.fromkeys(key for _, each in finished for key in each.result.metrics if key != "diverged"))
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["run", "experiment", "seed", *changed, *metrics, "diverged", "tokens_per_s"])
+    for row, each in finished:
+        had, measured = each.result.parameters, each.result.metrics
+        writer.writerow(
+            [each.run.name, row.experiment, had.get("seed"), *(_plain(had.get(key)) for key in changed)]
+            + [_plain(measured.get(key)) for key in metrics]
+            + [_plain(each.diverged), each.curves.tokens_per_s and round(each.curves.tokens_per_s)]
+        )
+    return file.getvalue()
+
+
+def remarks(comparison: Comparison, metric: str) -> list[str]:
+    """What has to be said beside the table."""
+    lines = []
+    different = comparison.deviations
+    n_runs = sum(len(row.finished) for row in comparison.rows)
+    sets = [{(key, _plain(value)) for key, value in overrides.items()} for overrides in different.values()]
+    shared = set.intersection(*sets) if len(sets) == n_runs else set()
+    if shared:
+        lines.append("all with " + ", ".join(f"{key}={value}" for key, value in sorted(shared)))
+    for name, overrides in different.items():
+        own = [f"{key}={_plain(value)}" for key, value in overrides.items() if (key, _plain(value)) not in shared]
+        if own:
+            lines.append(f"not as defined now: {name} has {', '.join(own)}")
+    unknown = [each.run.name for row in comparison.rows for each in row.finished if each.curves.train is None]
+    if unknown:
+        lines.append(f"no training curve here, so nobody knows whether it diverged: {', '.join(unknown)}; dvc pull")
+    if comparison.missing:
+        lines.append(f"without a result: {', '.join(comparison.missing)}")
+    if law := law_of(comparison, metric):
+        lines.append(f"{metric.replace('_', ' ')} = {law} for N parameters and D tokens")
+    return lines
+
+
+def _changes(row: Row) -> str:
+    return ", ".join(f"{key.rpartition('.')[2]}={_plain(value)}" for key, value in row.changes.items()) or "—"
+
+
+def _note(row: Row, baseline: str | None) -> str:
+    notes = ["baseline"] * (row.experiment == baseline)
+    if row.n_diverged:
+        notes.append("diverged" if row.n_diverged == len(row.finished) else f"{row.n_diverged} diverged")
+    return ", ".join(notes)
+
+
+def _mean(row: Row, metric: str, digits: int) -> str:
+    """The mean over seeds; where all diverged that of their last good weights, in brackets."""
+    if metric in row.summaries:
+        return f"{row.summaries[metric].mean:.{digits}f}"
+    return f"({mean(each.result.metrics[metric] for each in row.finished):.{digits}f})"
+
+
+def _number(value: float | None, digits: int, sign: str = "") -> str:
+    return "" if value is None else f"{value:{sign}.{digits}f}".replace("-", "−")
+
+
+def _plain(value: Any) -> str:
+    """A value as YAML writes it."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
+
+
+def _is_numeric(column: list[str]) -> bool:
+    filled = [cell for cell in column if cell]
+    return bool(filled) and all(cell[0] in "(+−0123456789" for cell in filled)

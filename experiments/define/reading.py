@@ -1,0 +1,190 @@
+"""Reading experiments.yaml and params.yaml: what a mistake is, and where it stands."""
+
+import itertools
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from experiments.define.definitions import (
+    PARAMETERS,
+    SECTIONS,
+    ExperimentSet,
+    Overrides,
+    Run,
+    check_known,
+    did_you_mean,
+    flatten,
+)
+
+
+def load_params(path: Path) -> dict[str, Any]:
+    """The content of params.yaml.
+
+    Raises:
+        ValueError: for a mistake in it, one line each.
+    """
+    values = _load_yaml(path)
+    for name, section in SECTIONS.items():
+        section.load(path)
+        assert name in values
+    return values
+
+
+def load_experiments(path: Path) -> dict[str, ExperimentSet]:
+    """Every preset and set of an experiments.yaml by its name.
+
+    Raises:
+        ValueError: for a mistake in it: place, rule, value.
+    """
+    content = _load_yaml(path)
+    _check_keys(content, {"presets", "sets"}, str(path))
+    presets, sets = content.get("presets") or {}, content.get("sets") or {}
+    for title, entries in (("presets", presets), ("sets", sets)):
+        _check_names(entries, f"{path}: {title}")
+    if not presets and not sets:
+        raise ValueError(f"{path}: must have presets or sets, got neither")
+    if twice := presets.keys() & sets.keys():
+        raise ValueError(f"{path}: a preset and a set must not share a name, got {sorted(twice)[0]!r}")
+    found = {name: _preset(name, entry, f"{path}: presets.{name}") for name, entry in presets.items()}
+    found |= {name: _set(name, entry, found, f"{path}: sets.{name}") for name, entry in sets.items()}
+    names = [run.name for one in found.values() for run in one.runs]
+    if len(names) > len(set(names)):
+        raise ValueError(f"{path}: runs must differ in name, got {max(names, key=names.count)!r} twice")
+    return found
+
+
+def _preset(name: str, entry: Any, place: str) -> ExperimentSet:
+    _check_keys(entry, {"asks", "hardware", "seed", *SECTIONS}, place)
+    asks, hardware = _text(entry, "asks", place), _text(entry, "hardware", place)
+    run = Run(name, name, None, asks, _overrides(entry, place))
+    return ExperimentSet(name, asks, hardware, (run,), None, None, None)
+
+
+def _set(name: str, entry: Any, presets: Mapping[str, ExperimentSet], place: str) -> ExperimentSet:
+    own = {"asks", "base", "seeds", "baseline", "experiments", "sweep", "against", "by"}
+    _check_keys(entry, own | SECTIONS.keys(), place)
+    shared: Overrides = {}
+    if base := entry.get("base"):
+        if not isinstance(base, str) or base not in presets:
+            raise ValueError(f"{place}.base: must be a preset{did_you_mean(str(base), list(presets))}, got {base!r}")
+        shared = presets[base].runs[0].overrides
+    shared = shared | _overrides(entry, place)
+    if ("experiments" in entry) == ("sweep" in entry):
+        raise ValueError(f"{place}: must have either experiments or sweep")
+    asks = _text(entry, "asks", place)
+    if "sweep" in entry:
+        members = _sweep(entry["sweep"], asks, f"{place}.sweep")
+    else:
+        members = _members(entry["experiments"], f"{place}.experiments")
+    seeds = entry.get("seeds") or [None]
+    if not isinstance(seeds, list) or any(seed is not None and type(seed) is not int for seed in seeds):
+        raise ValueError(f"{place}.seeds: must be a list of integers, got {seeds!r}")
+    runs = tuple(
+        Run(
+            f"{name}-{member}" + ("" if seed is None else f"-s{seed}"),
+            member,
+            seed,
+            member_asks,
+            shared | overrides | ({} if seed is None else {"seed": seed}),
+        )
+        for member, (member_asks, overrides) in members.items()
+        for seed in seeds
+    )
+    baseline = _value_name(entry.get("baseline", next(iter(members))))
+    if baseline not in members:
+        raise ValueError(f"{place}.baseline: must be one of {', '.join(members)}, got {baseline!r}")
+    for key in ("against", "by"):
+        if key in entry:
+            check_known(entry[key], [*PARAMETERS, "n_parameters"], f"{place}.{key}: no such parameter or metric")
+    for _, overrides in members.values():
+        value = overrides.get(entry.get("against"), 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{place}.against: must be a parameter that is a number, got {value!r} among its values")
+    return ExperimentSet(name, asks, None, runs, baseline, entry.get("against"), entry.get("by"))
+
+
+def _members(entries: Any, place: str) -> dict[str, tuple[str, Overrides]]:
+    """Question and overrides of each experiment of a set."""
+    if not isinstance(entries, dict) or not entries:
+        raise ValueError(f"{place}: must be a mapping of names to experiments, got {entries!r}")
+    _check_names(entries, place)
+    members = {}
+    for name, entry in entries.items():
+        _check_keys(entry, {"asks", *SECTIONS}, f"{place}.{name}")
+        members[name] = (_text(entry, "asks", f"{place}.{name}"), _overrides(entry, f"{place}.{name}"))
+    return members
+
+
+def _sweep(sweep: Any, asks: str, place: str) -> dict[str, tuple[str, Overrides]]:
+    """An experiment for every combination of the values; its name is its values."""
+    _check_keys(sweep, set(SECTIONS), place)
+    values = _overrides(sweep, place)
+    for key, listed in values.items():
+        if not isinstance(listed, list) or not listed:
+            raise ValueError(f"{place}.{key}: must be a list of values, got {listed!r}")
+    if not values:
+        raise ValueError(f"{place}: must name the parameters to sweep, got {sweep!r}")
+    members: dict[str, tuple[str, Overrides]] = {}
+    for combination in itertools.product(*values.values()):
+        name = "-".join(map(_value_name, combination))
+        if name in members:
+            raise ValueError(f"{place}: values must differ in name, got {name!r} twice")
+        members[name] = (asks, dict(zip(values, combination, strict=True)))
+    _check_names(members, place)
+    return members
+
+
+def _value_name(value: Any) -> str:
+    """A value as a part of a name: `0.001` for 1e-3, `null` for None."""
+    return f"{value:g}" if isinstance(value, float) else "null" if value is None else str(value)
+
+
+def _overrides(entry: Mapping[str, Any], place: str) -> Overrides:
+    """What the sections in an entry change."""
+    for key in entry.keys() & SECTIONS.keys():
+        if not isinstance(entry[key], dict):
+            raise ValueError(f"{place}.{key}: must be a mapping of parameters, got {entry[key]!r}")
+    flat = flatten({key: value for key, value in entry.items() if key in SECTIONS or key == "seed"})
+    for key in flat:
+        check_known(key, PARAMETERS, f"{place}: {key}: no such parameter")
+    return flat
+
+
+def _check_names(entries: Any, place: str) -> None:
+    """Names become those of DVC's experiments, which are references of git."""
+    if not isinstance(entries, dict):
+        raise ValueError(f"{place}: must be a mapping, got {entries!r}")
+    for name in entries:
+        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]*", name) or name.endswith(".") or ".." in name:
+            raise ValueError(f"{place}: names must be text of letters, digits, '-', '_', '+' and '.', got {name!r}")
+
+
+def _check_keys(entry: Any, allowed: set[str], place: str) -> None:
+    if not isinstance(entry, dict):
+        raise ValueError(f"{place}: must be a mapping, got {entry!r}")
+    for key in entry:
+        if key not in allowed:
+            raise ValueError(f"{place}.{key}: must be one of {', '.join(sorted(allowed))}")
+
+
+def _text(entry: Mapping[str, Any], key: str, place: str) -> str:
+    text = entry.get(key)
+    if not isinstance(text, str) or not text.strip():
+        raise ValueError(f"{place}.{key}: must be a sentence, got {text!r}")
+    return text.strip()
+
+
+def _load_yaml(path: Path) -> dict[str, Any]:
+    try:
+        content = YAML(typ="safe").load(path)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file; run this at the root of the repository") from None
+    except YAMLError as error:
+        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: must be a mapping, got {content!r}")
+    return content

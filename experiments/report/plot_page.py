@@ -1,0 +1,54 @@
+"""The page that `dvc plots` fills in: it holds its own copy of Vega, so that it opens without a network.
+
+python -m experiments.report.plot_page PATH     writes the page (part of `make setup`)
+"""
+
+import sys
+from pathlib import Path
+
+import vl_convert
+
+from lm.system.files import replacing
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+{refresh_tag}
+<title>storyline: plots</title>
+<style>
+  body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #1f2937; }
+  .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 2rem; }
+  .plots > * { overflow-x: auto; }
+  img { max-width: 100%; height: auto; }
+  table { border-spacing: 12px; }
+</style>
+<script>
+VEGA
+</script>
+</head>
+<body>
+<h1>storyline: plots</h1>
+<div class="plots">
+{plot_divs}
+</div>
+</body>
+</html>
+"""
+
+
+def write_plot_page(path: Path) -> None:
+    """Write the template of the page; DVC puts the plots where it says `{plot_divs}`."""
+    with replacing(path) as file:
+        file.write(_PAGE.replace("VEGA", vega_bundle()).encode())
+
+
+def vega_bundle() -> str:
+    """JavaScript that defines `vegaEmbed` with all that it needs, to stand in a script element."""
+    # A bundle may hold the end tag of the script it is put in as a string; escaped, it means the same.
+    return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
+
+
+if __name__ == "__main__":
+    write_plot_page(Path(sys.argv[1]))

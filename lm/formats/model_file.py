@@ -1,0 +1,115 @@
+"""Model files: weights in safetensors, with all that is needed to use them in the same file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from lm.config.model import ModelConfig
+from lm.formats.parameters import parameter_shapes
+from lm.formats.tokens import TokenCard
+from lm.system.files import replacing
+
+Weights = Mapping[str, NDArray[Any]]
+
+_KEY = "storyline"
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model file says of its model, besides the weights."""
+
+    config: ModelConfig
+    vocab_size: int
+    end_id: int
+    tokenizer_sha256: str
+    computed: list[dict[str, Any]]  # what trained it: library, device, precision and so on, each from its step on
+
+    @classmethod
+    def of(cls, config: ModelConfig, tokens: TokenCard, computed: list[dict[str, Any]]) -> Self:
+        """The card of a model of this shape trained on these tokens."""
+        return cls(config, tokens.vocab_size, tokens.end_id, tokens.tokenizer_sha256, computed)
+
+
+def save_model(path: Path, weights: Weights, card: ModelCard) -> None:
+    """Write weights, in float32, and card; the same content always gives the same bytes.
+
+    Safetensors keeps its metadata in no particular order, so the card is one entry: JSON with sorted keys.
+    """
+    values = {
+        "config": card.config.model_dump(),
+        "vocab_size": card.vocab_size,
+        "end_id": card.end_id,
+        "tokenizer_sha256": card.tokenizer_sha256,
+        "computed": card.computed,
+    }
+    arrays = {name: np.ascontiguousarray(weight, dtype=np.float32) for name, weight in weights.items()}
+    with replacing(path) as file:
+        file.write(save(arrays, {_KEY: json.dumps(values, sort_keys=True)}))
+
+
+def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]:
+    """The weights in a model file, by name, and its card.
+
+    Raises:
+        ValueError: when the file is missing, is not a model of ours, or its weights do not fit its configuration.
+    """
+    try:
+        with safe_open(path, framework="np") as file:
+            metadata = file.metadata() or {}
+            if _KEY not in metadata:
+                raise ValueError(
+                    f"{path}: must carry its configuration under the metadata key {_KEY!r}, got {list(metadata)}"
+                )
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dictionary)
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from None
+    except (SafetensorError, TypeError, AttributeError) as error:  # the last two: of types that NumPy lacks
+        raise ValueError(f"{path}: not a safetensors file: {error}") from None
+    try:
+        values = json.loads(metadata[_KEY])
+        card = ModelCard(
+            ModelConfig.parse(values["config"]),
+            values["vocab_size"],
+            values["end_id"],
+            values["tokenizer_sha256"],
+            values["computed"],
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: must carry the card of a model: {error}") from None
+    try:
+        check_weights(weights, card.config, card.vocab_size)
+    except ValueError as error:
+        raise ValueError(f"{path}: weights do not fit the configuration: {error}") from None
+    return {name: weight.astype(np.float32, copy=False) for name, weight in weights.items()}, card
+
+
+def check_weights(weights: Weights, config: ModelConfig, vocab_size: int) -> None:
+    """Raise ValueError unless these are the weights of a model of that shape, all float32 or all float64."""
+    shapes = parameter_shapes(config, vocab_size)
+    for name, shape in shapes.items():
+        if name not in weights:
+            raise ValueError(f"{name}: missing")
+        if weights[name].shape != shape:
+            raise ValueError(f"{name}: must have the shape {shape}, got {weights[name].shape}")
+    if unknown := sorted(weights.keys() - shapes.keys()):
+        raise ValueError(f"{unknown[0]}: no parameter of this model")
+    dtypes = {str(weight.dtype) for weight in weights.values()}
+    if dtypes not in ({"float32"}, {"float64"}):
+        raise ValueError(f"must be float32 throughout, or float64, got {', '.join(sorted(dtypes))}")
+
+
+def check_same_tokenizer(what: str, sha256: str, expected_by: str, expected: str) -> None:
+    """Raise ValueError when two artefacts were made with different tokenizers."""
+    if sha256 != expected:
+        raise ValueError(
+            f"{what}: must be of the tokenizer that {expected_by} was made with ({expected[:12]}), got {sha256[:12]}"
+        )

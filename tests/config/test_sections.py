@@ -1,0 +1,256 @@
+"""Tests of lm/config/ and of params.yaml."""
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+import lm.config
+from lm.config.base import Section, load_seed
+from lm.config.data import DataConfig
+from lm.config.model import ModelConfig
+from lm.config.sample import SampleConfig
+from lm.config.train import TrainConfig
+from tests.small import MODEL, TRAIN, model_config, train_config
+
+PARAMS = Path(__file__).parents[2] / "params.yaml"
+
+for module in pkgutil.iter_modules(lm.config.__path__, "lm.config."):
+    importlib.import_module(module.name)
+SECTIONS = {section.name(): section for section in Section.__subclasses__() if section.__module__.startswith("lm.")}
+
+
+def lines_of(section: str) -> dict[str, str]:
+    """The line of each parameter of a section of params.yaml."""
+    after = PARAMS.read_text(encoding="utf-8").split(f"\n{section}:", 1)[1]
+    lines = re.split(r"\n(?=\S)", after)[0].split("\n")
+    return {found[1]: line for line in lines if (found := re.match(r"  (\w+):", line))}
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_params_yaml_holds_every_parameter_of_a_section_with_a_comment(name: str) -> None:
+    section, lines = SECTIONS[name], lines_of(name)
+    section.load(PARAMS)
+    assert list(lines) == list(section.model_fields)
+    assert [line for line in lines.values() if not re.search(r" # \S", line)] == []
+
+
+def test_params_yaml_holds_the_seed_and_the_sections_and_nothing_else() -> None:
+    assert set(YAML(typ="safe").load(PARAMS)) == {"seed", *SECTIONS}
+    assert load_seed(PARAMS) >= 0
+
+
+def write(path: Path, text: str) -> Path:
+    file = path / "params.yaml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("rate", ["1e-05", "1e-5", "1.0e-5", "0.00001", "1E-5"])
+def test_every_way_to_write_a_small_number_is_a_number(tmp_path: Path, rate: str) -> None:
+    dumped = "".join(f"  {name}: {value}\n" for name, value in TRAIN.items() if value is not None)
+    nothing = "".join(f"  {name}: null\n" for name, value in TRAIN.items() if value is None)
+    text = f"train:\n{dumped}{nothing}".replace("False", "false").replace(
+        f"learning_rate: {TRAIN['learning_rate']}", f"learning_rate: {rate}"
+    )
+    assert TrainConfig.load(write(tmp_path, text)) == train_config(learning_rate=0.00001)
+
+
+def error_of(section: type[Section], values: Any) -> str:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole message is compared)
+        section.parse(values)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"d_model": 18, "n_heads": 4}, "model.d_model: must be a multiple of n_heads=4, got 18"),
+        ({"n_heads": 4, "n_kv_heads": 3}, "model.n_kv_heads: must divide n_heads=4, got 3"),
+        ({"d_model": 6}, "model.positions: 'rope' needs an even d_model / n_heads, got 3"),
+        (
+            {"d_model": 3, "n_heads": 1, "positions": "sinusoidal"},
+            "model.positions: 'sinusoidal' needs an even d_model, got 3",
+        ),
+        ({"context_length": 1}, "model.context_length: must be greater than or equal to 2, got 1"),
+        ({"window": 0}, "model.window: must be greater than or equal to 1, got 0"),
+        ({"dropout": 1.0}, "model.dropout: must be less than 1, got 1.0"),
+        ({"n_layers": 2.0}, "model.n_layers: must be a valid integer, got 2.0"),
+        ({"n_layers": "2"}, "model.n_layers: must be a valid integer, got '2'"),
+        ({"n_layers": True}, "model.n_layers: must be a valid integer, got True"),
+        ({"rope_theta": float("inf")}, "model.rope_theta: must be a finite number, got inf"),
+        ({"qk_norm": "no"}, "model.qk_norm: must be a valid boolean, got 'no'"),
+        (
+            {"norm": "batch"},
+            "model.norm: must be 'rmsnorm', 'layernorm' or 'none', got 'batch'",
+        ),
+    ],
+)
+def test_a_mistake_is_named_with_its_place_the_rule_and_the_value(changes: dict[str, Any], message: str) -> None:
+    assert error_of(ModelConfig, MODEL | changes) == message
+
+
+def test_mistakes_in_other_sections_are_named_too() -> None:
+    assert error_of(TrainConfig, TRAIN | {"accumulate": 3}) == (
+        "train.accumulate: must divide batch_size=4 into equal parts, got 3"
+    )
+    assert (
+        error_of(TrainConfig, TRAIN | {"learning_rate": 0.0}) == "train.learning_rate: must be greater than 0, got 0.0"
+    )
+    assert error_of(TrainConfig, TRAIN | {"betas": [0.9, 1.0]}) == "train.betas.1: must be less than 1, got 1.0"
+    assert error_of(TrainConfig, TRAIN | {"betas": [0.9]}).startswith("train.betas: must ")
+    assert error_of(TrainConfig, TRAIN | {"backend": "numpy", "precision": "fp16"}) == (
+        "train.precision: must be fp32 with backend 'numpy', got 'fp16'"
+    )
+    assert error_of(TrainConfig, TRAIN | {"momentum": 0.0, "nesterov": True}) == (
+        "train.nesterov: needs a momentum above 0, got train.momentum=0"
+    )
+    data = dict(YAML(typ="safe").load(PARAMS)["data"])
+    assert error_of(DataConfig, data | {"source": "files", "train": []}) == (
+        "data.train: must name at least one file when data.source is 'files', got []"
+    )
+    sample = dict(YAML(typ="safe").load(PARAMS)["sample"])
+    assert error_of(SampleConfig, sample | {"top_p": 0.0}) == "sample.top_p: must be greater than 0, got 0.0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ramp_steps": 3}, "ramp_steps: needs train.accumulate above 1, for the batch grows by its parts, got 3"),
+        ({"ramp_steps": -1}, "ramp_steps: must be greater than or equal to 0, got -1"),
+        (
+            {"shard": True, "precision": "fp16"},
+            "shard: must be false with precision fp16, whose loss scale it does not share",
+        ),
+        ({"shard": True, "compile": True}, "shard: must be false with compile, got true"),
+        ({"threads": 0}, "threads: must be greater than or equal to 1, got 0"),
+        ({"attention": "flash"}, "attention: must be 'auto', 'fused' or 'stored', got 'flash'"),
+        ({"if_diverged": "ignore"}, "if_diverged: must be 'fail', 'record' or 'skip', got 'ignore'"),
+    ],
+)
+def test_choices_of_training_that_cannot_be_are_named(changes: dict[str, Any], message: str) -> None:
+    assert error_of(TrainConfig, TRAIN | changes) == f"train.{message}"
+
+
+@pytest.mark.parametrize("compiled", [False, "auto"])
+def test_shares_of_a_model_may_leave_the_compiler_to_auto(compiled: bool | str) -> None:
+    assert train_config(shard=True, compile=compiled, precision="bf16").shard
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "rule"),
+    [
+        ("attention", "fused", "auto with backend 'numpy', got 'fused'"),
+        ("threads", 2, "null with backend 'numpy', got 2"),
+        ("processes", 2, "auto or 1 with backend 'numpy', got 2"),
+        ("shard", True, "false with backend 'numpy', got True"),
+        ("recompute", True, "false with backend 'numpy', got True"),
+    ],
+)
+def test_ways_to_compute_that_numpy_has_not_are_named(name: str, value: Any, rule: str) -> None:
+    assert error_of(TrainConfig, TRAIN | {"backend": "numpy", name: value}) == f"train.{name}: must be {rule}"
+    assert train_config(backend="numpy", compile="auto", processes="auto", device="auto").backend == "numpy"
+
+
+@pytest.mark.parametrize("value", [0, -1, 1.5, "all", True, None])
+def test_processes_are_a_number_or_auto(value: Any) -> None:
+    assert error_of(TrainConfig, TRAIN | {"processes": value}).startswith("train.processes")
+    assert [train_config(processes=n).processes for n in (1, 8, "auto")] == [1, 8, "auto"]
+
+
+def test_unknown_and_missing_parameters_are_one_line_each() -> None:
+    values = {name: value for name, value in MODEL.items() if name != "norm"} | {"d_modle": 8}
+    lines = error_of(ModelConfig, values).split("\n")
+    assert lines[0] == "model.norm: missing"
+    assert lines[1].startswith("model.d_modle: unknown parameter, must be one of context_length, d_model, ")
+
+
+def test_a_whole_number_serves_where_a_fraction_may_stand() -> None:
+    assert train_config(learning_rate=1, weight_decay=0).learning_rate == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must have the key 'train'"),
+        ("- 1", "must have the key 'train'"),
+        ("model: {}", "must have the key 'train'"),
+        ("train: {", "not valid YAML: "),
+        ("train: 1\ntrain: 2", "not valid YAML: .*duplicate key"),
+        ("train: \x07", "not valid YAML: "),
+        ("train: *nowhere", "not valid YAML: "),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: {message}") as caught:
+        TrainConfig.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_section_cannot_be_changed_once_it_is_read() -> None:
+    config = model_config()
+    with pytest.raises(ValueError, match="frozen"):
+        config.d_model = 8
+
+
+@pytest.mark.parametrize("seed", ["0", "1337", str(2**32 - 1)])
+def test_a_seed_is_a_number_of_32_bits(tmp_path: Path, seed: str) -> None:
+    assert load_seed(write(tmp_path, f"seed: {seed}")) == int(seed)
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32), "1.0", "'1'", "true", "null", "[1]"])
+def test_anything_else_is_no_seed(tmp_path: Path, seed: str) -> None:
+    with pytest.raises(ValueError, match=r"^seed: must be an integer from 0 to 2\*\*32 - 1, got "):
+        load_seed(write(tmp_path, f"seed: {seed}"))
+
+
+def test_derived_sizes_follow_from_the_others() -> None:
+    assert model_config(d_ff=None, d_model=128).hidden == 320  # 8/3 * 128 = 341, to the nearest multiple of 64
+    assert model_config(d_ff=None, d_model=16).hidden == 64
+    assert model_config(d_ff=None, feed_forward="gelu").hidden == 64
+    assert model_config(d_ff=100).hidden == 100
+    assert (model_config().kv_heads, model_config(n_kv_heads=1).kv_heads, model_config().d_head) == (2, 1, 8)
+
+
+# The sequences of a part, the parts of a batch, and the steps over which they grow to that.
+ramps = st.tuples(st.integers(1, 3), st.integers(2, 6), st.integers(0, 9))
+
+
+@given(ramps, st.integers(0, 12))
+def test_a_batch_ramps_up_from_one_part_to_all(ramp: tuple[int, int, int], n_steps: int) -> None:
+    part_size, accumulate, ramp_steps = ramp
+    config = train_config(batch_size=part_size * accumulate, accumulate=accumulate, ramp_steps=ramp_steps)
+    n_parts = [config.n_parts(step) for step in range(12)]
+    assert n_parts[ramp_steps:] == [accumulate] * len(n_parts[ramp_steps:])
+    # A straight line from 1 part to one more than all, rounded down.
+    line = [1 + step * accumulate / ramp_steps for step in range(ramp_steps)]
+    assert all(n <= point + 1e-9 and point < n + 1 for n, point in zip(n_parts, line, strict=False))
+    assert config.n_sequences(n_steps) == part_size * sum(n_parts[:n_steps])
+
+
+@given(ramps, st.integers(1, 2000), st.integers(2, 8))
+def test_a_budget_pays_for_as_many_steps_as_fit_into_it(
+    ramp: tuple[int, int, int], tokens: int, context_length: int
+) -> None:
+    part_size, accumulate, ramp_steps = ramp
+    config = train_config(
+        batch_size=part_size * accumulate, accumulate=accumulate, ramp_steps=ramp_steps, tokens=tokens
+    )
+    n_steps, spent = 0, config.n_parts(0) * part_size * context_length
+    while spent <= tokens:
+        n_steps += 1
+        spent += config.n_parts(n_steps) * part_size * context_length
+    assert config.n_steps(context_length) == max(1, n_steps)
+
+
+def test_the_number_of_steps_follows_from_a_budget_of_tokens() -> None:
+    assert train_config(steps=7).n_steps(8) == 7
+    assert [train_config(tokens=n).n_steps(8) for n in (1, 32, 63, 64, 3200)] == [1, 1, 1, 2, 100]
+    assert [train_config(warmup_steps=w).n_warmup_steps(100) for w in (None, 0, 3)] == [5, 0, 3]

@@ -1,0 +1,229 @@
+"""The train stage with two processes, under the real `dvc`: results, repetition, interruption, errors."""
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from commands.deps import load_pipeline
+from lm.formats.model_file import load_weights
+from lm.system.processes import n_cores
+from tests.workspace import Workspace
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(n_cores() < 2, reason="needs two CPU cores")]
+
+STAGE = load_pipeline()["stages"]["train"]
+MODEL = "models/base/model.safetensors"
+OUTS = [name for out in (*STAGE["outs"], *STAGE["metrics"]) for name in ([out] if isinstance(out, str) else out)]
+FLAGS = shlex.split(STAGE["cmd"].partition("stages.train")[2])
+TRAIN = ("dvc", "repro", "--force", "--single-item", "train")
+SAVE_AT_EVERY_STEP = {"STORYLINE_SAVE_EVERY_S": "0"}
+PAIR: dict[str, Any] = {"processes": 2, "steps": 60}
+
+Outs = dict[str, bytes]
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose stages before training are done."""
+    workspace = Workspace(tmp_path_factory.mktemp("pair"))
+    workspace.run("dvc", "repro", "encode")
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def parameters(workspace: Workspace) -> str:
+    """The parameters of a pair."""
+    workspace.set("train", **PAIR)
+    return workspace.read("params.yaml").decode()
+
+
+@pytest.fixture(scope="module")
+def whole(workspace: Workspace, parameters: str) -> Outs:
+    """What a run of two processes that is never stopped leaves."""
+    (workspace.path / "params.yaml").write_text(parameters)
+    output = workspace.run("dvc", "repro", "--single-item", "train")
+    assert output.count("2 processes, 1 thread each") == 1  # the leader alone speaks
+    return outs_of(workspace)
+
+
+@pytest.fixture(autouse=True)
+def as_it_was(workspace: Workspace, parameters: str) -> Iterator[None]:
+    """The parameters of a pair before each test, and no process or state left after it."""
+    (workspace.path / "params.yaml").write_text(parameters)
+    yield
+    assert stage_processes(workspace) == {}
+    shutil.rmtree(workspace.path / ".resume", ignore_errors=True)
+
+
+def outs_of(workspace: Workspace) -> Outs:
+    return {name: workspace.read(name) for name in OUTS}
+
+
+def clear(workspace: Workspace) -> None:
+    """Remove what an earlier run left."""
+    for name in OUTS:
+        (workspace.path / name).unlink(missing_ok=True)
+
+
+def stage_processes(workspace: Workspace) -> dict[str | None, int]:
+    """The processes of the stage in this workspace by rank; the one that launched the others has none."""
+    found = {}
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"stages.train" in (process / "cmdline").read_bytes() and (process / "cwd").readlink() == workspace.path:
+                environment = dict(part.partition("=")[::2] for part in (process / "environ").read_text().split("\0"))
+                found[environment.get("RANK")] = int(process.name)
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def steps_saved(workspace: Workspace) -> int:
+    for state in workspace.path.glob(".resume/*/state.npz"):
+        with np.load(state, allow_pickle=False) as file:
+            return int(json.loads(str(file["values"]))["step"])
+    return 0
+
+
+def start_and_wait(workspace: Workspace, step: int) -> subprocess.Popen[str]:
+    """`dvc repro` in the background, once its stage has saved that step."""
+    clear(workspace)
+    process = workspace.start(*TRAIN, **SAVE_AT_EVERY_STEP)
+    deadline = time.monotonic() + 120
+    while steps_saved(workspace) < step:
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return process
+
+
+def errors_in(output: str) -> list[str]:
+    assert "Traceback" not in output
+    return [line for line in output.splitlines() if line.startswith("error: ")]
+
+
+def test_a_second_run_gives_the_same_bytes_and_torchrun_the_same(workspace: Workspace, whole: Outs) -> None:
+    clear(workspace)
+    workspace.run(*TRAIN)
+    assert outs_of(workspace) == whole
+
+    clear(workspace)
+    workspace.set("train", processes="auto")
+    torchrun = shlex.split("python -m torch.distributed.run --standalone --nproc-per-node 2")
+    output = workspace.run(*torchrun, "-m", "stages.train", *FLAGS)
+    assert output.count("2 processes, 1 thread each") == 1
+    assert outs_of(workspace) == whole
+
+
+def test_a_killed_worker_is_one_clear_line_and_the_next_run_goes_on(workspace: Workspace, whole: Outs) -> None:
+    process = start_and_wait(workspace, 3)
+    pids = stage_processes(workspace)
+    assert pids.keys() == {None, "0", "1"}
+    os.kill(pids["1"], signal.SIGKILL)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert errors_in(output) == ["error: process 1 of 2 was killed by SIGKILL, perhaps for want of memory"]
+    assert stage_processes(workspace) == {}
+    assert not any((workspace.path / name).exists() for name in OUTS)
+
+    # The next run loses its leader.
+    process = start_and_wait(workspace, steps_saved(workspace) + 3)
+    os.kill(stage_processes(workspace)["0"], signal.SIGKILL)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert errors_in(output) == ["error: process 0 of 2 was killed by SIGKILL, perhaps for want of memory"]
+
+    assert f"resumed after step {steps_saved(workspace)}" in workspace.run(*TRAIN)
+    assert outs_of(workspace) == whole
+    assert not list(workspace.path.glob(".resume/*"))
+
+
+def test_a_stopped_pair_goes_on_alone_and_the_model_says_so(workspace: Workspace, whole: Outs) -> None:
+    process = start_and_wait(workspace, 3)
+    launcher = stage_processes(workspace)[None]
+    os.kill(launcher, signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    stopped_after = steps_saved(workspace)
+    assert output.count(f"stopped after step {stopped_after}; the same run goes on from there") == 1
+    assert errors_in(output) == []
+
+    workspace.set("train", processes=1)
+    output = workspace.run(*TRAIN)
+    assert f"resumed after step {stopped_after}" in output
+    assert "some steps were computed otherwise: equal to an unbroken run within rounding, not bit for bit" in output
+    weights, card = load_weights(workspace.path / MODEL)
+    assert [(part["from_step"], part["processes"]) for part in card.computed] == [(0, 2), (stopped_after, 1)]
+    (workspace.path / "whole.safetensors").write_bytes(whole[MODEL])
+    expected, its_card = load_weights(workspace.path / "whole.safetensors")
+    assert [(part["from_step"], part["processes"]) for part in its_card.computed] == [(0, 2)]
+    for name, weight in weights.items():
+        # Roundings of 1e-7 that sixty steps of training may amplify; another batch would show in the second decimal.
+        np.testing.assert_allclose(weight, expected[name], rtol=0, atol=5e-3, err_msg=name)
+
+
+def test_with_dropout_a_stopped_pair_does_not_go_on_alone(workspace: Workspace) -> None:
+    dropout = workspace.read("params.yaml").decode().replace("dropout: 0.0", "dropout: 0.1")
+    (workspace.path / "params.yaml").write_text(dropout)
+    process = start_and_wait(workspace, 3)
+    os.kill(stage_processes(workspace)[None], signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert steps_saved(workspace) >= 3
+
+    workspace.set("train", processes=1)
+    assert "resumed" not in workspace.run(*TRAIN)
+
+
+def test_ctrl_c_and_a_killed_dvc_end_all_processes(workspace: Workspace) -> None:
+    process = start_and_wait(workspace, 3)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to dvc and to the stage
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode != 0
+    assert "goes on from there" in output
+    assert errors_in(output) == []
+
+    process = start_and_wait(workspace, steps_saved(workspace) + 3)
+    process.kill()
+    deadline = time.monotonic() + 20
+    while stage_processes(workspace):
+        assert time.monotonic() < deadline, "a trainer outlived dvc"
+        time.sleep(0.1)
+    process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"processes": n_cores() + 1},
+            f"train.processes: must be at most the {n_cores()} CPU cores here, got {n_cores() + 1}",
+        ),
+        (
+            {"batch_size": 5},
+            "train.batch_size: each of its 1 parts must divide among 2 processes, got 5 sequences a part",
+        ),
+    ],
+)
+def test_a_mistake_gives_one_line(workspace: Workspace, changes: dict[str, Any], message: str) -> None:
+    workspace.set("train", **changes)
+    output = workspace.run("python", "-m", "stages.train", *FLAGS, status=1)
+    assert errors_in(output) == [f"error: {message}"]
+
+
+def test_a_run_that_diverges_says_so_once_and_keeps_its_state(workspace: Workspace) -> None:
+    workspace.set("train", learning_rate=1e30, clip_norm=None)
+    output = workspace.run("python", "-m", "stages.train", *FLAGS, status=1)
+    (error,) = errors_in(output)
+    assert error.startswith("error: train: loss and gradient norm must stay finite, got ")
+    assert "goes on from there" in output
+    assert steps_saved(workspace) > 0
