@@ -51,7 +51,7 @@ from torch.autograd.profiler_util import FunctionEvent
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.training_peers import ENGINES, SIZES, Setting, Size, Training, installed
-from lm.formats.parameters import parameter_shapes
+from lm.formats.parameters import parameter_table
 from lm.system.devices import Precision
 from lm.training.timing import machine
 
@@ -188,9 +188,9 @@ def peak_gflops(case: Case) -> float:
 def flops_per_token(size: Size) -> int:
     """Forward and backward: 6 N + 12 L D T, as at the head."""
     config = size.config
-    lookups = {"position_embedding.weight"} | (set() if config.tie_embeddings else {"embedding.weight"})
-    shapes = parameter_shapes(config, size.vocab_size)
-    n = sum(math.prod(shape) for name, shape in shapes.items() if len(shape) == 2 and name not in lookups)
+    head = "embedding.weight" if config.tie_embeddings else "head.weight"
+    table = parameter_table(config, size.vocab_size)
+    n = sum(math.prod(spec.shape) for name, spec in table.items() if spec.role == "hidden" or name == head)
     return 6 * n + 12 * config.n_layers * config.d_model * config.context_length
 
 

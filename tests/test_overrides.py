@@ -11,7 +11,7 @@ from ruamel.yaml import YAML
 from commands.deps import ROOT
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.formats.parameters import parameter_shapes
+from lm.formats.parameters import parameter_table
 from lm.formats.tokens import TokenFile, TokenWriter
 from lm.training.build import build_backend
 from lm.training.trainer import Trainer
@@ -102,7 +102,7 @@ def train(tokens: TokenFile, model: dict[str, Any], training: dict[str, Any]) ->
     losses = list(trainer.run())
     assert np.isfinite(losses).all()
     assert len(losses) == trainer.n_steps
-    assert list(trainer.kept_weights) == list(parameter_shapes(model_config, VOCAB_SIZE))
+    assert list(trainer.kept_weights) == list(parameter_table(model_config, VOCAB_SIZE))
     return trainer
 
 

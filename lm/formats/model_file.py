@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from lm.config.model import ModelConfig
-from lm.formats.parameters import parameter_shapes
+from lm.formats.parameters import parameter_table
 from lm.formats.tokens import TokenCard
 from lm.system.files import replacing
 
@@ -94,7 +94,7 @@ def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]
 
 def check_weights(weights: Weights, config: ModelConfig, vocab_size: int) -> None:
     """Raise ValueError unless these are the weights of a model of that shape, all float32 or all float64."""
-    shapes = parameter_shapes(config, vocab_size)
+    shapes = {name: spec.shape for name, spec in parameter_table(config, vocab_size).items()}
     for name, shape in shapes.items():
         if name not in weights:
             raise ValueError(f"{name}: missing")

@@ -1,71 +1,118 @@
-"""Which parameters a Transformer has: their names and shapes, the same whichever backend computes with them."""
+"""The table of parameters: each is declared here once, and both backends, the optimizers and every format read it.
+
+A parameter that a model has and the table has not is an error when the model is built, so none gets defaults unseen.
+"""
 
 import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from lm.config.model import ModelConfig
 
-Shape = tuple[int, ...]
+Role = Literal["embedding", "head", "hidden", "gain", "bias"]
+
+_DEVIATION = 0.02
 
 
-def parameter_shapes(config: ModelConfig, vocab_size: int) -> dict[str, Shape]:
-    """The shape of each parameter by its name in a model file, in the order in which the model draws them.
+@dataclass(frozen=True)
+class ParameterSpec:
+    """One parameter.
 
-    Matrices are (outputs, inputs), as in y = x W^T.
+    Attributes:
+        shape: of the array. Matrices are (outputs, inputs), as in y = x W^T.
+        axes: what each axis counts.
+        role: what it does in the model. `embedding` and `head` are tables with a vector for each token or position,
+            `hidden` are the matrices between two layers of the residual stream, `gain` the factors of a norm.
+        start: the constant that all entries start from; None where they are drawn from a normal distribution.
+        deviation: the standard deviation of that distribution.
+        wider: how many times d_model is the width that the learning rate was found for; 1 without `base_width`.
+        parts: where several matrices are stored as one, the number of rows of each, in order.
     """
-    d_model, d_head = config.d_model, config.d_head
-    shapes: dict[str, Shape] = {"embedding.weight": (vocab_size, d_model)}
-    if config.positions == "learned":
-        shapes["position_embedding.weight"] = (config.context_length, d_model)
-    for layer in range(config.n_layers):
-        block = {
-            **_norm("attention_norm", config),
-            **_linear("attention.qkv", d_model, (config.n_heads + 2 * config.kv_heads) * d_head, config),
-            **_linear("attention.out", d_model, d_model, config),
-            **({f"attention.{name}_norm.weight": (d_head,) for name in ("query", "key")} if config.qk_norm else {}),
-            **_norm("feed_forward_norm", config),
-            **_linear("feed_forward.up", d_model, config.hidden, config),
-            **(_linear("feed_forward.gate", d_model, config.hidden, config) if config.feed_forward == "swiglu" else {}),
-            **_linear("feed_forward.down", config.hidden, d_model, config),
-        }
-        shapes |= {f"blocks.{layer}.{name}": shape for name, shape in block.items()}
-    if config.norm_position == "pre":  # a post-norm block ends in a norm already
-        shapes |= _norm("final_norm", config)
-    if not config.tie_embeddings:
-        shapes["head.weight"] = (vocab_size, d_model)
-    return shapes
+
+    shape: tuple[int, ...]
+    axes: tuple[str, ...]
+    role: Role
+    start: float | None = None
+    deviation: float = 0.0
+    wider: float = 1.0
+    parts: Mapping[str, int] = field(default_factory=dict)
 
 
-def initial_deviation(name: str, config: ModelConfig) -> float:
-    """The standard deviation of a matrix's first entries, by its name.
+Table = dict[str, ParameterSpec]
 
-    GPT-2's 0.02, and for the two projections of a block that write to the residual stream 0.02 / sqrt(2 n_layers)
-    (Radford et al. 2019, section 2.3). With `zero_init` these two start at zero, so that every block starts as the
-    identity (Zhang et al. 2019, https://arxiv.org/abs/1901.09321). With `base_width` hidden matrices have the deviation
-    0.02 at that d_model and 1 / sqrt(d_model) of it elsewhere, so that what they put out has one size at every width
-    (Yang et al. 2022, table 3, https://arxiv.org/abs/2203.03466).
+
+def parameter_table(config: ModelConfig, vocab_size: int) -> Table:
+    """Each parameter by its name in a model file, in the order in which a fresh model draws them.
+
+    Matrices start from GPT-2's deviation, 0.02. The two projections of a block that write to the residual stream start
+    from 0.02 / sqrt(2 n_layers) (Radford et al. 2019, section 2.3). With `zero_init` these two start at zero, so that
+    every block starts as the identity (Zhang et al. 2019, https://arxiv.org/abs/1901.09321). With `base_width` hidden
+    matrices have the deviation 0.02 at that d_model and 1 / sqrt(d_model) of it elsewhere, so that their outputs have
+    one size at every width (Yang et al. 2022, table 3, https://arxiv.org/abs/2203.03466).
     """
-    deviation = 0.02
-    if not name.startswith("blocks."):
-        return deviation
-    if config.base_width is not None:
-        deviation *= math.sqrt(config.base_width / config.d_model)
-    if name.endswith((".out.weight", ".down.weight")):
-        return 0.0 if config.zero_init else deviation / math.sqrt(2 * config.n_layers)
-    return deviation
+    return dict(_specs(config, vocab_size))
 
 
 def n_parameters(config: ModelConfig, vocab_size: int) -> int:
     """How many numbers training adjusts; a tied matrix counts once."""
-    return sum(math.prod(shape) for shape in parameter_shapes(config, vocab_size).values())
+    return sum(math.prod(spec.shape) for spec in parameter_table(config, vocab_size).values())
 
 
-def _linear(name: str, n_inputs: int, n_outputs: int, config: ModelConfig) -> dict[str, Shape]:
-    return {f"{name}.weight": (n_outputs, n_inputs)} | ({f"{name}.bias": (n_outputs,)} if config.bias else {})
+def _specs(config: ModelConfig, vocab_size: int) -> Iterator[tuple[str, ParameterSpec]]:
+    d_model, wider = config.d_model, 1.0 if config.base_width is None else config.d_model / config.base_width
+
+    def table(name: str, n_rows: int, axis: str, role: Role) -> Iterator[tuple[str, ParameterSpec]]:
+        yield f"{name}.weight", ParameterSpec((n_rows, d_model), (axis, "d_model"), role, None, _DEVIATION, wider)
+
+    def norm(name: str, width: int, axis: str, bias: bool) -> Iterator[tuple[str, ParameterSpec]]:
+        yield f"{name}.weight", ParameterSpec((width,), (axis,), "gain", 1.0, wider=wider)
+        if bias:
+            yield f"{name}.bias", ParameterSpec((width,), (axis,), "bias", 0.0, wider=wider)
+
+    def block_norm(name: str) -> Iterator[tuple[str, ParameterSpec]]:
+        if config.norm != "none":
+            yield from norm(name, d_model, "d_model", config.norm == "layernorm" and config.bias)
+
+    def linear(
+        name: str, outputs: tuple[int, str], inputs: tuple[int, str], writes: bool = False, **parts: int
+    ) -> Iterator[tuple[str, ParameterSpec]]:
+        """A hidden matrix, and its bias; `writes` where its outputs are added to the residual stream."""
+        (n_out, out), (n_in, axis_in) = outputs, inputs
+        deviation = _hidden_deviation(config, writes)
+        yield f"{name}.weight", ParameterSpec((n_out, n_in), (out, axis_in), "hidden", None, deviation, wider, parts)
+        if config.bias:
+            yield f"{name}.bias", ParameterSpec((n_out,), (out,), "bias", 0.0, wider=wider, parts=parts)
+
+    model, inner = (d_model, "d_model"), (config.hidden, "d_ff")
+    n_queries, n_keys = config.n_heads * config.d_head, config.kv_heads * config.d_head
+    heads = (n_queries + 2 * n_keys, "query+key+value")
+    yield from table("embedding", vocab_size, "vocab_size", "embedding")
+    if config.positions == "learned":
+        yield from table("position_embedding", config.context_length, "context_length", "embedding")
+    for layer in range(config.n_layers):
+        block = f"blocks.{layer}"
+        yield from block_norm(f"{block}.attention_norm")
+        yield from linear(f"{block}.attention.qkv", heads, model, query=n_queries, key=n_keys, value=n_keys)
+        yield from linear(f"{block}.attention.out", model, (n_queries, "heads"), writes=True)
+        if config.qk_norm:
+            yield from norm(f"{block}.attention.query_norm", config.d_head, "d_head", bias=False)
+            yield from norm(f"{block}.attention.key_norm", config.d_head, "d_head", bias=False)
+        yield from block_norm(f"{block}.feed_forward_norm")
+        yield from linear(f"{block}.feed_forward.up", inner, model)
+        if config.feed_forward == "swiglu":
+            yield from linear(f"{block}.feed_forward.gate", inner, model)
+        yield from linear(f"{block}.feed_forward.down", model, inner, writes=True)
+    if config.norm_position == "pre":  # a post-norm block ends in a norm already
+        yield from block_norm("final_norm")
+    if not config.tie_embeddings:
+        yield from table("head", vocab_size, "vocab_size", "head")
 
 
-def _norm(name: str, config: ModelConfig) -> dict[str, Shape]:
-    if config.norm == "none":
-        return {}
-    width: Shape = (config.d_model,)
-    has_bias = config.norm == "layernorm" and config.bias
-    return {f"{name}.weight": width} | ({f"{name}.bias": width} if has_bias else {})
+def _hidden_deviation(config: ModelConfig, writes: bool) -> float:
+    deviation = _DEVIATION
+    if config.base_width is not None:
+        deviation *= math.sqrt(config.base_width / config.d_model)
+    if writes:
+        return 0.0 if config.zero_init else deviation / math.sqrt(2 * config.n_layers)
+    return deviation

@@ -11,7 +11,7 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 from torch.utils.checkpoint import checkpoint
 
 from lm.config.model import ModelConfig
-from lm.formats.parameters import initial_deviation
+from lm.formats.parameters import parameter_table
 from lm.model.attention import Attention
 from lm.model.cache import KeyValueCache
 from lm.model.feed_forward import FeedForward
@@ -53,8 +53,8 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A decoder-only Transformer.
 
-    Weights are normal with the deviations of `lm.formats.parameters.initial_deviation`, biases zero. They are drawn on
-    the CPU, in the order of the parameters, from `seed` alone, so that every device starts from the same model.
+    Weights start as `lm.formats.parameters` says. They are drawn on the CPU, in the order of the parameters, from
+    `seed` alone, so that every device starts from the same model.
     """
 
     sinusoidal: Tensor
@@ -63,6 +63,7 @@ class Transformer(nn.Module):
         super().__init__()
         self.config = config
         self.vocab_size = vocab_size
+        self.table = parameter_table(config, vocab_size)
         self.embedding = nn.Embedding(vocab_size, config.d_model)
         if config.positions == "learned":
             self.position_embedding = nn.Embedding(config.context_length, config.d_model)
@@ -136,12 +137,14 @@ class Transformer(nn.Module):
 
     def _draw_weights(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
-        for name, module in self.named_modules():
-            if isinstance(module, nn.Linear | nn.Embedding):
-                std = initial_deviation(f"{name}.weight", self.config)
-                nn.init.normal_(module.weight, std=std, generator=generator)
-            if isinstance(module, nn.Linear) and module.bias is not None:
-                nn.init.zeros_(module.bias)
+        shapes = {name: tuple(p.shape) for name, p in self.named_parameters()}
+        assert shapes == {name: spec.shape for name, spec in self.table.items()}, "each parameter stands in the table"
+        for name, p in self.named_parameters():
+            spec = self.table[name]
+            if spec.start is not None:
+                nn.init.constant_(p, spec.start)
+            else:
+                nn.init.normal_(p, std=spec.deviation, generator=generator)
 
 
 class CachedReader:

@@ -7,20 +7,20 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.distributed.sharded_tensors import gathered
+from lm.formats.parameters import Table
 from lm.optim.muon import Muon
 from lm.optim.optimizers import SGD, Adam, AdamW
-from lm.optim.roles import Role, role_of
+from lm.optim.rules import UpdateRule, update_rule
 
 
-def build_optimizer(model: nn.Module, config: TrainConfig, model_config: ModelConfig) -> Optimizer:
-    """The optimizer of a configuration, with one group for all parameters of a role (`lm.optim.roles`)."""
-    by_role: dict[Role, list[nn.Parameter]] = defaultdict(list)
+def build_optimizer(model: nn.Module, table: Table, config: TrainConfig) -> Optimizer:
+    """The optimizer of a configuration, with one group for all parameters that share a rule (`lm.optim.rules`)."""
+    by_rule: dict[UpdateRule, list[nn.Parameter]] = defaultdict(list)
     for name, p in model.named_parameters():
-        by_role[role_of(name, p.ndim, config, model_config)].append(p)
-    groups = [{"params": parameters, **role._asdict()} for role, parameters in by_role.items()]
+        by_rule[update_rule(table[name], config)].append(p)
+    groups = [{"params": parameters, **rule._asdict()} for rule, parameters in by_rule.items()]
     beta1, beta2 = config.betas
     match config.optimizer:
         case "sgd":

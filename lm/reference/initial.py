@@ -14,22 +14,19 @@ from jaxtyping import Float32
 from numpy.typing import NDArray
 
 from lm.config.model import ModelConfig
-from lm.formats.parameters import initial_deviation, parameter_shapes
+from lm.formats.parameters import parameter_table
 
 
 def initial_weights(config: ModelConfig, vocab_size: int, seed: int) -> dict[str, NDArray[np.float32]]:
-    """The weights of a fresh model by name, in float32: normal matrices, ones for norms, zeros for biases.
-
-    The deviations are those of `lm.formats.parameters.initial_deviation`.
-    """
+    """The weights of a fresh model by name, in float32, as `lm.formats.parameters` says."""
     generator = NormalGenerator(seed)
     weights: dict[str, NDArray[np.float32]] = {}
-    for name, shape in parameter_shapes(config, vocab_size).items():
-        if len(shape) == 1:
-            weights[name] = np.zeros(shape, np.float32) if name.endswith("bias") else np.ones(shape, np.float32)
-            continue
-        std = np.float32(initial_deviation(name, config))
-        weights[name] = (generator.draw(math.prod(shape)) * std).reshape(shape)
+    for name, spec in parameter_table(config, vocab_size).items():
+        if spec.start is not None:
+            weights[name] = np.full(spec.shape, spec.start, np.float32)
+        else:
+            normal = generator.draw(math.prod(spec.shape))
+            weights[name] = (normal * np.float32(spec.deviation)).reshape(spec.shape)
     return weights
 
 

@@ -1,6 +1,6 @@
 """Optimizers on arrays: SGD, Adam, AdamW and Muon, and the clipping of gradients. The twins of `lm.optim`.
 
-Updates happen in place, a parameter at a time, as its role says. The state of a parameter is a dictionary of arrays of
+Updates happen in place, a parameter at a time, as its rule says. The state of a parameter is a dictionary of arrays of
 its shape.
 """
 
@@ -12,9 +12,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
-from lm.optim.roles import Role, role_of
+from lm.formats.parameters import Table
+from lm.optim.rules import UpdateRule, update_rule
 from lm.reference.parameter import Array, Parameter
 
 State = dict[str, NDArray[Any]]
@@ -27,9 +27,9 @@ class SGD:
     """
 
     def __init__(
-        self, parameters: Sequence[Parameter], roles: Sequence[Role], momentum: float, nesterov: bool = False
+        self, parameters: Sequence[Parameter], rules: Sequence[UpdateRule], momentum: float, nesterov: bool = False
     ) -> None:
-        self.parameters, self.roles, self.n_steps = parameters, roles, 0
+        self.parameters, self.rules, self.n_steps = parameters, rules, 0
         self.momentum, self.nesterov = momentum, nesterov
         names = ["velocity"] if momentum else []
         self.states = [{name: np.zeros_like(p.value) for name in names} for p in parameters]
@@ -37,16 +37,16 @@ class SGD:
     def step(self, learning_rate: float) -> None:
         """Update every parameter by its gradient."""
         self.n_steps += 1
-        for p, role, state in zip(self.parameters, self.roles, self.states, strict=True):
+        for p, rule, state in zip(self.parameters, self.rules, self.states, strict=True):
             grad = _gradient(p)
-            if role.weight_decay:
-                grad = grad + role.weight_decay * p.value
+            if rule.weight_decay:
+                grad = grad + rule.weight_decay * p.value
             if self.momentum:
                 velocity = state["velocity"]
                 velocity *= self.momentum
                 velocity += grad
                 grad = grad + self.momentum * velocity if self.nesterov else velocity
-            p.value -= learning_rate * role.rate_scale * grad
+            p.value -= learning_rate * rule.rate_scale * grad
 
 
 class Adam:
@@ -59,30 +59,30 @@ class Adam:
     decoupled_weight_decay = False
 
     def __init__(
-        self, parameters: Sequence[Parameter], roles: Sequence[Role], betas: tuple[float, float], eps: float
+        self, parameters: Sequence[Parameter], rules: Sequence[UpdateRule], betas: tuple[float, float], eps: float
     ) -> None:
-        self.parameters, self.roles, self.n_steps = parameters, roles, 0
+        self.parameters, self.rules, self.n_steps = parameters, rules, 0
         self.betas, self.eps = betas, eps
         self.states = [
-            {name: np.zeros_like(p.value) for name in self._state_names(role)}
-            for p, role in zip(parameters, roles, strict=True)
+            {name: np.zeros_like(p.value) for name in self._state_names(rule)}
+            for p, rule in zip(parameters, rules, strict=True)
         ]
 
     def step(self, learning_rate: float) -> None:
         """Update every parameter by its gradient."""
         self.n_steps += 1
-        for p, role, state in zip(self.parameters, self.roles, self.states, strict=True):
-            self._update(p.value, _gradient(p), state, role, learning_rate * role.rate_scale)
+        for p, rule, state in zip(self.parameters, self.rules, self.states, strict=True):
+            self._update(p.value, _gradient(p), state, rule, learning_rate * rule.rate_scale)
 
-    def _state_names(self, role: Role) -> tuple[str, ...]:
+    def _state_names(self, rule: UpdateRule) -> tuple[str, ...]:
         return ("mean", "square")
 
-    def _update(self, value: Array, grad: Array, state: State, role: Role, learning_rate: float) -> None:
+    def _update(self, value: Array, grad: Array, state: State, rule: UpdateRule, learning_rate: float) -> None:
         beta1, beta2 = self.betas
-        if role.weight_decay and self.decoupled_weight_decay:
-            value *= 1 - learning_rate * role.weight_decay
-        elif role.weight_decay:
-            grad = grad + role.weight_decay * value
+        if rule.weight_decay and self.decoupled_weight_decay:
+            value *= 1 - learning_rate * rule.weight_decay
+        elif rule.weight_decay:
+            grad = grad + rule.weight_decay * value
         mean, square = state["mean"], state["square"]
         mean += (1 - beta1) * (grad - mean)
         square *= beta2
@@ -105,7 +105,7 @@ class AdamW(Adam):
 
 
 class Muon(AdamW):
-    """p = p - lr * 0.2 * sqrt(max(rows, columns)) * U where a role is orthogonal, AdamW elsewhere.
+    """p = p - lr * 0.2 * sqrt(max(rows, columns)) * U where a rule is orthogonal, AdamW elsewhere.
 
     U is the Nesterov momentum made orthogonal: with the running mean M of g, that of momentum * M + (1 - momentum) * g.
     Weight decay is AdamW's. https://kellerjordan.github.io/posts/muon/, https://arxiv.org/abs/2502.16982 (section 2.2)
@@ -114,25 +114,25 @@ class Muon(AdamW):
     def __init__(
         self,
         parameters: Sequence[Parameter],
-        roles: Sequence[Role],
+        rules: Sequence[UpdateRule],
         momentum: float,
         betas: tuple[float, float],
         eps: float,
     ) -> None:
-        super().__init__(parameters, roles, betas, eps)
+        super().__init__(parameters, rules, betas, eps)
         self.momentum = momentum
 
-    def _state_names(self, role: Role) -> tuple[str, ...]:
-        return ("momentum",) if role.orthogonal else super()._state_names(role)
+    def _state_names(self, rule: UpdateRule) -> tuple[str, ...]:
+        return ("momentum",) if rule.orthogonal else super()._state_names(rule)
 
-    def _update(self, value: Array, grad: Array, state: State, role: Role, learning_rate: float) -> None:
-        if not role.orthogonal:
-            super()._update(value, grad, state, role, learning_rate)
+    def _update(self, value: Array, grad: Array, state: State, rule: UpdateRule, learning_rate: float) -> None:
+        if not rule.orthogonal:
+            super()._update(value, grad, state, rule, learning_rate)
             return
         momentum = state["momentum"]
         momentum += (1 - self.momentum) * (grad - momentum)
         update = orthogonalised(grad + self.momentum * (momentum - grad))
-        value *= 1 - learning_rate * role.weight_decay
+        value *= 1 - learning_rate * rule.weight_decay
         value -= learning_rate * 0.2 * max(value.shape) ** 0.5 * update
 
 
@@ -151,20 +151,20 @@ def orthogonalised(matrix: Float[np.ndarray, "rows columns"]) -> Float[np.ndarra
 Optimizer = SGD | Adam
 
 
-def build_optimizer(parameters: Mapping[str, Parameter], config: TrainConfig, model_config: ModelConfig) -> Optimizer:
-    """The optimizer of a configuration, which treats each parameter by its role (`lm.optim.roles`)."""
+def build_optimizer(parameters: Mapping[str, Parameter], table: Table, config: TrainConfig) -> Optimizer:
+    """The optimizer of a configuration, which treats each parameter by its rule (`lm.optim.rules`)."""
     values = list(parameters.values())
-    roles = [role_of(name, p.value.ndim, config, model_config) for name, p in parameters.items()]
+    rules = [update_rule(table[name], config) for name in parameters]
     beta1, beta2 = config.betas
     match config.optimizer:
         case "sgd":
-            return SGD(values, roles, config.momentum, config.nesterov)
+            return SGD(values, rules, config.momentum, config.nesterov)
         case "adam":
-            return Adam(values, roles, (beta1, beta2), config.eps)
+            return Adam(values, rules, (beta1, beta2), config.eps)
         case "adamw":
-            return AdamW(values, roles, (beta1, beta2), config.eps)
+            return AdamW(values, rules, (beta1, beta2), config.eps)
         case "muon":
-            return Muon(values, roles, config.momentum, (beta1, beta2), config.eps)
+            return Muon(values, rules, config.momentum, (beta1, beta2), config.eps)
 
 
 def clip_gradients(parameters: Iterable[Parameter], max_norm: float | None) -> float:

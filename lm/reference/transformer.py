@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 
 from lm.config.model import ModelConfig
 from lm.formats.model_file import Weights, check_weights
+from lm.formats.parameters import parameter_table
 from lm.reference.attention import Attention
 from lm.reference.cache import KeyValueCache
 from lm.reference.dropout import Dropout
@@ -73,8 +74,9 @@ class Transformer:
     """
 
     def __init__(self, config: ModelConfig, weights: Weights) -> None:
-        check_weights(weights, config, vocab_size=len(weights.get("embedding.weight", ())))
-        self.config = config
+        vocab_size = len(weights.get("embedding.weight", ()))
+        check_weights(weights, config, vocab_size)
+        self.config, self.table = config, parameter_table(config, vocab_size)
         self.parameters = {name: Parameter(weight) for name, weight in weights.items()}
         self.dtype: np.dtype[Any] = weights["embedding.weight"].dtype
         self.positions = Positions(config, self.dtype)

@@ -29,7 +29,7 @@ class NumpyBackend:
     def __init__(self, model: Transformer, config: TrainConfig) -> None:
         self.model, self._config = model, config
         self._parameters = list(model.parameters.values())
-        self._optimizer = build_optimizer(model.parameters, config, model.config)
+        self._optimizer = build_optimizer(model.parameters, model.table, config)
         self._loss = CrossEntropy()
 
     @_without_warnings

@@ -41,7 +41,7 @@ class TorchBackend:
             # For each size of batch by itself: which sizes came before would decide, and a resumed run has seen others.
             self._objective.compile(dynamic=False)
         self._shared = share_out(self._objective, model.blocks, self.team, config.shard, device)
-        self._optimizer = build_optimizer(model, config, model.config)
+        self._optimizer = build_optimizer(model, model.table, config)
         # float16 gradients underflow unless the loss is scaled up first (arXiv:1710.03740, section 3.2).
         self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self._unscaled = False

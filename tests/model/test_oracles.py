@@ -4,8 +4,10 @@ Tolerances: both sides compute in float32, whose roundings of 6e-8 add up over s
 size 1; differences are measured against the largest number of a tensor. A wrong formula shows at 1e-2 and above.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,8 @@ from transformers import (
 )
 
 from lm.config.model import ModelConfig
+from lm.formats.parameters import Table
+from lm.formats.transformers import GPT2, LLAMA, WeightMap, from_transformers, to_transformers
 from lm.model.transformer import Block, Transformer
 from tests.model.configs import VOCAB_SIZE, largest, random_ids, redraw, small_config
 from tests.model.test_feed_forward import ACTIVATIONS
@@ -29,57 +33,20 @@ LOGITS_TOLERANCE = 5e-6
 GRADIENT_TOLERANCE = 2e-5
 
 
-def from_llama(theirs: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Tensors of a Llama, or of one of its descendants, under our names."""
-    ours = {"embedding.weight": theirs["model.embed_tokens.weight"], "final_norm.weight": theirs["model.norm.weight"]}
-    if not config.tie_embeddings:
-        ours["head.weight"] = theirs["lm_head.weight"]
-    for layer in range(config.n_layers):
-        block, its = f"blocks.{layer}", f"model.layers.{layer}"
-        ours |= {
-            f"{block}.attention_norm.weight": theirs[f"{its}.input_layernorm.weight"],
-            f"{block}.attention.qkv.weight": torch.cat([theirs[f"{its}.self_attn.{x}_proj.weight"] for x in "qkv"]),
-            f"{block}.attention.out.weight": theirs[f"{its}.self_attn.o_proj.weight"],
-            f"{block}.feed_forward_norm.weight": theirs[f"{its}.post_attention_layernorm.weight"],
-        }
-        ours |= {
-            f"{block}.feed_forward.{x}.weight": theirs[f"{its}.mlp.{x}_proj.weight"] for x in ("up", "gate", "down")
-        }
-        if config.qk_norm:
-            ours[f"{block}.attention.query_norm.weight"] = theirs[f"{its}.self_attn.q_norm.weight"]
-            ours[f"{block}.attention.key_norm.weight"] = theirs[f"{its}.self_attn.k_norm.weight"]
-    return ours
+def translated(theirs: Mapping[str, Tensor], weight_map: WeightMap, table: Table) -> dict[str, Tensor]:
+    """Their tensors under our names; and under theirs again, they are the same."""
+    arrays = {name: tensor.numpy() for name, tensor in theirs.items()}
+    ours = from_transformers(arrays, weight_map, table)
+    for name, array in to_transformers(ours, weight_map, table).items():
+        np.testing.assert_array_equal(array, arrays[name], err_msg=name)
+    return {name: torch.from_numpy(array) for name, array in ours.items()}
 
 
-def from_gpt2(theirs: dict[str, Tensor], config: ModelConfig) -> dict[str, Tensor]:
-    """Tensors of a GPT-2 under our names; it stores its matrices with the input first."""
-    ours = {
-        "embedding.weight": theirs["transformer.wte.weight"],
-        "position_embedding.weight": theirs["transformer.wpe.weight"],
-        "final_norm.weight": theirs["transformer.ln_f.weight"],
-        "final_norm.bias": theirs["transformer.ln_f.bias"],
-    }
-    names = {
-        "attention_norm": "ln_1",
-        "attention.qkv": "attn.c_attn",
-        "attention.out": "attn.c_proj",
-        "feed_forward_norm": "ln_2",
-        "feed_forward.up": "mlp.c_fc",
-        "feed_forward.down": "mlp.c_proj",
-    }
-    for layer in range(config.n_layers):
-        for our_name, their_name in names.items():
-            for kind in ("weight", "bias"):
-                tensor = theirs[f"transformer.h.{layer}.{their_name}.{kind}"]
-                ours[f"blocks.{layer}.{our_name}.{kind}"] = tensor.T if tensor.ndim == 2 else tensor
-    return ours
-
-
-def assert_same_logits_and_gradients(config: ModelConfig, theirs: nn.Module, translate: Any) -> None:
+def assert_same_logits_and_gradients(config: ModelConfig, theirs: nn.Module, weight_map: WeightMap) -> None:
     """Redraw the other model, take its weights, and compare logits and the gradients of a random function of them."""
     redraw(theirs, seed=1)
     ours = Transformer(config, VOCAB_SIZE)
-    ours.load_state_dict(translate(theirs.state_dict(), config))
+    ours.load_state_dict(translated(theirs.state_dict(), weight_map, ours.table))
     ids = random_ids(3, config.context_length)
 
     expected, actual = theirs.eval()(ids).logits, ours.eval()(ids)
@@ -88,7 +55,8 @@ def assert_same_logits_and_gradients(config: ModelConfig, theirs: nn.Module, tra
     direction = torch.randn(expected.shape, generator=torch.Generator().manual_seed(2))
     (expected * direction).sum().backward()
     (actual * direction).sum().backward()
-    expected_gradients = translate({name: p.grad for name, p in theirs.named_parameters()}, config)
+    gradients = {name: p.grad for name, p in theirs.named_parameters() if p.grad is not None}
+    expected_gradients = translated(gradients, weight_map, ours.table)
     actual_gradients = {name: p.grad for name, p in ours.named_parameters()}
     assert actual_gradients.keys() == expected_gradients.keys()
     for name, gradient in expected_gradients.items():
@@ -122,19 +90,19 @@ def llama_arguments(config: ModelConfig) -> dict[str, Any]:
 @pytest.mark.parametrize("rope_theta", [10000.0, 100.0])
 def test_rmsnorm_rope_and_swiglu_make_a_llama(n_kv_heads: int | None, tie_embeddings: bool, rope_theta: float) -> None:
     config = small_config(n_kv_heads=n_kv_heads, tie_embeddings=tie_embeddings, rope_theta=rope_theta, d_ff=None)
-    assert_same_logits_and_gradients(config, LlamaForCausalLM(LlamaConfig(**llama_arguments(config))), from_llama)
+    assert_same_logits_and_gradients(config, LlamaForCausalLM(LlamaConfig(**llama_arguments(config))), LLAMA)
 
 
 @pytest.mark.parametrize("window", [1, 3, 12, 20])
 def test_a_window_makes_a_mistral(window: int) -> None:
     config = small_config(n_kv_heads=2, window=window, tie_embeddings=False)
     theirs = MistralForCausalLM(MistralConfig(**llama_arguments(config), sliding_window=window))
-    assert_same_logits_and_gradients(config, theirs, from_llama)
+    assert_same_logits_and_gradients(config, theirs, LLAMA)
 
 
 def test_normalised_queries_and_keys_make_a_qwen3() -> None:
     config = small_config(n_kv_heads=2, qk_norm=True)
-    assert_same_logits_and_gradients(config, Qwen3ForCausalLM(Qwen3Config(**llama_arguments(config))), from_llama)
+    assert_same_logits_and_gradients(config, Qwen3ForCausalLM(Qwen3Config(**llama_arguments(config))), LLAMA)
 
 
 @pytest.mark.parametrize("d_ff", [None, 24])
@@ -152,7 +120,7 @@ def test_layernorm_learned_positions_gelu_and_biases_make_a_gpt2(d_ff: int | Non
         "attn_implementation": "eager",
     }
     theirs = GPT2LMHeadModel(GPT2Config(**arguments))
-    assert_same_logits_and_gradients(config, theirs, from_gpt2)
+    assert_same_logits_and_gradients(config, theirs, GPT2)
 
 
 @pytest.mark.parametrize("norm_position", ["pre", "post"])

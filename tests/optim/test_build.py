@@ -14,7 +14,7 @@ from lm.model.transformer import Transformer
 from lm.optim.build import build_optimizer, clip_gradients
 from lm.optim.muon import Muon, orthogonalised
 from lm.optim.optimizers import SGD, Adam, AdamW
-from lm.optim.roles import Role, role_of
+from lm.optim.rules import UpdateRule, update_rule
 from lm.training.torch_backend import TorchBackend
 from tests.small import model_config, train_config
 
@@ -28,24 +28,24 @@ from tests.small import model_config, train_config
         {"base_width": 4, "norm": "none"},
     ],
 )
-def test_each_parameter_is_in_the_group_of_its_role(optimizer: str, changes: dict[str, Any]) -> None:
-    model_section, config = model_config(**changes), train_config(optimizer=optimizer, weight_decay=0.3)
-    model = Transformer(model_section, vocab_size=37)
-    built = build_optimizer(model, config, model_section)
+def test_each_parameter_is_in_the_group_of_its_rule(optimizer: str, changes: dict[str, Any]) -> None:
+    config = train_config(optimizer=optimizer, weight_decay=0.3)
+    model = Transformer(model_config(**changes), vocab_size=37)
+    built = build_optimizer(model, model.table, config)
     names = {p: name for name, p in model.named_parameters()}
     found = {
-        names[p]: Role(*(group[field] for field in Role._fields))
+        names[p]: UpdateRule(*(group[field] for field in UpdateRule._fields))
         for group in built.param_groups
         for p in group["params"]
     }
-    assert found == {name: role_of(name, p.ndim, config, model_section) for p, name in names.items()}
+    assert found == {name: update_rule(model.table[name], config) for name in names.values()}
     assert sum(len(group["params"]) for group in built.param_groups) == len(names)  # each once, a tied matrix too
     assert len(built.param_groups) == len(set(found.values()))
 
 
-def test_a_model_of_one_role_has_one_group() -> None:
-    section = model_config(norm="none")
-    built = build_optimizer(Transformer(section, vocab_size=37), train_config(weight_decay=0.3), section)
+def test_a_model_of_one_rule_has_one_group() -> None:
+    model = Transformer(model_config(norm="none"), vocab_size=37)
+    built = build_optimizer(model, model.table, train_config(weight_decay=0.3))
     assert [group["weight_decay"] for group in built.param_groups] == [0.3]
 
 
@@ -62,7 +62,8 @@ def test_every_number_of_the_configuration_arrives(optimizer: str, kind: type, o
     config = train_config(
         optimizer=optimizer, learning_rate=0.25, betas=[0.8, 0.99], eps=1e-6, momentum=0.7, nesterov=True
     )
-    built = build_optimizer(Transformer(model_config(), vocab_size=37), config, model_config())
+    model = Transformer(model_config(), vocab_size=37)
+    built = build_optimizer(model, model.table, config)
     assert type(built) is kind
     for group in built.param_groups:
         assert {name: group[name] for name in options} == options
@@ -76,7 +77,7 @@ def test_muon_gets_its_momentum_and_multiplies_in_the_precision_of_the_model(
 ) -> None:
     model = Transformer(model_config(), vocab_size=37, seed=3)
     config = train_config(optimizer="muon", momentum=0.7, precision=precision, weight_decay=0.0, learning_rate=0.1)
-    optimizer = build_optimizer(model, config, model_config())
+    optimizer = build_optimizer(model, model.table, config)
     p = model.get_parameter("blocks.0.attention.out.weight")
     before, momentum = p.detach().clone(), torch.zeros_like(p)
     for seed in range(2):

@@ -14,7 +14,7 @@ from lm.model.transformer import Transformer as TorchTransformer
 from lm.optim.build import build_optimizer as build_torch
 from lm.optim.muon import Muon as TorchMuon
 from lm.optim.muon import orthogonalised as torch_orthogonalised
-from lm.optim.roles import Role, role_of
+from lm.optim.rules import UpdateRule, update_rule
 from lm.reference.optimizers import (
     SGD,
     Adam,
@@ -43,9 +43,9 @@ def random_parameters(seed: int) -> list[Parameter]:
     return [Parameter(random_array(*shape, seed=seed + i)) for i, shape in enumerate(SHAPES)]
 
 
-def roles_of(decays: list[float]) -> list[Role]:
-    """Roles that differ in weight decay alone."""
-    return [Role(orthogonal=False, weight_decay=decay, rate_scale=1.0) for decay in decays]
+def rules_of(decays: list[float]) -> list[UpdateRule]:
+    """Rules that differ in weight decay alone."""
+    return [UpdateRule(orthogonal=False, weight_decay=decay, rate_scale=1.0) for decay in decays]
 
 
 def assert_same_path(
@@ -80,7 +80,7 @@ def assert_same_path(
 @given(rates, st.sampled_from([(0.0, False), (0.5, False), (0.9, True)]), decays, seeds)
 def test_sgd_equals_pytorch_s(rate: float, momentum: tuple[float, bool], decays: list[float], seed: int) -> None:
     assert_same_path(
-        lambda parameters: SGD(parameters, roles_of(decays), *momentum),
+        lambda parameters: SGD(parameters, rules_of(decays), *momentum),
         lambda groups: torch.optim.SGD(groups, rate, momentum[0], nesterov=momentum[1]),
         decays,
         rate,
@@ -95,7 +95,7 @@ def test_adam_and_adamw_equal_pytorch_s(
 ) -> None:
     ours, theirs = (Adam, torch.optim.Adam) if kind == "adam" else (AdamW, torch.optim.AdamW)
     assert_same_path(
-        lambda parameters: ours(parameters, roles_of(decays), betas, eps),
+        lambda parameters: ours(parameters, rules_of(decays), betas, eps),
         lambda groups: theirs(groups, rate, betas, eps),
         decays,
         rate,
@@ -122,12 +122,12 @@ SECTIONS: dict[str, dict[str, Any]] = {
 def test_muon_equals_its_twin_in_pytorch(
     rate: float, momentum: float, betas: tuple[float, float], rate_scale: float, seed: int
 ) -> None:
-    roles = [Role(True, 0.3, rate_scale), Role(False, 0.1, 1.0)]
+    rules = [UpdateRule(True, 0.3, rate_scale), UpdateRule(False, 0.1, 1.0)]
     actual = [Parameter(random_array(*shape, seed=seed + i)) for i, shape in enumerate([*MATRICES, (5,), (7, 2)])]
     expected = [nn.Parameter(torch.tensor(p.value)) for p in actual]
-    mine = Muon(actual, [roles[i >= len(MATRICES)] for i in range(len(actual))], momentum, betas, 1e-6)
+    mine = Muon(actual, [rules[i >= len(MATRICES)] for i in range(len(actual))], momentum, betas, 1e-6)
     split = (expected[: len(MATRICES)], expected[len(MATRICES) :])
-    groups = [{"params": p, **role._asdict()} for p, role in zip(split, roles, strict=True)]
+    groups = [{"params": p, **rule._asdict()} for p, rule in zip(split, rules, strict=True)]
     theirs = TorchMuon(groups, rate, momentum, betas, 1e-6, dtype=torch.float64)
     for step in range(10):
         for group in theirs.param_groups:
@@ -168,7 +168,7 @@ def test_the_configuration_makes_the_same_optimizer_as_in_pytorch(kind: str, sec
     )
     model = TorchTransformer(model_section, VOCAB_SIZE)
     twin = numpy_twin(model)
-    mine, theirs = build_optimizer(twin.parameters, config, model_section), build_torch(model, config, model_section)
+    mine, theirs = build_optimizer(twin.parameters, twin.table, config), build_torch(model, model.table, config)
     tensors = dict(model.named_parameters())
     assert list(tensors) == list(twin.parameters)
     for step in range(3):
@@ -186,14 +186,15 @@ def test_the_configuration_makes_the_same_optimizer_as_in_pytorch(kind: str, sec
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("sgd", SGD), ("adam", Adam), ("adamw", AdamW), ("muon", Muon)])
-def test_the_configuration_chooses_and_names_give_the_roles(kind: str, expected: type[Optimizer]) -> None:
+def test_the_configuration_chooses_and_roles_give_the_rules(kind: str, expected: type[Optimizer]) -> None:
     config = train_config(
         optimizer=kind, weight_decay=0.3, momentum=0.7, nesterov=True, betas=[0.6, 0.8], eps=1e-3, learning_rate=0.1
     )
-    parameters = numpy_twin(TorchTransformer(model_config(), VOCAB_SIZE)).parameters
-    optimizer = build_optimizer(parameters, config, model_config())
+    twin = numpy_twin(TorchTransformer(model_config(), VOCAB_SIZE))
+    parameters, table = twin.parameters, twin.table
+    optimizer = build_optimizer(parameters, table, config)
     assert type(optimizer) is expected
-    assert optimizer.roles == [role_of(name, p.value.ndim, config, model_config()) for name, p in parameters.items()]
+    assert optimizer.rules == [update_rule(table[name], config) for name in parameters]
     assert optimizer.parameters == list(parameters.values())
     if isinstance(optimizer, SGD):
         assert (optimizer.momentum, optimizer.nesterov) == (0.7, True)

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from lm.formats.parameters import parameter_shapes
+from lm.formats.parameters import parameter_table
 from lm.model.transformer import Transformer
-from lm.optim.roles import Role, role_of
+from lm.optim.rules import UpdateRule, update_rule
 from lm.training.torch_backend import TorchBackend
 from tests.small import model_config, train_config
 
@@ -31,23 +31,22 @@ HIDDEN = {f"blocks.{layer}.{name}.weight" for layer in range(2) for name in BLOC
 TABLES = {"embedding.weight", "position_embedding.weight", "head.weight"}
 
 
-def roles(optimizer: str, **changes: Any) -> dict[str, Role]:
-    config = model_config(**changes)
+def rules(optimizer: str, **changes: Any) -> dict[str, UpdateRule]:
     train = train_config(optimizer=optimizer, weight_decay=0.3)
-    shapes = parameter_shapes(config, vocab_size=37)
-    return {name: role_of(name, len(shape), train, config) for name, shape in shapes.items()}
+    table = parameter_table(model_config(**changes), vocab_size=37)
+    return {name: update_rule(spec, train) for name, spec in table.items()}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_muon_takes_the_matrices_of_blocks_and_weight_decay_falls_on_all_matrices(optimizer: str, variant: str) -> None:
-    found = roles(optimizer, **VARIANTS[variant])
+    found = rules(optimizer, **VARIANTS[variant])
     matrices = HIDDEN | (TABLES & found.keys())
-    assert {name for name, role in found.items() if role.orthogonal} == (HIDDEN if optimizer == "muon" else set())
-    assert {name: role.weight_decay for name, role in found.items()} == {
+    assert {name for name, rule in found.items() if rule.orthogonal} == (HIDDEN if optimizer == "muon" else set())
+    assert {name: rule.weight_decay for name, rule in found.items()} == {
         name: 0.3 if name in matrices else 0.0 for name in found
     }
-    assert {role.rate_scale for role in found.values()} == {1.0}
+    assert {rule.rate_scale for rule in found.values()} == {1.0}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -58,17 +57,17 @@ def test_muon_takes_the_matrices_of_blocks_and_weight_decay_falls_on_all_matrice
 def test_at_four_times_the_base_width_rates_are_scaled_and_weights_forgotten_as_fast(
     optimizer: str, hidden: float, others: float, variant: str
 ) -> None:
-    found = roles(optimizer, d_model=32, base_width=8, **VARIANTS[variant])
-    without = roles(optimizer, d_model=32, **VARIANTS[variant])
-    for name, role in found.items():
-        assert role.rate_scale == (hidden if name in HIDDEN else others), name
-        assert role.rate_scale * role.weight_decay == pytest.approx(without[name].weight_decay), name
-        assert role.orthogonal == without[name].orthogonal
+    found = rules(optimizer, d_model=32, base_width=8, **VARIANTS[variant])
+    without = rules(optimizer, d_model=32, **VARIANTS[variant])
+    for name, rule in found.items():
+        assert rule.rate_scale == (hidden if name in HIDDEN else others), name
+        assert rule.rate_scale * rule.weight_decay == pytest.approx(without[name].weight_decay), name
+        assert rule.orthogonal == without[name].orthogonal
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_at_the_base_width_nothing_changes(optimizer: str) -> None:
-    assert roles(optimizer, base_width=16) == roles(optimizer)
+    assert rules(optimizer, base_width=16) == rules(optimizer)
 
 
 RATES = {"muon": 1e-3, "adamw": 1e-3, "adam": 1e-3, "sgd": 0.1}

@@ -1,0 +1,123 @@
+"""Weight maps to the models of Hugging Face `transformers`: data, one map an architecture."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lm.formats.parameters import Table
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class WeightMap:
+    """Their names of our parameters; `{layer}` stands for the number of a block.
+
+    Attributes:
+        names: by our name. Where we store several matrices as one, theirs are named in the order of our rows.
+        transposed: ours that they store with the inputs first.
+    """
+
+    names: Mapping[str, tuple[str, ...]]
+    transposed: frozenset[str] = frozenset()
+
+
+def _with_biases(names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    return {
+        f"{ours}.{kind}": tuple(f"{name}.{kind}" for name in theirs)
+        for ours, theirs in names.items()
+        for kind in ("weight", "bias")
+    }
+
+
+_BLOCK, _LLAMA_BLOCK, _GPT2_BLOCK = "blocks.{layer}", "model.layers.{layer}", "transformer.h.{layer}"
+
+# Llama, and those that keep its names: Mistral, Qwen3 (with the norms of queries and keys).
+LLAMA = WeightMap(
+    _with_biases(
+        {
+            "embedding": ("model.embed_tokens",),
+            f"{_BLOCK}.attention_norm": (f"{_LLAMA_BLOCK}.input_layernorm",),
+            f"{_BLOCK}.attention.qkv": tuple(f"{_LLAMA_BLOCK}.self_attn.{x}_proj" for x in "qkv"),
+            f"{_BLOCK}.attention.out": (f"{_LLAMA_BLOCK}.self_attn.o_proj",),
+            f"{_BLOCK}.attention.query_norm": (f"{_LLAMA_BLOCK}.self_attn.q_norm",),
+            f"{_BLOCK}.attention.key_norm": (f"{_LLAMA_BLOCK}.self_attn.k_norm",),
+            f"{_BLOCK}.feed_forward_norm": (f"{_LLAMA_BLOCK}.post_attention_layernorm",),
+            f"{_BLOCK}.feed_forward.up": (f"{_LLAMA_BLOCK}.mlp.up_proj",),
+            f"{_BLOCK}.feed_forward.gate": (f"{_LLAMA_BLOCK}.mlp.gate_proj",),
+            f"{_BLOCK}.feed_forward.down": (f"{_LLAMA_BLOCK}.mlp.down_proj",),
+            "final_norm": ("model.norm",),
+            "head": ("lm_head",),
+        }
+    )
+)
+
+GPT2 = WeightMap(
+    _with_biases(
+        {
+            "embedding": ("transformer.wte",),
+            "position_embedding": ("transformer.wpe",),
+            f"{_BLOCK}.attention_norm": (f"{_GPT2_BLOCK}.ln_1",),
+            f"{_BLOCK}.attention.qkv": (f"{_GPT2_BLOCK}.attn.c_attn",),
+            f"{_BLOCK}.attention.out": (f"{_GPT2_BLOCK}.attn.c_proj",),
+            f"{_BLOCK}.feed_forward_norm": (f"{_GPT2_BLOCK}.ln_2",),
+            f"{_BLOCK}.feed_forward.up": (f"{_GPT2_BLOCK}.mlp.c_fc",),
+            f"{_BLOCK}.feed_forward.down": (f"{_GPT2_BLOCK}.mlp.c_proj",),
+            "final_norm": ("transformer.ln_f",),
+            "head": ("lm_head",),
+        }
+    ),
+    transposed=frozenset(
+        f"{_BLOCK}.{name}.weight" for name in ("attention.qkv", "attention.out", "feed_forward.up", "feed_forward.down")
+    ),
+)
+
+
+def from_transformers(theirs: Mapping[str, Array], weight_map: WeightMap, table: Table) -> dict[str, Array]:
+    """Our arrays by our names, one for each parameter of the table, from theirs.
+
+    Raises:
+        ValueError: when they lack one.
+    """
+    ours: dict[str, Array] = {}
+    for name in table:
+        pattern, layer = _pattern(name)
+        names = [each.format(layer=layer) for each in _names_of(pattern, name, weight_map)]
+        if absent := [each for each in names if each not in theirs]:
+            raise ValueError(f"{absent[0]}: missing, and {name} is made of it")
+        array = np.concatenate([theirs[each] for each in names]) if len(names) > 1 else theirs[names[0]]
+        ours[name] = array.T if pattern in weight_map.transposed else array
+    return ours
+
+
+def to_transformers(ours: Mapping[str, Array], weight_map: WeightMap, table: Table) -> dict[str, Array]:
+    """Their arrays by their names, from ours.
+
+    Raises:
+        ValueError: when the map has no name for one of ours.
+    """
+    theirs: dict[str, Array] = {}
+    for name, array in ours.items():
+        pattern, layer = _pattern(name)
+        names = [each.format(layer=layer) for each in _names_of(pattern, name, weight_map)]
+        whole = array.T if pattern in weight_map.transposed else array
+        n_rows = list(table[name].parts.values()) if len(names) > 1 else [len(whole)]
+        theirs |= zip(names, np.split(whole, np.cumsum(n_rows)[:-1]), strict=True)
+    return theirs
+
+
+def _pattern(name: str) -> tuple[str, str]:
+    """Our name with `{layer}` in the place of a block's number, and that number."""
+    first, *rest = name.split(".")
+    if first != "blocks":
+        return name, ""
+    return ".".join([first, "{layer}", *rest[1:]]), rest[0]
+
+
+def _names_of(pattern: str, name: str, weight_map: WeightMap) -> tuple[str, ...]:
+    if pattern not in weight_map.names:
+        raise ValueError(f"{name}: has no counterpart there")
+    return weight_map.names[pattern]
