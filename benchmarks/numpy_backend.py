@@ -28,7 +28,9 @@ from lm.config.train import TrainConfig
 from lm.formats.tokens import TokenFile
 from lm.system.memory import keep_freed_memory
 from lm.system.processes import n_cores
+from lm.training.batch import Batch
 from lm.training.build import build_backend
+from lm.training.source import Windows
 from lm.training.trainer import Trainer
 
 VOCAB_SIZE = 2048
@@ -58,11 +60,11 @@ def measure_speed(backend: str, changes: dict[str, int], n_steps: int = 16) -> f
     model_config, config = configs(backend, changes)
     trained = build_backend(config, model_config, VOCAB_SIZE, seed=0)
     shape = (config.batch_size, model_config.context_length + 1)
-    ids = np.random.Generator(np.random.Philox(0)).integers(0, VOCAB_SIZE, shape)
+    batch = Batch.of_windows(np.random.Generator(np.random.Philox(0)).integers(0, VOCAB_SIZE, shape))
     times_s = []
     for step in range(n_steps):
         start = time.perf_counter()
-        trained.gradient([ids], (0, step))
+        trained.gradient([batch], (0, step))
         trained.update(config.learning_rate)
         times_s.append(time.perf_counter() - start)
     return config.batch_size * model_config.context_length / statistics.median(times_s[n_steps // 4 :])
@@ -73,7 +75,8 @@ def losses(backend: str, learning_rate: float, n_steps: int) -> list[float]:
     model_config, config = configs(backend, {"steps": n_steps, "learning_rate": learning_rate, "valid_every": n_steps})
     train, valid = (TokenFile(Path(f"data/tokens/{name}.bin"), Path(f"data/tokens/{name}.json")) for name in SPLITS)
     trained = build_backend(config, model_config, train.card.vocab_size, seed=0)
-    return list(Trainer(trained, train, valid, config, model_config.context_length, seed=0).run())
+    windows = [Windows(tokens, model_config.context_length) for tokens in (train, valid)]
+    return list(Trainer(trained, windows[0], windows[1], config, seed=0).run())
 
 
 def in_process(n_threads: int, *arguments: Any) -> Any:

@@ -72,7 +72,9 @@ from lm.optim.schedule import learning_rate
 from lm.system.devices import autocast, choose_device
 from lm.system.files import replacing
 from lm.system.memory import keep_freed_memory
+from lm.training.batch import Batch
 from lm.training.build import build_backend
+from lm.training.source import Windows
 from lm.training.timing import machine
 from lm.training.trainer import Trainer
 
@@ -118,7 +120,7 @@ class Training(NamedTuple):
     """A model in training."""
 
     steps: Iterator[object]  # takes one step each time it is asked
-    measure: Callable[[Ids], float]  # mean loss of windows in nats a token, without training on them
+    measure: Callable[[Batch], float]  # mean loss in nats a token, without training on it
     n_parameters: int
 
 
@@ -233,8 +235,8 @@ def race(contestant: Contestant) -> dict[str, Any]:
     context_length, train, n_steps = contestant.model.context_length, contestant.train, contestant.n_steps
     tokens, valid = contestant.tokens("train"), contestant.tokens("valid")
     check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(tokens.path), tokens.card.tokenizer_sha256)
-    windows = valid.windows(context_length).spread(len(valid.ids))
-    batches = [windows[i : i + train.part_size] for i in range(0, len(windows), train.part_size)]
+    windows = Windows(valid, context_length).spread(len(valid.ids))
+    batches = windows.split(train.part_size)
     training = storyline(contestant) if contestant.peer_learning_rate is None else nanogpt(contestant)
     rows, seconds = [], 0.0
     for step in range(1, n_steps + 1):
@@ -270,10 +272,11 @@ def storyline(contestant: Contestant) -> Training:
         contestant.tokens("valid"),
     )
     backend = build_backend(train, model, tokens.card.vocab_size, contestant.seed)
-    trainer = Trainer(backend, tokens, valid, train, model.context_length, contestant.seed)
-    _say(f"{contestant.name}: {', '.join(backend.computed.words)}")
+    windows = [Windows(each, model.context_length) for each in (tokens, valid)]
+    trainer = Trainer(backend, windows[0], windows[1], train, contestant.seed)
+    _say(f"{contestant.name}: {', '.join(backend.compute_report.words)}")
     size = n_parameters(model, tokens.card.vocab_size)
-    return Training(trainer.run(), lambda windows: backend.measure(windows).loss, size)
+    return Training(trainer.run(), lambda batch: backend.measure(batch).loss, size)
 
 
 def nanogpt(contestant: Contestant) -> Training:
@@ -313,17 +316,17 @@ def nanogpt(contestant: Contestant) -> Training:
     # Without dropout training and evaluation mode are the same.
     logits = torch.compile(gpt) if contestant.compile_peer else gpt
 
-    def loss(windows: Ids) -> torch.Tensor:
-        ids = torch.from_numpy(windows).to(device)
+    def loss(batch: Batch) -> torch.Tensor:
+        inputs, targets = (torch.from_numpy(ids).to(device) for ids in (batch.inputs, batch.targets))
         with autocast(device, train.precision):
-            return cross_entropy(logits(input_ids=ids[:, :-1]).logits.flatten(0, 1), ids[:, 1:].flatten())
+            return cross_entropy(logits(input_ids=inputs).logits.flatten(0, 1), targets.flatten())
 
     def steps() -> Iterator[None]:
-        windows = tokens.windows(model.context_length)
+        windows = Windows(tokens, model.context_length)
         for step in range(n_steps):
             n_parts = train.n_parts(step)
             drawn = windows.draw(contestant.seed, train.n_sequences(step), n_parts * train.part_size)
-            for part in np.split(drawn, n_parts):
+            for part in drawn.split(train.part_size):
                 (loss(part) / n_parts).backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(gpt.parameters(), 1.0)
             for group in optimizer.param_groups:
@@ -341,8 +344,8 @@ def nanogpt(contestant: Contestant) -> Training:
             yield
 
     @torch.no_grad()
-    def measure(windows: Ids) -> float:
-        return loss(windows).item()
+    def measure(batch: Batch) -> float:
+        return loss(batch).item()
 
     return Training(steps(), measure, sum(p.numel() for p in gpt.parameters()))
 

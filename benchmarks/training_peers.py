@@ -25,6 +25,7 @@ from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.system.devices import Precision, autocast
 from lm.system.memory import keep_freed_memory
+from lm.training.batch import Batch
 from lm.training.build import build_backend
 from lm.training.torch_backend import TorchBackend
 
@@ -99,7 +100,7 @@ def storyline(size: Size, setting: Setting) -> Training:
     n_done = itertools.count()
 
     def step(windows: NDArray[np.int64]) -> float:
-        measurement, _ = backend.gradient([windows], (0, next(n_done)))
+        measurement, _ = backend.gradient([Batch.of_windows(windows)], (0, next(n_done)))
         backend.update(config.learning_rate)
         return measurement.loss
 

@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.system.memory import keep_freed_memory
+from lm.training.batch import Batch
 from lm.training.build import build_backend
 
 VOCAB_SIZE = 2048
@@ -41,10 +42,11 @@ def measure(attention: str, memory: str, n_steps: int = 40) -> float:
     backend = build_backend(config, model_config, VOCAB_SIZE, seed=0)
     generator = np.random.Generator(np.random.Philox(0))
     ids = generator.integers(0, VOCAB_SIZE, (config.batch_size, model_config.context_length + 1))
+    batch = Batch.of_windows(ids)
     times_s = []
     for step in range(n_steps):
         start = time.perf_counter()
-        backend.gradient([ids], (0, step))
+        backend.gradient([batch], (0, step))
         backend.update(config.learning_rate)
         times_s.append(time.perf_counter() - start)
     return config.batch_size * model_config.context_length / statistics.median(times_s[n_steps // 4 :])

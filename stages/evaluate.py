@@ -32,7 +32,11 @@ def main(stage: Stage) -> None:
     documents = tokens.documents()
     with tqdm(desc="evaluate", total=len(tokens.ids), unit=" tokens", unit_scale=True, disable=None) as bar:
         evaluation = evaluate(
-            model.to(choose_device(config.device)), documents, card.end_id, config.batch_size, bar.update
+            model.to(choose_device(config.device, "evaluate.device")),
+            documents,
+            card.end_id,
+            config.batch_size,
+            bar.update,
         )
 
     n_bytes = np.array([len(document.encode()) for document in read_documents(stage.path("text"))])

@@ -3,11 +3,15 @@
 import pandas as pd
 
 from lm.analysis.pictures import plot_gradient_norm, plot_learning_rate, plot_loss, plot_loss_by_position
+from lm.config.observe import ObserveConfig
+from lm.training.curves import StepRow, read_rows, thinned, write_rows
 from stages.support import Stage, run
 
 
 def main(stage: Stage) -> None:
-    """Draw every picture."""
+    """Write the training curve, each row the mean of some steps, and draw every picture."""
+    steps = read_rows(stage.path("step_curve"), StepRow)
+    write_rows(stage.path("train_curve"), StepRow, thinned(steps, stage.section(ObserveConfig).log_every))
     train, valid = pd.read_csv(stage.path("train_curve")), pd.read_csv(stage.path("valid_curve"))
     plot_loss(train, valid, stage.path("loss"))
     plot_learning_rate(train, stage.path("learning_rate"))
@@ -20,11 +24,12 @@ if __name__ == "__main__":
         main,
         __doc__,
         inputs={
-            "train_curve": "CSV of the training curve",
+            "step_curve": "CSV of every step",
             "valid_curve": "CSV of the validation curve",
             "position_curve": "CSV of the loss by position",
         },
         outs={
+            "train_curve": "CSV: the training curve, a row for each observe.log_every steps",
             "loss": "PNG: training and validation loss",
             "learning_rate": "PNG: learning rate",
             "gradient_norm": "PNG: gradient norm",

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, TypeVar
 
 from lm.config.base import Section, load_seed
 from lm.system.files import sha256
@@ -48,6 +48,12 @@ class Stage:
         values = section.load(self._paths["params"])
         self._parameters[section.name()] = values
         return values
+
+    def aside(self, section: type[AnySection]) -> AnySection:
+        """A section that the result does not depend on. It is not among the stage's `params` in dvc.yaml, and it may
+        change while the stage runs.
+        """
+        return section.load(self._paths["params"])
 
     def seed(self) -> int:
         """The top-level seed of the parameters."""
@@ -102,29 +108,6 @@ def run(main: Callable[[Stage], None], doc: str | None, *, inputs: dict[str, str
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(1)
-
-
-class StopRequest:
-    """While the block runs, Ctrl-C and SIGTERM only set `made`, so that work in hand can come to an end.
-
-    A second Ctrl-C interrupts at once. A second SIGTERM does not: whoever ends a group of processes sends one to `dvc`
-    too, whose end sends another (`_end_with_parent`).
-    """
-
-    made = False
-
-    def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _request(self, signum: int, frame: object) -> None:
-        if self.made and signum == signal.SIGINT:
-            raise KeyboardInterrupt
-        self.made = True
 
 
 def repository_root() -> Path:

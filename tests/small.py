@@ -68,8 +68,6 @@ TRAIN: dict[str, Any] = {
     "patience": None,
     "if_diverged": "fail",
     "keep": "best",
-    "log_every": 3,
-    "tensorboard": False,
 }
 
 SPECIALS = ["<|user|>", "<|bot|>"]

@@ -14,6 +14,7 @@ from lm.config.train import TrainConfig
 from lm.formats.parameters import parameter_table
 from lm.formats.tokens import TokenFile, TokenWriter
 from lm.training.build import build_backend
+from lm.training.source import Windows
 from lm.training.trainer import Trainer
 
 DEFAULTS = YAML(typ="safe").load(ROOT / "params.yaml")
@@ -71,8 +72,6 @@ TRAIN: dict[str, list[Any]] = {
     "patience": [1],
     "if_diverged": ["record", "skip"],
     "keep": ["last"],
-    "log_every": [1],
-    "tensorboard": [True],
 }
 
 
@@ -98,7 +97,8 @@ def train(tokens: TokenFile, model: dict[str, Any], training: dict[str, Any]) ->
     model_config = ModelConfig.parse(DEFAULTS["model"] | model)
     config = TrainConfig.parse(DEFAULTS["train"] | short | training)
     backend = build_backend(config, model_config, VOCAB_SIZE, 0)
-    trainer = Trainer(backend, tokens, tokens, config, model_config.context_length, 0)
+    windows = Windows(tokens, model_config.context_length)
+    trainer = Trainer(backend, windows, windows, config, 0)
     losses = list(trainer.run())
     assert np.isfinite(losses).all()
     assert len(losses) == trainer.n_steps
@@ -137,7 +137,8 @@ def test_a_seed_far_up_works(tokens: TokenFile, backend: str) -> None:
     )
     model_config = ModelConfig.parse(DEFAULTS["model"] | {"dropout": 0.1})
     built = build_backend(config, model_config, VOCAB_SIZE, seed)
-    list(Trainer(built, tokens, tokens, config, model_config.context_length, seed).run())
+    windows = Windows(tokens, model_config.context_length)
+    list(Trainer(built, windows, windows, config, seed).run())
 
 
 @pytest.mark.slow
@@ -153,15 +154,16 @@ from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.formats.tokens import TokenFile
 from lm.training.build import build_backend
+from lm.training.source import Windows
 from lm.training.trainer import Trainer
-tokens = TokenFile(Path({str(tokens.path)!r}), Path({str(card)!r}))
+windows = Windows(TokenFile(Path({str(tokens.path)!r}), Path({str(card)!r})), 64)
 params = YAML(typ="safe").load(Path("params.yaml"))
 model_config = ModelConfig.parse(params["model"] | dict(n_layers=1, context_length=64))
 def trainer(compiled):
     # 64 windows of validation, in batches of 10 and of 4
     changes = dict(steps=4, device="cpu", compile=compiled, threads=2, valid_every=2)
     config = TrainConfig.parse(params["train"] | changes)
-    return Trainer(build_backend(config, model_config, {VOCAB_SIZE}, 0), tokens, tokens, config, 64, 0)
+    return Trainer(build_backend(config, model_config, {VOCAB_SIZE}, 0), windows, windows, config, 0)
 print(*trainer(False).run())
 unbroken = trainer(True)
 steps = unbroken.run()

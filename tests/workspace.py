@@ -20,9 +20,8 @@ MICRO: dict[str, dict[str, Any]] = {
         "batch_size": 4,
         "valid_every": 20,
         "valid_sequences": 8,
-        "log_every": 5,
-        "tensorboard": False,
     },
+    "observe": {"log_every": 5},
     "sample": {"max_new_tokens": 20},
 }
 

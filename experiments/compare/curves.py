@@ -12,6 +12,7 @@ from experiments.run.engine import Result
 from lm.system.files import read_json
 
 TRAIN, VALID, SAMPLES = "plots/train.csv", "plots/valid.csv", "samples/base.md"
+STEPS = "plots/steps.csv"  # whose MD5 names the file of how long the run took
 # A training loss that ends so many times above its lowest has broken down; noise is far below that.
 RISE = 1.2
 # So has one that, when START of the run is over, comes so many times above ln(vocab_size), the loss of a blind guess.
@@ -37,7 +38,7 @@ def read_curves(result: Result, root: Path) -> Curves:
     files = DVCFileSystem(str(root), rev=result.rev)
     train, valid = _table(files, TRAIN), _table(files, VALID)
     samples = _text(files, SAMPLES)
-    timing = root / ".timings" / f"{result.outs.get(TRAIN)}.json"
+    timing = root / ".timings" / f"{result.outs.get(STEPS)}.json"
     if train is None or not timing.exists():
         return Curves(train, valid, samples, None, None)
     values = read_json(timing)
@@ -66,8 +67,8 @@ def broke_down(result: Result, curves: Curves) -> bool:
 
 def _interpolated(elapsed_s: dict[int, float], steps: "pd.Series[int]") -> dict[int, float]:
     """Seconds by step, also for steps between those that were timed."""
-    times = pd.Series(elapsed_s, dtype=float)
-    times = times.reindex(sorted({*elapsed_s, *steps})).interpolate("index")
+    times = pd.Series({0: 0.0} | elapsed_s, dtype=float)
+    times = times.reindex(sorted({0, *elapsed_s, *steps})).interpolate("index")
     return dict(zip(times.index.tolist(), times.tolist(), strict=True))
 
 

@@ -1,9 +1,9 @@
 """The parent of every parameter section: typed, frozen, and with errors a person can act on."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from ruamel.yaml import YAML
@@ -22,14 +22,24 @@ class Section(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
+    # Parameters of earlier versions, and where they stand now.
+    moved: ClassVar[Mapping[str, str]] = {}
+
     @classmethod
     def name(cls) -> str:
         """The key of this section in params.yaml: the class name without `Config`, in lower case."""
         return cls.__name__.removesuffix("Config").lower()
 
+    def wrong(self, parameter: str, rule: str) -> ValueError:
+        """The error of a parameter of this section: `place: rule, got value`, where `rule` ends with the value."""
+        return ValueError(f"{self.name()}.{parameter}: {rule}")
+
     @classmethod
     def parse(cls, values: Any) -> Self:
         """The section from plain values, as read from YAML or JSON."""
+        if isinstance(values, dict) and (old := [name for name in values if name in cls.moved]):
+            places = ", ".join(f"{cls.name()}.{name} to {cls.moved[name]}" for name in old)
+            raise ValueError(f"these parameters are of an earlier version, and have moved: {places}")
         try:
             return cls.model_validate(values)
         except ValidationError as error:

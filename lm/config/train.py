@@ -1,6 +1,6 @@
 """Parameters of training."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -19,6 +19,8 @@ COMPUTE_PARAMETERS = ("compile", "attention", "threads", "processes", "shard", "
 
 class TrainConfig(Section):
     """How a model is trained."""
+
+    moved: ClassVar = {"log_every": "observe.log_every", "tensorboard": "observe.tensorboard"}
 
     backend: Literal["torch", "numpy"]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -51,8 +53,6 @@ class TrainConfig(Section):
     patience: Count | None
     if_diverged: Literal["fail", "record", "skip"]
     keep: Literal["best", "last"]
-    log_every: Count
-    tensorboard: bool
 
     @property
     def part_size(self) -> int:
@@ -92,20 +92,19 @@ class TrainConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.batch_size % self.accumulate:
-            raise ValueError(
-                f"train.accumulate: must divide batch_size={self.batch_size} into equal parts, got {self.accumulate}"
+            raise self.wrong(
+                "accumulate", f"must divide batch_size={self.batch_size} into equal parts, got {self.accumulate}"
             )
         if self.ramp_steps and self.accumulate == 1:
-            raise ValueError(
-                f"train.ramp_steps: needs train.accumulate above 1, "
-                f"for the batch grows by its parts, got {self.ramp_steps}"
+            raise self.wrong(
+                "ramp_steps", f"needs accumulate above 1, because the batch grows by its parts, got {self.ramp_steps}"
             )
         if self.shard and self.precision == "fp16":
-            raise ValueError("train.shard: must be false with precision fp16, whose loss scale it does not share")
+            raise self.wrong("shard", "must be false with precision fp16, whose loss scale it does not share")
         if self.shard and self.compile is True:
-            raise ValueError("train.shard: must be false with compile, got true")
+            raise self.wrong("shard", "must be false with compile, got true")
         if self.nesterov and not self.momentum:
-            raise ValueError("train.nesterov: needs a momentum above 0, got train.momentum=0")
+            raise self.wrong("nesterov", "needs a momentum above 0, got momentum=0")
         if self.backend == "numpy":
             can: dict[str, tuple[object, ...]] = {
                 "device": ("auto", "cpu"),
@@ -120,5 +119,5 @@ class TrainConfig(Section):
             for name, values in can.items():
                 if (value := getattr(self, name)) not in values:
                     allowed = " or ".join("null" if v is None else str(v).lower() for v in values)
-                    raise ValueError(f"train.{name}: must be {allowed} with backend 'numpy', got {value!r}")
+                    raise self.wrong(name, f"must be {allowed} with backend 'numpy', got {value!r}")
         return self

@@ -1,9 +1,9 @@
-"""One model on several processes: a copy on each, or a share on each.
+"""One model on several processes: a copy on each, or a part on each.
 
-A copy on each (DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704) adds up the gradients. A
-share on each (FSDP2's `fully_shard`; Zhao et al. 2023, https://arxiv.org/abs/2304.11277) keeps a part of every
-parameter, of its gradient and of its moments, and fetches a block's whole parameters when their turn comes: for a model
-that does not fit otherwise.
+With a copy on each (DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704) the gradients are
+averaged. With a part on each (FSDP2's `fully_shard`; Zhao et al. 2023, https://arxiv.org/abs/2304.11277) a process
+keeps a part of every parameter, of its gradient and of its moments, and fetches the whole parameters of a block when it
+needs them. That is for a model that does not fit otherwise.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,10 +17,10 @@ from torch.nn.parallel import DistributedDataParallel
 from lm.distributed.team import Team
 
 
-def share_out(
+def parallelise(
     objective: nn.Module, blocks: Iterable[nn.Module], team: Team, shard: bool, device: torch.device
 ) -> nn.Module:
-    """The objective on its device, or the module to call in its place; `blocks` are what is fetched part by part."""
+    """The objective on its device, or what to call instead. With `shard`, `blocks` are fetched one by one."""
     if team.size == 1:
         return objective.to(device)
     if not shard:
@@ -32,13 +32,13 @@ def share_out(
 
 
 @contextmanager
-def holds_back_gradients(shared: nn.Module, wanted: bool) -> Iterator[None]:
-    """A block whose gradients are only added up here, to be sent with those of a later one."""
-    if isinstance(shared, FSDPModule):
-        shared.set_requires_gradient_sync(not wanted)
+def holds_back_gradients(module: nn.Module, wanted: bool) -> Iterator[None]:
+    """A block whose gradients are only added up in this process, to be sent with those of a later block."""
+    if isinstance(module, FSDPModule):
+        module.set_requires_gradient_sync(not wanted)
         yield
-    elif isinstance(shared, DistributedDataParallel) and wanted:
-        with shared.no_sync():
+    elif isinstance(module, DistributedDataParallel) and wanted:
+        with module.no_sync():
             yield
     else:
         yield

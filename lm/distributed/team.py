@@ -19,9 +19,9 @@ class Team:
         """The mean of all members' values, the same bits for each."""
         return values
 
-    def agree(self, wish: int) -> int:
-        """The leader's wish, so that all do the same at the same step."""
-        return wish
+    def broadcast(self, value: int) -> int:
+        """The leader's value, so that all do the same at the same step."""
+        return value
 
     def leave(self) -> None:
         """End the connection, before the process ends."""

@@ -30,11 +30,11 @@ class DistributedTeam(Team):
         dist.all_reduce(values)
         return values.div_(self.size)
 
-    def agree(self, wish: int) -> int:
-        """The leader's wish, so that all do the same at the same step."""
-        value = torch.tensor(wish, device=self._device)
-        dist.broadcast(value, 0)
-        return int(value)
+    def broadcast(self, value: int) -> int:
+        """The leader's value, so that all do the same at the same step."""
+        tensor = torch.tensor(value, device=self._device)
+        dist.broadcast(tensor, 0)
+        return int(tensor)
 
     def leave(self) -> None:
         """End the connection, once all have come to the end of their work."""

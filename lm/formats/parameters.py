@@ -56,7 +56,12 @@ def parameter_table(config: ModelConfig, vocab_size: int) -> Table:
 
 def n_parameters(config: ModelConfig, vocab_size: int) -> int:
     """How many numbers training adjusts; a tied matrix counts once."""
-    return sum(math.prod(spec.shape) for spec in parameter_table(config, vocab_size).values())
+    return size_of(parameter_table(config, vocab_size))
+
+
+def size_of(table: Table) -> int:
+    """How many numbers the parameters of a table are."""
+    return sum(math.prod(spec.shape) for spec in table.values())
 
 
 def _specs(config: ModelConfig, vocab_size: int) -> Iterator[tuple[str, ParameterSpec]]:

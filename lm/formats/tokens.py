@@ -89,63 +89,11 @@ class TokenFile:
             if largest >= self.card.vocab_size:
                 raise ValueError(f"{path}: ids must be below vocab_size={self.card.vocab_size}, got {largest}")
 
-    def windows(self, context_length: int) -> "Windows":
-        """The file as training windows of one context each."""
-        return Windows(self, context_length)
-
     def documents(self) -> list[NDArray[np.uint16]]:
         """The ids of each document, each with the token that ends it: views, nothing is copied."""
         ends = np.flatnonzero(self.ids == self.card.end_id) + 1
         starts = np.concatenate([[0], ends])[:-1]
         return [self.ids[start:end] for start, end in zip(starts, ends, strict=True)]
-
-
-class Windows:
-    """Training windows of a token file: `context_length` inputs and, one further on, as many targets.
-
-    An epoch cuts the file into windows that do not overlap and visits each once, in an order and from an offset of its
-    own. Which windows a step sees is a function of the seed and of how many came before; nothing else is remembered.
-
-    Raises:
-        ValueError: when the file is shorter than one window.
-    """
-
-    def __init__(self, tokens: TokenFile, context_length: int) -> None:
-        n_tokens = len(tokens.ids)
-        if n_tokens < context_length + 1:
-            raise ValueError(
-                f"{tokens.path}: must hold at least context_length + 1 = {context_length + 1} tokens, got {n_tokens}"
-            )
-        self._ids = tokens.ids
-        self._context_length = context_length
-        # One window less than fits, where there are two or more, leaves room for the epoch's offset.
-        self.per_epoch = max(1, (n_tokens - context_length) // context_length)
-        self._n_offsets = min(context_length, n_tokens - self.per_epoch * context_length)
-        self._epoch: tuple[tuple[int, int], NDArray[np.int64]] | None = None
-
-    def draw(self, seed: int, first: int, count: int) -> NDArray[np.int64]:
-        """Windows number `first` to `first + count` of the endless sequence of a seed: (count, context_length + 1)."""
-        epochs, places = np.divmod(np.arange(first, first + count), self.per_epoch)
-        starts = [self._starts(seed, int(epoch))[place] for epoch, place in zip(epochs, places, strict=True)]
-        return self._take(np.array(starts))
-
-    def spread(self, count: int) -> NDArray[np.int64]:
-        """At most `count` windows spread evenly over the file, always the same: (n, context_length + 1)."""
-        n_windows = (len(self._ids) - 1) // self._context_length
-        chosen = np.arange(min(count, n_windows)) * n_windows // min(count, n_windows)
-        return self._take(chosen * self._context_length)
-
-    def _starts(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        """Where each window of an epoch starts, in the order of the visit."""
-        if self._epoch is None or self._epoch[0] != (seed, epoch):
-            generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
-            offset = generator.integers(self._n_offsets)
-            self._epoch = (seed, epoch), generator.permutation(self.per_epoch) * self._context_length + offset
-        return self._epoch[1]
-
-    def _take(self, starts: NDArray[np.int64]) -> NDArray[np.int64]:
-        windows: NDArray[np.int64] = self._ids[starts[:, None] + np.arange(self._context_length + 1)].astype(np.int64)
-        return windows
 
 
 def check_vocab_size(vocab_size: int) -> None:

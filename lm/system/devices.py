@@ -9,8 +9,8 @@ import torch
 Precision = Literal["fp32", "bf16", "fp16"]
 
 
-def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
-    """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU.
+def choose_device(name: Literal["auto", "cpu", "cuda", "mps"], place: str = "device") -> torch.device:
+    """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU. Errors name `place`.
 
     Raises:
         ValueError: when this machine has no such device.
@@ -20,7 +20,7 @@ def choose_device(name: Literal["auto", "cpu", "cuda", "mps"]) -> torch.device:
         return torch.device(next(kind for kind, there in available.items() if there))
     if not available[name]:
         have = ", ".join(kind for kind, there in available.items() if there)
-        raise ValueError(f"device: must be one that this machine has ({have}) or 'auto', got {name!r}")
+        raise ValueError(f"{place}: must be one that this machine has ({have}) or 'auto', got {name!r}")
     return torch.device(name)
 
 

@@ -49,5 +49,14 @@ def read_json(path: Path) -> Any:
 
 def sha256(path: Path) -> str:
     """The SHA-256 of a file's content, in hexadecimal."""
+    return _digest(path, "sha256")
+
+
+def md5(path: Path) -> str:
+    """The MD5 of a file's content, in hexadecimal: what DVC knows a file by."""
+    return _digest(path, "md5")
+
+
+def _digest(path: Path, algorithm: str) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return hashlib.file_digest(file, algorithm).hexdigest()

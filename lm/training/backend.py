@@ -7,20 +7,23 @@ from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from lm.config.model import ModelConfig
 from lm.distributed.team import Team
+from lm.formats.parameters import Table
+from lm.training.batch import Batch
 
 Arrays = dict[str, NDArray[Any]]
 
 
 class Measurement(NamedTuple):
-    """Means over the tokens of a batch; the loss in nats."""
+    """Weighted means over the predictions of a batch; the loss in nats."""
 
     loss: float
     accuracy: float
 
 
-class Computed(NamedTuple):
-    """What a backend computes with: as JSON holds it, and in words with the reasons."""
+class ComputeReport(NamedTuple):
+    """What a backend computes with: facts as JSON holds them, and words with the reasons."""
 
     facts: dict[str, Any]
     words: list[str]
@@ -54,7 +57,15 @@ class Backend(Protocol):
     """
 
     @property
-    def computed(self) -> Computed:
+    def model_config(self) -> ModelConfig:
+        """The shape of the model."""
+
+    @property
+    def table(self) -> Table:
+        """The parameters of the model."""
+
+    @property
+    def compute_report(self) -> ComputeReport:
         """What it computes with."""
 
     @property
@@ -65,17 +76,17 @@ class Backend(Protocol):
     def may_overflow(self) -> bool:
         """Whether a gradient that is not finite is part of the method: `update` then leaves the weights alone."""
 
-    def gradient(self, parts: Sequence[NDArray[np.int64]], noise: tuple[int, int]) -> tuple[Measurement, float]:
-        """What a batch, given in equal parts, measures in training, and the norm of its gradient before clipping.
+    def gradient(self, parts: Sequence[Batch], noise: tuple[int, int]) -> tuple[Measurement, float]:
+        """What a batch, given in parts, measures in training, and the norm of its gradient before clipping.
 
-        Each part is windows of ids, (batch, context_length + 1). `noise` decides the dropout.
+        It is the gradient of the weighted mean over the whole batch, however it is split. `noise` decides the dropout.
         """
 
     def update(self, learning_rate: float) -> None:
         """Change the weights by the gradient of the last batch."""
 
-    def measure(self, windows: NDArray[np.int64]) -> Measurement:
-        """What windows of ids measure without training on them."""
+    def measure(self, batch: Batch) -> Measurement:
+        """What a batch measures without training on it."""
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """A copy of the weights by their names in a model file."""

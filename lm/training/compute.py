@@ -24,7 +24,7 @@ _WORTH_COMPILING = {"cpu": 6e13, "cuda": 1e16}
 
 
 @dataclass(frozen=True)
-class Compute:
+class ComputeChoices:
     """The choices of one run; they stand in the card of its model."""
 
     device: str
@@ -43,7 +43,7 @@ class Compute:
 
 def choose_compute(
     config: TrainConfig, model_config: ModelConfig, vocab_size: int, device: torch.device, n_processes: int = 1
-) -> tuple[Compute, list[str]]:
+) -> tuple[ComputeChoices, list[str]]:
     """How to compute a run in processes that use this device, and the choices in words, each with its reason.
 
     Raises:
@@ -65,7 +65,9 @@ def choose_compute(
     if config.recompute:
         words.append("activations recomputed")
     shard = config.shard and n_processes > 1
-    made = Compute(device.type, config.precision, n_processes, shard, threads, compile_, attention, config.recompute)
+    made = ComputeChoices(
+        device.type, config.precision, n_processes, shard, threads, compile_, attention, config.recompute
+    )
     return made, words
 
 
@@ -80,14 +82,14 @@ def n_processes(config: TrainConfig, device: torch.device) -> int:
         return next(n for n in range(there, 0, -1) if config.part_size % n == 0) if device.type == "cuda" else 1
     if config.processes > there:
         devices = {"cpu": "CPU cores", "cuda": "GPUs"}.get(device.type, "devices")
-        raise ValueError(f"train.processes: must be at most the {there} {devices} here, got {config.processes}")
+        raise config.wrong("processes", f"must be at most the {there} {devices} here, got {config.processes}")
     return config.processes
 
 
-def set_up(compute: Compute) -> None:
+def set_up(choices: ComputeChoices) -> None:
     """Make PyTorch compute so: threads, and only operations that repeat bit for bit."""
-    if compute.threads is not None:
-        torch.set_num_threads(compute.threads)
+    if choices.threads is not None:
+        torch.set_num_threads(choices.threads)
     # Compiled code of a CPU would add up the embedding's gradient with atomic additions, in whatever order the threads
     # come; cuBLAS and the attention kernels of a GPU have such corners too.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -107,7 +109,7 @@ def has_fast_half(device: torch.device) -> bool:
 
 def _warning(config: TrainConfig, device: torch.device) -> str:
     if config.precision == "bf16" and not has_fast_half(device):
-        return " (emulated by this processor, many times slower than train.precision=fp32)"
+        return " (emulated by this processor, many times slower than precision fp32)"
     return ""
 
 
@@ -115,11 +117,11 @@ def _compile(config: TrainConfig, n_parameters: int, context_length: int, device
     compiler = device.type != "cpu" or any(map(shutil.which, [os.environ.get("CXX", "g++"), "clang++"]))
     if config.compile != "auto":
         if config.compile and not compiler:
-            raise ValueError("train.compile: needs a C++ compiler, g++ or clang++, and this machine has none")
-        return config.compile, "as train.compile says"
+            raise config.wrong("compile", "needs a C++ compiler, g++ or clang++, and this machine has none")
+        return config.compile, f"as {config.name()}.compile says"
     n_tokens = config.n_steps(context_length) * config.batch_size * context_length
     if config.shard or device.type not in _WORTH_COMPILING:
-        return False, "not with train.shard" if config.shard else f"no gain known on {device.type}"
+        return False, f"not with {config.name()}.shard" if config.shard else f"no gain known on {device.type}"
     if 6 * n_parameters * n_tokens < _WORTH_COMPILING[device.type]:
         return False, "a short run"
     return compiler, "a long run" if compiler else "no C++ compiler"
@@ -127,9 +129,9 @@ def _compile(config: TrainConfig, n_parameters: int, context_length: int, device
 
 def _attention(config: TrainConfig, model_config: ModelConfig, device: torch.device) -> tuple[str, str]:
     if config.attention == "stored" and model_config.dropout:
-        raise ValueError(f"train.attention: 'stored' has no dropout, got model.dropout={model_config.dropout}")
+        raise config.wrong("attention", f"'stored' has no dropout, got model.dropout={model_config.dropout}")
     if config.attention != "auto":
-        return config.attention, "as train.attention says"
+        return config.attention, f"as {config.name()}.attention says"
     half = config.precision != "fp32"
     if stored_is_faster(device, half, model_config.context_length, model_config.dropout):
         return "stored", "faster in half precision and short contexts"

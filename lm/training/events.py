@@ -1,11 +1,14 @@
 """TensorBoard event files. They hold clock and host, so they are for watching a run and never an artefact of it."""
 
+import math
 import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lm.training.trainer import Trainer
+
+_FLUSH_S = 5  # at most so late does a watcher see a step
 
 
 class EventLog:
@@ -16,24 +19,31 @@ class EventLog:
         from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-        self._writer = EventFileWriter(str(path))
+        self._writer = EventFileWriter(str(path), flush_secs=_FLUSH_S)
         # Of a run that goes on, what an earlier process wrote of the steps from here on is to be forgotten.
         self._add(trainer.step + 1, session_log=SessionLog(status=SessionLog.START))
-        self._n_train, self._n_valid = len(trainer.train_rows), len(trainer.valid_rows)
+        self._n_steps, self._n_valid = len(trainer.step_rows), len(trainer.valid_rows)
 
     def write(self, trainer: Trainer) -> None:
         """Write the rows that have come since the last call."""
         for group, rows in (
-            ("train", trainer.train_rows[self._n_train :]),
+            ("train", trainer.step_rows[self._n_steps :]),
             ("valid", trainer.valid_rows[self._n_valid :]),
         ):
             for row in rows:
                 values = asdict(row)
                 step = values.pop("step")
-                scalars = [{"tag": f"{name}/{group}", "simple_value": value} for name, value in values.items()]
+                scalars = [
+                    {"tag": f"{name}/{group}", "simple_value": value}
+                    for name, value in values.items()
+                    if not math.isnan(value)
+                ]
                 self._add(step, summary={"value": scalars})
-        self._n_train, self._n_valid = len(trainer.train_rows), len(trainer.valid_rows)
-        self._writer.flush()
+        self._n_steps, self._n_valid = len(trainer.step_rows), len(trainer.valid_rows)
+
+    def close(self) -> None:
+        """Bring what is written to the disk."""
+        self._writer.close()
 
     def _add(self, step: int, **content: Any) -> None:
         from tensorboard.compat.proto.event_pb2 import Event

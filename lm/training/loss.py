@@ -21,61 +21,75 @@ def cross_entropy(logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*
 
 def linear_cross_entropy(
     hidden: Float[Tensor, "*batch d_model"],
-    weight: Float[Tensor, "vocab d_model"],
+    head: Float[Tensor, "vocab d_model"],
     targets: Int[Tensor, "*batch"],
+    weights: Float[Tensor, "*batch"],
     dtype: torch.dtype | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """The mean cross-entropy of the logits `hidden @ weight.T`, and the share of targets that are their maximum.
+    """The cross-entropy of the logits `hidden @ head.T` and how many targets are their maximum, as weighted sums.
 
     The logits, the largest array of a training step, exist a chunk of rows at a time: it becomes loss and gradient, and
     is forgotten (as in Wijmans et al. 2024, https://arxiv.org/abs/2411.09009). `dtype` is that of
     the matrix products, the tensors' own where there is none; all else is in float32 or better.
     """
-    loss, n_right = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden.flatten(0, -2), weight, targets.flatten(), dtype or hidden.dtype, torch.is_grad_enabled()
+    sums: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
+        hidden.flatten(0, -2),
+        head,
+        targets.flatten(),
+        weights.flatten(),
+        dtype or hidden.dtype,
+        torch.is_grad_enabled(),
     )
-    return loss / targets.numel(), n_right / targets.numel()
+    return sums
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """The summed loss, with its gradient found on the way: dz = softmax(z) - onehot(target), dh = dz W, dW = dz^T h.
+    """The loss sum_n weight_n loss_n, with its gradient found on the way.
 
-    The loss is a scalar, so that is its gradient up to a factor, which `backward` is given and puts in.
+    With dz_n = softmax(z_n) - onehot(target_n): dh_n = weight_n (dz W)_n and dW = dz^T (weight h). The weights are put
+    in where the arrays are small, not in dz. The loss is a scalar, so that is its gradient up to a factor, which
+    `backward` is given and puts in.
     """
 
     @staticmethod
     def forward(
-        ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor, dtype: torch.dtype, wants_grad: bool
+        ctx: Any,
+        hidden: Tensor,
+        head: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        dtype: torch.dtype,
+        wants_grad: bool,
     ) -> tuple[Tensor, Tensor]:
-        h, w = hidden.to(dtype), weight.to(dtype)
+        h, w = hidden.to(dtype), head.to(dtype)
         exact = torch.float64 if dtype == torch.float64 else torch.float32
         loss = torch.zeros((), dtype=exact, device=h.device)
-        n_right = torch.zeros((), dtype=torch.int64, device=h.device)
+        right = torch.zeros((), dtype=exact, device=h.device)
         grad_hidden = torch.empty_like(h) if wants_grad else None
-        grad_weight = torch.zeros_like(weight, dtype=exact) if wants_grad else None
+        grad_head = torch.zeros_like(head, dtype=exact) if wants_grad else None
         with torch.autocast(h.device.type, enabled=False):
             for rows in _chunks(len(h), 4 * len(w), h.device.type):
-                target = targets[rows, None]
+                target, weight = targets[rows, None], weights[rows, None].to(exact)
                 z = upcast(h[rows] @ w.T)
                 log_total = torch.logsumexp(z, dim=-1, keepdim=True)
-                loss += (log_total - z.gather(-1, target)).sum()
-                n_right += (z.argmax(-1, keepdim=True) == target).sum()
-                if grad_hidden is None or grad_weight is None:
+                loss += ((log_total - z.gather(-1, target)) * weight).sum()
+                right += ((z.argmax(-1, keepdim=True) == target) * weight).sum()
+                if grad_hidden is None or grad_head is None:
                     continue
                 dz = z.sub_(log_total).exp_()
                 # Not scatter_add_, which is not deterministic on a GPU.
                 dz = dz.scatter_(-1, target, dz.gather(-1, target) - 1).to(dtype)
-                grad_hidden[rows] = dz @ w
-                grad_weight += dz.T @ h[rows]
-        ctx.save_for_backward(grad_hidden, grad_weight)
-        ctx.dtypes = hidden.dtype, weight.dtype
-        ctx.mark_non_differentiable(n_right)
-        return loss, n_right
+                grad_hidden[rows] = ((dz @ w) * weight).to(dtype)
+                grad_head += dz.T @ (h[rows] * weight).to(dtype)
+        ctx.save_for_backward(grad_hidden, grad_head)
+        ctx.dtypes = hidden.dtype, head.dtype
+        ctx.mark_non_differentiable(right)
+        return loss, right
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None]:
-        grad_loss, (grad_hidden, grad_weight), dtypes = grad_outputs[0], ctx.saved_tensors, ctx.dtypes
-        return (grad_hidden * grad_loss).to(dtypes[0]), (grad_weight * grad_loss).to(dtypes[1]), None, None, None
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+        grad_loss, (grad_hidden, grad_head), dtypes = grad_outputs[0], ctx.saved_tensors, ctx.dtypes
+        return (grad_hidden * grad_loss).to(dtypes[0]), (grad_head * grad_loss).to(dtypes[1]), None, None, None, None
 
 
 def _chunks(n_rows: int, bytes_a_row: int, device: str) -> Iterator[slice]:

@@ -7,10 +7,11 @@ from numpy.typing import NDArray
 
 from lm.config.train import TrainConfig
 from lm.distributed.team import Team
-from lm.reference.loss import CrossEntropy, accuracy
+from lm.reference.loss import CrossEntropy
 from lm.reference.optimizers import build_optimizer, clip_gradients
 from lm.reference.transformer import Transformer
-from lm.training.backend import Computed, Measurement, State
+from lm.training.backend import ComputeReport, Measurement, State
+from lm.training.batch import Batch, total_weight
 
 # Where a run diverges numbers overflow. The trainer sees it in the loss and says so in words of its own.
 _without_warnings = np.errstate(over="ignore", invalid="ignore", divide="ignore")
@@ -21,30 +22,32 @@ class NumpyBackend:
 
     may_overflow = False
     team = Team()
-    computed = Computed(
+    compute_report = ComputeReport(
         {"library": f"numpy {np.__version__}", "device": "cpu", "precision": "fp32"},
         [f"numpy {np.__version__} on cpu", "fp32"],
     )
 
     def __init__(self, model: Transformer, config: TrainConfig) -> None:
-        self.model, self._config = model, config
+        self.model, self.model_config, self.table = model, model.config, model.table
+        self._config = config
         self._parameters = list(model.parameters.values())
         self._optimizer = build_optimizer(model.parameters, model.table, config)
         self._loss = CrossEntropy()
 
     @_without_warnings
-    def gradient(self, parts: Sequence[NDArray[np.int64]], noise: tuple[int, int]) -> tuple[Measurement, float]:
+    def gradient(self, parts: Sequence[Batch], noise: tuple[int, int]) -> tuple[Measurement, float]:
         """Loss and accuracy of a batch given in parts, and the norm of its gradient before clipping."""
         generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(noise)))
         for p in self._parameters:
             p.grad = None
-        measured = []
+        total, loss, accuracy = total_weight(parts), 0.0, 0.0
         for part in parts:
-            part_measured, losses = self._measure(part, generator)
-            self.model.backward(self._loss.backward(np.full_like(losses, 1 / (losses.size * len(parts)))))
-            measured.append(part_measured)
-        mean = Measurement(*np.mean(measured, axis=0).tolist())
-        return mean, clip_gradients(self._parameters, self._config.clip_norm)
+            measured = self._measure(part, total, generator)
+            self.model.backward(
+                self._loss.backward(part.weights.astype(self.model.dtype) / self.model.dtype.type(total))
+            )
+            loss, accuracy = loss + measured.loss, accuracy + measured.accuracy
+        return Measurement(loss, accuracy), clip_gradients(self._parameters, self._config.clip_norm)
 
     @_without_warnings
     def update(self, learning_rate: float) -> None:
@@ -52,9 +55,9 @@ class NumpyBackend:
         self._optimizer.step(learning_rate)
 
     @_without_warnings
-    def measure(self, windows: NDArray[np.int64]) -> Measurement:
-        """Loss and accuracy of windows without dropout."""
-        return self._measure(windows, None)[0]
+    def measure(self, batch: Batch) -> Measurement:
+        """Loss and accuracy of a batch without dropout."""
+        return self._measure(batch, batch.weight, None)
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """A copy of the weights."""
@@ -79,12 +82,9 @@ class NumpyBackend:
             self._optimizer.states[int(index)][name][...] = array
         self._optimizer.n_steps = state.values["n_steps"]
 
-    def _measure(
-        self, windows: NDArray[np.int64], generator: np.random.Generator | None
-    ) -> tuple[Measurement, NDArray[np.floating]]:
-        """Means over a batch, and its losses one by one."""
-        inputs, targets = windows[:, :-1], windows[:, 1:]
-        logits = self.model.forward(inputs, generator)
-        share_right = accuracy(logits, targets)
-        losses = self._loss.forward(logits, targets)  # overwrites the logits
-        return Measurement(float(losses.mean()), share_right), losses
+    def _measure(self, part: Batch, total: float, generator: np.random.Generator | None) -> Measurement:
+        """What a part adds to the means of a batch whose weights add up to `total`."""
+        logits = self.model.forward(part.inputs, generator)
+        right = (logits.argmax(-1) == part.targets) * part.weights
+        losses = self._loss.forward(logits, part.targets) * part.weights  # overwrites the logits
+        return Measurement(float(losses.sum() / losses.dtype.type(total)), float(right.sum()) / total)

@@ -24,6 +24,28 @@ def resume_key(facts: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:20]
 
 
+def save_state(path: Path, state: State) -> None:
+    """Write a state to an .npz file, in the place of the one before; a kill in the middle leaves that one."""
+    with replacing(path) as file:
+        np.savez(file, allow_pickle=False, **state.arrays, **{_VALUES: np.array(json.dumps(state.values))})
+
+
+def load_state(path: Path) -> State:
+    """The state in an .npz file.
+
+    Raises:
+        ValueError: when the file is damaged.
+    """
+    with path.open("rb") as file:
+        try:
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = dict(archive.items())
+            return State(arrays, json.loads(str(arrays.pop(_VALUES))))
+        except (ValueError, KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            # Each of these is what some changed byte of a zip archive of arrays leads to.
+            raise ValueError(f"{path}: is damaged ({error}); delete it, and the run starts anew") from None
+
+
 class ResumeFolder:
     """The folder of one unfinished run. Use `open_resume_folder`, which locks it."""
 
@@ -32,26 +54,12 @@ class ResumeFolder:
         self._state = path / "state.npz"
 
     def save(self, state: State) -> None:
-        """Replace the saved state; a kill in the middle leaves the one before."""
-        with replacing(self._state) as file:
-            np.savez(file, allow_pickle=False, **state.arrays, **{_VALUES: np.array(json.dumps(state.values))})
+        """Replace the saved state."""
+        save_state(self._state, state)
 
     def load(self) -> State | None:
-        """The saved state, or None where there is none.
-
-        Raises:
-            ValueError: when the file is damaged.
-        """
-        if not self._state.exists():
-            return None
-        with self._state.open("rb") as file:
-            try:
-                with np.load(file, allow_pickle=False) as archive:
-                    arrays = dict(archive.items())
-                return State(arrays, json.loads(str(arrays.pop(_VALUES))))
-            except (ValueError, KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-                # Each of these is what some changed byte of a zip archive of arrays leads to.
-                raise ValueError(f"{self._state}: is damaged ({error}); delete it, and the run starts anew") from None
+        """The saved state, or None where there is none. Raises as `load_state` does."""
+        return load_state(self._state) if self._state.exists() else None
 
     def remove(self) -> None:
         """Forget the run: it is finished."""

@@ -7,14 +7,18 @@ from pathlib import Path
 
 from lm.system.files import read_json, write_json
 
+_EVERY_S = 0.5  # between two laps that are kept: enough to draw a curve, and few however long a run is
+
 
 class Timing:
     """Seconds of training by step, over all the sittings of a run that was stopped and resumed."""
 
-    def __init__(self) -> None:
+    def __init__(self, every_s: float = _EVERY_S) -> None:
         self.steps: list[int] = []
         self.elapsed_s: list[float] = []
+        self._every_s = every_s
         self._before_s, self._started = 0.0, time.monotonic()
+        self._kept_s = 0.0  # the time of the last lap but one that is kept
 
     def resume(self, path: Path, step: int) -> None:
         """Go on from what `write` left, as of a step; what came after it is done again and is counted again."""
@@ -22,12 +26,17 @@ class Timing:
             values = read_json(path)
             laps = [lap for lap in zip(values["steps"], values["elapsed_s"], strict=True) if lap[0] <= step]
             self.steps, self.elapsed_s = [lap[0] for lap in laps], [lap[1] for lap in laps]
-            self._before_s = self.elapsed_s[-1] if laps else 0.0
+            self._before_s = self._kept_s = self.elapsed_s[-1] if laps else 0.0
 
     def lap(self, step: int) -> None:
-        """Note the time after a step."""
+        """Note the time after a step. The last lap is always kept; of those before it, one in half a second."""
+        now_s = round(self._before_s + time.monotonic() - self._started, 3)
+        if self.steps and self.elapsed_s[-1] - self._kept_s < self._every_s:
+            del self.steps[-1], self.elapsed_s[-1]
+        elif self.steps:
+            self._kept_s = self.elapsed_s[-1]
         self.steps.append(step)
-        self.elapsed_s.append(round(self._before_s + time.monotonic() - self._started, 3))
+        self.elapsed_s.append(now_s)
 
     def write(self, path: Path) -> None:
         """Write all laps, and on which machine they were."""

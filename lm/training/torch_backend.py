@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lm.config.train import TrainConfig
-from lm.distributed.parallel import holds_back_gradients, share_out
+from lm.distributed.parallel import holds_back_gradients, parallelise
 from lm.distributed.sharded_tensors import gathered, laid_out_like
 from lm.distributed.team import Team
 from lm.model.transformer import Transformer
 from lm.optim.build import build_optimizer, clip_gradients
 from lm.system.devices import Precision, autocast, matmul_dtype, memory_errors
-from lm.training.backend import Computed, Measurement, State
+from lm.training.backend import ComputeReport, Measurement, State
+from lm.training.batch import Batch, total_weight
 from lm.training.compute import choose_compute, set_up
 from lm.training.loss import linear_cross_entropy
 
@@ -24,23 +25,24 @@ from lm.training.loss import linear_cross_entropy
 class TorchBackend:
     """A model of `lm.model` and an optimizer of `lm.optim`.
 
-    Each process of a team works on its share of every part of a batch; what is measured is the mean over all of them,
-    and so is the gradient.
+    Each process of a team works on its own rows of every part of a batch; what is measured is the mean over all of
+    them, and so is the gradient. The weights of the rows may differ from process to process. So each divides its sums
+    by the whole batch's weight over the number of processes, which all know, and the means are exact.
     """
 
     def __init__(self, model: Transformer, config: TrainConfig, device: torch.device, team: Team | None = None) -> None:
         self.team = team or Team()
-        compute, words = choose_compute(config, model.config, model.vocab_size, device, self.team.size)
-        self.computed = Computed(compute.facts(), words)
-        set_up(compute)
-        self.model = model
+        choices, words = choose_compute(config, model.config, model.vocab_size, device, self.team.size)
+        self.compute_report = ComputeReport(choices.facts(), words)
+        set_up(choices)
+        self.model, self.model_config, self.table = model, model.config, model.table
         self._config, self._device = config, device
-        model.compute_with(stored=compute.attention == "stored", recompute=compute.recompute)
+        model.compute_with(stored=choices.attention == "stored", recompute=choices.recompute)
         self._objective = _Objective(model, device, config.precision)
-        if compute.compile:
+        if choices.compile:
             # For each size of batch by itself: which sizes came before would decide, and a resumed run has seen others.
             self._objective.compile(dynamic=False)
-        self._shared = share_out(self._objective, model.blocks, self.team, config.shard, device)
+        self._parallel = parallelise(self._objective, model.blocks, self.team, config.shard, device)
         self._optimizer = build_optimizer(model, model.table, config)
         # float16 gradients underflow unless the loss is scaled up first (arXiv:1710.03740, section 3.2).
         self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
@@ -52,20 +54,21 @@ class TorchBackend:
         return self._scaler.is_enabled() and self._scaler.get_scale() > 1
 
     @memory_errors()
-    def gradient(self, parts: Sequence[NDArray[np.int64]], noise: tuple[int, int]) -> tuple[Measurement, float]:
+    def gradient(self, parts: Sequence[Batch], noise: tuple[int, int]) -> tuple[Measurement, float]:
         """Loss and accuracy of a batch given in parts, and the norm of its gradient before clipping."""
         # Each process drops out other activations. Hashed, for the generator of the CPU takes no more than the 32 low
         # bits of a seed.
         noise_of_rank = (*noise, self.team.rank) if self.team.rank else noise
         torch.manual_seed(int(np.random.SeedSequence(noise_of_rank).generate_state(1, np.uint64)[0]))
+        weight = total_weight(parts) / self.team.size
         measured = torch.zeros(2, device=self._device)
         self.model.train()
         self._optimizer.zero_grad()
         for i, part in enumerate(parts):
-            with holds_back_gradients(self._shared, i < len(parts) - 1):
-                loss, accuracy = self._shared(*self._to_device(self._share(part)))
-                self._scaler.scale(loss / len(parts)).backward()
-            measured += torch.stack([loss.detach(), accuracy]) / len(parts)
+            with holds_back_gradients(self._parallel, i < len(parts) - 1):
+                loss, right = self._parallel(*self._to_device(self._own_rows(part)))
+                self._scaler.scale(loss / weight).backward()
+            measured += torch.stack([loss.detach(), right]) / weight
         if self._unscaled:  # the step before was left out, where GradScaler expects an update for every gradient
             self._scaler.update(self._scaler.get_scale())
         self._scaler.unscale_(self._optimizer)
@@ -86,13 +89,14 @@ class TorchBackend:
 
     @memory_errors()
     @torch.no_grad()
-    def measure(self, windows: NDArray[np.int64]) -> Measurement:
-        """Loss and accuracy of windows in evaluation mode."""
+    def measure(self, batch: Batch) -> Measurement:
+        """Loss and accuracy of a batch in evaluation mode."""
         self.model.eval()
-        # Windows that do not come in equal shares are measured by every process.
-        share = windows if len(windows) % self.team.size else self._share(windows)
-        loss, accuracy = self._shared(*self._to_device(share))
-        return Measurement(*self.team.mean(torch.stack([loss, accuracy])).tolist())
+        rows, weight = self._own_rows(batch), batch.weight / self.team.size
+        if len(batch) % self.team.size:  # no equal numbers of rows: every process measures all of them
+            rows, weight = batch, batch.weight
+        sums = torch.stack(self._parallel(*self._to_device(rows)))
+        return Measurement(*self.team.mean(sums / weight).tolist())
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """A copy of the weights, in float32."""
@@ -129,18 +133,17 @@ class TorchBackend:
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": slots})
         self._scaler.load_state_dict(state.values["scaler"])
 
-    def _share(self, windows: NDArray[np.int64]) -> NDArray[np.int64]:
-        """This process's rows."""
-        n = len(windows) // self.team.size
-        return windows[self.team.rank * n : (self.team.rank + 1) * n]
+    def _own_rows(self, batch: Batch) -> Batch:
+        """The rows of this process."""
+        n = len(batch) // self.team.size
+        return batch.rows(self.team.rank * n, (self.team.rank + 1) * n)
 
-    def _to_device(self, windows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        """Inputs and targets, both (batch, context_length)."""
-        ids = torch.from_numpy(windows)
+    def _to_device(self, batch: Batch) -> list[Tensor]:
+        """Inputs, targets and weights, each (batch, seq)."""
+        tensors = [torch.from_numpy(array) for array in (batch.inputs, batch.targets, batch.weights)]
         if self._device.type == "cuda":  # from pinned memory the copy goes on beside the GPU's work
-            ids = ids.pin_memory().to(self._device, non_blocking=True)
-        ids = ids.to(self._device)
-        return ids[:, :-1], ids[:, 1:]
+            tensors = [tensor.pin_memory().to(self._device, non_blocking=True) for tensor in tensors]
+        return [tensor.to(self._device) for tensor in tensors]
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
@@ -149,17 +152,17 @@ def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 
 
 class _Objective(nn.Module):
-    """What is trained for, as one module: what shares a model out over processes wraps that."""
+    """What is trained for, as one module, because DDP and FSDP wrap a module."""
 
     def __init__(self, model: Transformer, device: torch.device, precision: Precision) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.model_config, self.table = model, model.config, model.table
         self._device, self._precision = device, precision
 
     def forward(
-        self, inputs: Int[Tensor, "batch seq"], targets: Int[Tensor, "batch seq"]
+        self, inputs: Int[Tensor, "batch seq"], targets: Int[Tensor, "batch seq"], weights: Float[Tensor, "batch seq"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """Mean loss and accuracy of a batch."""
+        """The sums of loss and right predictions, weighted."""
         with autocast(self._device, self._precision):
             hidden = self.model.hidden(inputs)
-        return linear_cross_entropy(hidden, self.model.head_weight, targets, matmul_dtype(self._precision))
+        return linear_cross_entropy(hidden, self.model.head_weight, targets, weights, matmul_dtype(self._precision))

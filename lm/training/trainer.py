@@ -3,44 +3,22 @@
 import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lm.config.train import TrainConfig
-from lm.formats.tokens import TokenFile
 from lm.optim.schedule import learning_rate
 from lm.training.backend import Backend, Measurement, State
+from lm.training.batch import Batch
+from lm.training.curves import StepRow, ValidRow, from_columns, to_columns
+from lm.training.source import Source
 
 # Steps in a row that may be left out before a run has diverged for good.
 _MAX_SKIPPED = 10
-
-
-@dataclass(frozen=True)
-class TrainRow:
-    """A row of the training curve: means over the steps since the row before; rate and norm of the last of them.
-
-    A step that was left out counts for nothing but the rate.
-    """
-
-    step: int
-    tokens: int
-    loss: float
-    accuracy: float
-    learning_rate: float
-    gradient_norm: float
-
-
-@dataclass(frozen=True)
-class ValidRow:
-    """A row of the validation curve."""
-
-    step: int
-    tokens: int
-    loss: float
-    accuracy: float
+# Steps whose mean is told as the loss that training has reached.
+_RECENT = 10
 
 
 class DivergedError(ValueError):
@@ -56,31 +34,27 @@ class Trainer:
     Losses are in nats a token.
     """
 
-    def __init__(
-        self, backend: Backend, train: TokenFile, valid: TokenFile, config: TrainConfig, context_length: int, seed: int
-    ) -> None:
+    def __init__(self, backend: Backend, train: Source, valid: Source, config: TrainConfig, seed: int) -> None:
         self.backend, self.config, self.seed = backend, config, seed
-        self.n_steps = config.n_steps(context_length)
+        self.n_steps = config.n_steps(train.context_length)
         self.n_warmup_steps = config.n_warmup_steps(self.n_steps)
         if self.n_warmup_steps > self.n_steps:
             raise ValueError(
-                f"train.warmup_steps: must be at most the run's {self.n_steps} steps, got {self.n_warmup_steps}"
+                f"{config.name()}.warmup_steps: must be at most the run's {self.n_steps} steps, "
+                f"got {self.n_warmup_steps}"
             )
-        self._context_length = context_length
-        self._windows = train.windows(context_length)
-        self._valid = valid.windows(context_length).spread(config.valid_sequences)
+        self._train = train
+        self._valid = valid.spread(config.valid_sequences).split(config.part_size)
 
         self._drawer = ThreadPoolExecutor(1)
-        self._next: tuple[int, Future[list[NDArray[np.int64]]]] | None = None
+        self._next: tuple[int, Future[list[Batch]]] | None = None
 
         self.step = 0
         self.skipped_steps: list[int] = []
         self.diverged = False
         self.computed: list[dict[str, Any]] = []  # with what, each from its `from_step` on
-        self.train_rows: list[TrainRow] = []
+        self.step_rows: list[StepRow] = []
         self.valid_rows: list[ValidRow] = []
-        self._since_row: list[Measurement] = []  # of the steps since the last row
-        self._last_norm = 0.0
         # The weights with the lowest validation loss, or of the last validation, as `train.keep` says; before the first
         # validation the initial ones.
         self.kept_weights: dict[str, NDArray[np.float32]] = backend.weights()
@@ -119,15 +93,11 @@ class Trainer:
     def _steps(self) -> Iterator[float]:
         self._validate_if_due()  # a run that diverged there has been saved before it
         while not self.done:
-            measured, gradient_norm = self._take_step()
+            row = self._take_step()
             self.step += 1
-            if measured:
-                self._since_row.append(measured)
-                self._last_norm = gradient_norm
+            self.step_rows.append(row)
             self._validate_if_due()
-            if self._since_row and (self.step % self.config.log_every == 0 or self.done):
-                self._add_train_row()
-            yield measured.loss if measured else math.nan
+            yield row.loss
 
     def note_computed(self, facts: dict[str, Any]) -> bool:
         """Keep what the steps from here on are computed with; whether steps before were computed otherwise."""
@@ -144,25 +114,20 @@ class Trainer:
         backend = self.backend.state()
         values = {
             "step": self.step,
-            "train_rows": [asdict(row) for row in self.train_rows],
-            "valid_rows": [asdict(row) for row in self.valid_rows],
-            "since_row": self._since_row,
-            "last_norm": self._last_norm,
             "kept_step": self.kept_step,
             "computed": self.computed,
             "skipped_steps": self.skipped_steps,
             "backend": backend.values,
         }
-        return State.joined(values, backend=backend.arrays, kept=self.kept_weights)
+        steps, valid = to_columns(StepRow, self.step_rows), to_columns(ValidRow, self.valid_rows)
+        return State.joined(values, backend=backend.arrays, kept=self.kept_weights, steps=steps, valid=valid)
 
     def load_state(self, state: State) -> None:
         """Go on from a state that `state` gave."""
         values = state.values
         self.step = values["step"]
-        self.train_rows = [TrainRow(**row) for row in values["train_rows"]]
-        self.valid_rows = [ValidRow(**row) for row in values["valid_rows"]]
-        self._since_row = [Measurement(*pair) for pair in values["since_row"]]
-        self._last_norm = values["last_norm"]
+        self.step_rows = from_columns(StepRow, state.part("steps"))
+        self.valid_rows = from_columns(ValidRow, state.part("valid"))
         self.kept_weights = state.part("kept")
         self.kept_step = values["kept_step"]
         self.skipped_steps = values["skipped_steps"]
@@ -183,28 +148,35 @@ class Trainer:
 
     def tokens(self, step: int | None = None) -> int:
         """The tokens that so many steps train on; those so far, unless a step is given."""
-        return self.config.n_sequences(self.step if step is None else step) * self._context_length
+        return self.config.n_sequences(self.step if step is None else step) * self._train.context_length
 
-    def _take_step(self) -> tuple[Measurement | None, float]:
-        """What one optimizer step measured, None when it was left out; and its gradient's norm."""
+    @property
+    def recent_loss(self) -> float | None:
+        """The mean loss of the last ten steps, or of fewer where there are no more; None where all were left out."""
+        losses = [row.loss for row in self.step_rows[-_RECENT:] if not math.isnan(row.loss)]
+        return sum(losses) / len(losses) if losses else None
+
+    def _take_step(self) -> StepRow:
+        """What one optimizer step measured; NaN where it was left out."""
         rate = self.learning_rate(self.step)
         measured, norm = self.backend.gradient(self._batch(), (self.seed, self.step))
-        if not math.isfinite(measured.loss) or not (math.isfinite(norm) or self.backend.may_overflow):
+        if math.isfinite(measured.loss) and (math.isfinite(norm) or self.backend.may_overflow):
+            self.backend.update(rate)
+        else:
             self._skip_or_fail(f"loss={measured.loss:g} and gradient norm={norm:g}", rate)
-            return None, norm
-        self.backend.update(rate)
-        return measured, norm
+            measured, norm = Measurement(math.nan, math.nan), math.nan
+        return StepRow(self.step + 1, self.tokens(self.step + 1), measured.loss, measured.accuracy, rate, norm)
 
-    def _batch(self) -> list[NDArray[np.int64]]:
+    def _batch(self) -> list[Batch]:
         """The parts of this step's batch; the next one's are drawn while this step is computed."""
         step, drawn = self._next or (None, None)
         parts = drawn.result() if drawn and step == self.step else self._draw(self.step)
         self._next = self.step + 1, self._drawer.submit(self._draw, self.step + 1)
         return parts
 
-    def _draw(self, step: int) -> list[NDArray[np.int64]]:
-        first, n_parts = self.config.n_sequences(step), self.config.n_parts(step)
-        return np.split(self._windows.draw(self.seed, first, n_parts * self.config.part_size), n_parts)
+    def _draw(self, step: int) -> list[Batch]:
+        first, size = self.config.n_sequences(step), self.config.part_size
+        return self._train.draw(self.seed, first, self.config.n_parts(step) * size).split(size)
 
     def _skip_or_fail(self, what: str, rate: float) -> None:
         last = range(self.step - _MAX_SKIPPED + 1, self.step)
@@ -214,15 +186,10 @@ class Trainer:
 
     def _diverged(self, what: str, step: int, rate: float) -> DivergedError:
         return DivergedError(
-            f"train: loss and gradient norm must stay finite, got {what} at step {step} with learning rate {rate:g}; "
-            "lower train.learning_rate or set train.clip_norm"
+            f"{self.config.name()}: loss and gradient norm must stay finite, got {what} at step {step} "
+            f"with learning rate {rate:g}; lower {self.config.name()}.learning_rate or set "
+            f"{self.config.name()}.clip_norm"
         )
-
-    def _add_train_row(self) -> None:
-        loss, accuracy = np.mean(self._since_row, axis=0).tolist()
-        rate = self.learning_rate(self.step - 1)
-        self.train_rows.append(TrainRow(self.step, self.tokens(), loss, accuracy, rate, self._last_norm))
-        self._since_row = []
 
     def _validate_if_due(self) -> None:
         due = self.step > 0 and (self.step % self.config.valid_every == 0 or self.step == self.n_steps)
@@ -230,11 +197,10 @@ class Trainer:
             self._validate()
 
     def _validate(self) -> None:
-        size = self.config.part_size
-        batches = [self._valid[i : i + size] for i in range(0, len(self._valid), size)]
-        measured = np.array([self.backend.measure(batch) for batch in batches])
-        sizes = np.array([len(batch) for batch in batches])
-        loss, accuracy = (float((sizes * column).sum() / sizes.sum()) for column in measured.T)
+        measured = np.array([self.backend.measure(batch) for batch in self._valid])
+        # In whole contexts, so that windows weigh whole numbers.
+        weights = np.array([batch.weight for batch in self._valid]) / self._train.context_length
+        loss, accuracy = (float((weights * column).sum() / weights.sum()) for column in measured.T)
         if not math.isfinite(loss):
             raise self._diverged(f"validation loss={loss:g}", self.step, self.learning_rate(self.step - 1))
         best = not self.valid_rows or loss < min(row.loss for row in self.valid_rows)

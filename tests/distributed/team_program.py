@@ -15,7 +15,9 @@ from lm.distributed.torch_team import join
 from lm.formats.tokens import TokenFile
 from lm.model.transformer import Transformer
 from lm.training.backend import Arrays, State
+from lm.training.batch import Batch
 from lm.training.resume import ResumeFolder
+from lm.training.source import Windows
 from lm.training.torch_backend import TorchBackend
 from lm.training.trainer import Trainer
 from tests.small import model_config, train_config
@@ -24,12 +26,11 @@ VOCAB_SIZE = 21  # odd, so that the embedding does not come in equal shares
 SEED = 7
 N_STEPS = 6
 BATCH_SIZE = 4
-# A row each step. Validation has a batch of 4 sequences and one of 1, which two processes cannot share. Adam divides
+# Validation has a batch of 4 sequences and one of 1, which two processes cannot share. Adam divides
 # roundings by gradients that may be as small, unless eps is larger.
 BASE: dict[str, Any] = {
     "steps": N_STEPS,
     "batch_size": BATCH_SIZE,
-    "log_every": 1,
     "valid_every": 3,
     "valid_sequences": 5,
     "eps": 1e-4,
@@ -63,8 +64,9 @@ def build(case: str, files: Path, team: Team) -> tuple[Trainer, TorchBackend]:
     model, train = CASES[case]
     config, shape = train_config(**BASE | train), model_config(**model)
     backend = TorchBackend(Transformer(shape, VOCAB_SIZE, SEED), config, torch.device("cpu"), team)
-    train_tokens, valid_tokens = (TokenFile(files / f"{n}.bin", files / f"{n}.json") for n in ("train", "valid"))
-    return Trainer(backend, train_tokens, valid_tokens, config, shape.context_length, SEED), backend
+    token_files = (TokenFile(files / f"{n}.bin", files / f"{n}.json") for n in ("train", "valid"))
+    train_windows, valid_windows = (Windows(tokens, shape.context_length) for tokens in token_files)
+    return Trainer(backend, train_windows, valid_windows, config, SEED), backend
 
 
 def finish(trainer: Trainer, backend: TorchBackend) -> tuple[State, State]:
@@ -98,8 +100,21 @@ def activations(dropout: float, team: Team) -> NDArray[np.float32]:
     backend = TorchBackend(Transformer(shape, VOCAB_SIZE, SEED), config, torch.device("cpu"), team)
     found: list[NDArray[np.float32]] = []
     backend.model.final_norm.register_forward_hook(lambda _, inputs, output: found.append(output.detach().numpy()))
-    backend.gradient([np.arange(9)[None].repeat(team.size, 0)], (SEED, 0))
+    backend.gradient([Batch.of_windows(np.arange(9)[None].repeat(team.size, 0))], (SEED, 0))
     return found[0]
+
+
+def weighted(team: Team) -> list[float]:
+    """Loss, accuracy and gradient norm of a batch in two parts, whose rows weigh 1, 2, 0 and half as much."""
+    config, shape = train_config(), model_config()
+    backend = TorchBackend(Transformer(shape, VOCAB_SIZE, SEED), config, torch.device("cpu"), team)
+    parts = []
+    for part in range(2):
+        windows = np.random.Generator(np.random.Philox(key=part)).integers(0, VOCAB_SIZE, (4, 9))
+        weights = np.array([1.0, 2.0, 0.0, 0.5], np.float32)[:, None].repeat(8, 1)
+        parts.append(Batch(windows[:, :-1], windows[:, 1:], weights / (part + 1)))
+    measured, norm = backend.gradient(parts, (SEED, 0))
+    return [*measured, norm, *backend.measure(parts[0])]
 
 
 def n_held(backend: TorchBackend) -> int:
@@ -138,7 +153,8 @@ def main(files: Path, folder: Path) -> None:
     values = {
         "place": [team.rank, team.size, team.leads],
         "n_held": {case: n_held(build(case, files, team)[1]) for case in ("copies", "shares")},
-        "agreed": team.agree(team.rank + 5),
+        "leader_s": team.broadcast(team.rank + 5),
+        "weighted": weighted(team),
         "mean": team.mean(torch.tensor([1.0, 2.0]) * (team.rank + 1)).tolist(),
     }
     save(State(arrays, values), folder, "facts", team.rank)

@@ -18,6 +18,7 @@ from lm.distributed.team import Team
 from lm.distributed.torch_team import is_lost_member, join
 from lm.formats.tokens import TokenFile
 from lm.training.backend import State
+from lm.training.source import Windows
 from tests.distributed.team_program import (
     BASE,
     BATCH_SIZE,
@@ -30,6 +31,7 @@ from tests.distributed.team_program import (
     finish,
     load,
     save,
+    weighted,
 )
 from tests.small import random_documents, train_config, write_tokens
 
@@ -73,9 +75,10 @@ def runs(alone: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     return Runs(alone, *folders)
 
 
-def rows(state: State, kind: str, *columns: str) -> NDArray[np.float64]:
-    """Columns of a curve."""
-    return np.array([[row[column] for column in columns] for row in state.values[kind]])
+def rows(state: State, curve: str, *columns: str) -> NDArray[np.float64]:
+    """Columns of one of the curves in a state of the trainer, (rows, columns)."""
+    arrays = state.part(curve)
+    return np.stack([arrays[column] for column in columns], axis=1)
 
 
 def assert_same(one: State, other: State, but: tuple[str, ...] = ()) -> None:
@@ -103,19 +106,15 @@ def assert_equal_within_rounding(state: State, expected: State, *, muon: bool = 
     # by up to 485, for updates of 0.2 * sqrt(48) * 0.01.
     atol = 1e-5 if muon else 1e-6
     columns = ("loss", "accuracy")
-    assert len(state.values["train_rows"]) == len(expected.values["train_rows"]) == N_STEPS
+    assert len(rows(state, "steps", "step")) == len(rows(expected, "steps", "step")) == N_STEPS
+    np.testing.assert_allclose(rows(state, "steps", *columns), rows(expected, "steps", *columns), rtol=0, atol=2e-6)
     np.testing.assert_allclose(
-        rows(state, "train_rows", *columns), rows(expected, "train_rows", *columns), rtol=0, atol=2e-6
+        rows(state, "steps", "gradient_norm"), rows(expected, "steps", "gradient_norm"), rtol=2e-6
     )
-    np.testing.assert_allclose(
-        rows(state, "train_rows", "gradient_norm"), rows(expected, "train_rows", "gradient_norm"), rtol=2e-6
-    )
-    assert len(state.values["valid_rows"]) == 2
-    np.testing.assert_allclose(
-        rows(state, "valid_rows", *columns), rows(expected, "valid_rows", *columns), rtol=0, atol=2e-6
-    )
+    assert len(rows(state, "valid", "step")) == 2
+    np.testing.assert_allclose(rows(state, "valid", *columns), rows(expected, "valid", *columns), rtol=0, atol=2e-6)
     exact = ("step", "tokens", "learning_rate")
-    assert np.array_equal(rows(state, "train_rows", *exact), rows(expected, "train_rows", *exact))
+    assert np.array_equal(rows(state, "steps", *exact), rows(expected, "steps", *exact))
     assert_close(state.part("kept"), expected.part("kept"), atol)
     for part in ("weights", "moments"):
         mine, theirs = (State(each.part("backend"), {}).part(part) for each in (state, expected))
@@ -152,10 +151,10 @@ def test_a_second_run_gives_the_same_bits(runs: Runs, case: str) -> None:
 def test_together_they_see_the_batches_that_one_sees(runs: Runs, case: str) -> None:
     config = train_config(**BASE | CASES[case][1])
     first, second = (load(runs.once, case, rank).values["seen"] for rank in (0, 1))
-    tokens = TokenFile(runs.files / "train.bin", runs.files / "train.json").windows(8)
+    tokens = Windows(TokenFile(runs.files / "train.bin", runs.files / "train.json"), 8)
     for step in range(N_STEPS):
         n = config.n_parts(step) * config.part_size
-        batch = tokens.draw(SEED, config.n_sequences(step), n)[:, :-1]
+        batch = tokens.draw(SEED, config.n_sequences(step), n).inputs
         # Of each part the first half of the sequences, and the second.
         halves = batch.reshape(config.n_parts(step), 2, -1, 8).swapaxes(0, 1).reshape(2, -1, 8)
         assert [first[step], second[step]] == halves.tolist()
@@ -194,8 +193,15 @@ def test_each_process_drops_out_other_activations(runs: Runs) -> None:
 def test_every_process_knows_its_place_the_leader_s_wish_and_the_mean(runs: Runs) -> None:
     facts = [load(runs.once, "facts", rank).values for rank in (0, 1)]
     assert [each["place"] for each in facts] == [[0, 2, True], [1, 2, False]]
-    assert [each["agreed"] for each in facts] == [5, 5]
+    assert [each["leader_s"] for each in facts] == [5, 5]
     assert [each["mean"] for each in facts] == [[1.5, 3.0]] * 2
+
+
+def test_a_batch_whose_rows_weigh_differently_has_the_mean_and_gradient_it_has_in_one_process(runs: Runs) -> None:
+    expected = weighted(Team())
+    for rank in (0, 1):
+        # Losses of 3 and a norm of 1 in float32, whose sums are in another order.
+        assert load(runs.once, "facts", rank).values["weighted"] == pytest.approx(expected, abs=2e-6)
 
 
 def test_with_shares_each_process_holds_a_part_of_the_model(runs: Runs) -> None:
@@ -211,7 +217,7 @@ def test_alone_there_is_no_team_to_join(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     team, device = join(torch.device("cpu"))
     assert (team.rank, team.size, team.leads, device) == (0, 1, True, torch.device("cpu"))
-    assert (team.agree(3), team.mean(2.5)) == (3, 2.5)
+    assert (team.broadcast(3), team.mean(2.5)) == (3, 2.5)
     team.leave()
     assert not dist.is_initialized()
 

@@ -15,6 +15,7 @@ from lm.optim.build import build_optimizer, clip_gradients
 from lm.optim.muon import Muon, orthogonalised
 from lm.optim.optimizers import SGD, Adam, AdamW
 from lm.optim.rules import UpdateRule, update_rule
+from lm.training.batch import Batch
 from lm.training.torch_backend import TorchBackend
 from tests.small import model_config, train_config
 
@@ -104,7 +105,7 @@ def test_the_backend_multiplies_the_rate_with_the_scale_of_each_group(
     monkeypatch.setattr("lm.training.torch_backend.build_optimizer", build_and_keep)
     model = Transformer(model_config(base_width=4), vocab_size=37)  # a quarter of its width
     backend = TorchBackend(model, train_config(optimizer=optimizer), torch.device("cpu"))
-    backend.gradient([np.zeros((2, 9), np.int64)], (0, 0))
+    backend.gradient([Batch.of_windows(np.zeros((2, 9), np.int64))], (0, 0))
     for rate in (0.5, 0.25):  # the second is not multiplied with what the first left behind
         backend.update(rate)
         (its,) = built

@@ -9,6 +9,7 @@ import torch
 from lm.formats.parameters import parameter_table
 from lm.model.transformer import Transformer
 from lm.optim.rules import UpdateRule, update_rule
+from lm.training.batch import Batch
 from lm.training.torch_backend import TorchBackend
 from tests.small import model_config, train_config
 
@@ -95,7 +96,7 @@ def change_of_a_step(optimizer: str, d_model: int, base_width: int | None) -> di
         return dict(outputs)
 
     before = computed()
-    backend.gradient([windows], (0, 0))
+    backend.gradient([Batch.of_windows(windows)], (0, 0))
     backend.update(RATES[optimizer])
     after = computed()
     return {name: float((after[name] - before[name]).square().mean().sqrt()) for name in before}

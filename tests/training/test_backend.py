@@ -9,12 +9,13 @@ import torch
 from numpy.typing import NDArray
 
 from lm.training.backend import Arrays, Backend, State
+from lm.training.batch import Batch
 from lm.training.build import build_backend
 from tests.small import model_config, train_config
 
 VOCAB_SIZE = 20
 BACKENDS = ["torch", "numpy"]
-WINDOWS = np.random.Generator(np.random.Philox(key=5)).integers(0, VOCAB_SIZE, (4, 9))
+BATCH = Batch.of_windows(np.random.Generator(np.random.Philox(key=5)).integers(0, VOCAB_SIZE, (4, 9)))
 DROPOUT: dict[str, Any] = {"dropout": 0.3}
 
 
@@ -51,28 +52,28 @@ def test_seed_and_step_decide_the_dropout(kind: str) -> None:
     backend = small_backend(kind, DROPOUT)
     # PyTorch's generator on the CPU keeps 32 bits of a seed, so seeds two apart share their dropout.
     noises = [(seed, step) for seed in (0, 1) for step in (0, 1, 2, 3, 10**6)]
-    losses = [backend.gradient([WINDOWS], noise)[0].loss for noise in noises]
+    losses = [backend.gradient([BATCH], noise)[0].loss for noise in noises]
     assert len(set(losses)) == len(noises)
-    assert [backend.gradient([WINDOWS], noise)[0].loss for noise in noises] == losses
+    assert [backend.gradient([BATCH], noise)[0].loss for noise in noises] == losses
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_the_parts_of_a_batch_do_not_share_their_dropout(kind: str) -> None:
     # The loss of two equal parts would be that of one, if each part saw the same dropout.
     backend = small_backend(kind, DROPOUT)
-    assert backend.gradient([WINDOWS] * 2, (1, 0))[0].loss != backend.gradient([WINDOWS], (1, 0))[0].loss
+    assert backend.gradient([BATCH] * 2, (1, 0))[0].loss != backend.gradient([BATCH], (1, 0))[0].loss
     backend = small_backend(kind)
-    assert backend.gradient([WINDOWS] * 2, (1, 0))[0].loss == backend.gradient([WINDOWS], (1, 0))[0].loss
+    assert backend.gradient([BATCH] * 2, (1, 0))[0].loss == backend.gradient([BATCH], (1, 0))[0].loss
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_nothing_changes_before_the_update(kind: str) -> None:
     backend = small_backend(kind, DROPOUT)
-    backend.gradient([WINDOWS], (1, 0))
+    backend.gradient([BATCH], (1, 0))
     backend.update(0.1)
     before = copied(backend.state())
-    backend.gradient([WINDOWS], (1, 1))
-    backend.measure(WINDOWS)
+    backend.gradient([BATCH], (1, 1))
+    backend.measure(BATCH)
     assert_same(backend.state().arrays, before.arrays)
     assert backend.state().values == before.values
     backend.update(0.1)
@@ -89,7 +90,7 @@ def test_an_update_takes_the_rate_it_is_told(kind: str, changes: dict[str, Any])
     for rate in (0.0, 0.01, 0.02):
         backend = small_backend(kind, weight_decay=0.0, clip_norm=None, **changes)
         before = backend.weights()
-        backend.gradient([WINDOWS], (1, 0))
+        backend.gradient([BATCH], (1, 0))
         backend.update(rate)
         moves.append({name: weight - before[name] for name, weight in backend.weights().items()})
     still, once, twice = moves
@@ -102,7 +103,7 @@ def test_an_update_takes_the_rate_it_is_told(kind: str, changes: dict[str, Any])
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_each_gradient_starts_from_zero(kind: str) -> None:
     backend = small_backend(kind, clip_norm=None)
-    norms = [backend.gradient([WINDOWS], (1, step))[1] for step in (0, 1)]
+    norms = [backend.gradient([BATCH], (1, step))[1] for step in (0, 1)]
     assert norms[0] == norms[1] > 0
 
 
@@ -112,7 +113,7 @@ def test_the_norm_is_that_before_clipping_and_the_update_that_after(kind: str) -
     for clip_norm in (None, 1e-3):
         backend = small_backend(kind, optimizer="sgd", momentum=0.0, weight_decay=0.0, clip_norm=clip_norm)
         before = backend.weights()
-        norms.append(backend.gradient([WINDOWS], (1, 0))[1])
+        norms.append(backend.gradient([BATCH], (1, 0))[1])
         backend.update(1.0)
         after = backend.weights()
         weights.append(np.sqrt(sum(np.square(after[name] - before[name]).sum(dtype=np.float64) for name in after)))
@@ -124,10 +125,10 @@ def test_the_norm_is_that_before_clipping_and_the_update_that_after(kind: str) -
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_measuring_drops_nothing(kind: str) -> None:
     dropping, plain = small_backend(kind, DROPOUT), small_backend(kind)
-    assert dropping.measure(WINDOWS) == dropping.measure(WINDOWS) == plain.measure(WINDOWS)
-    assert dropping.gradient([WINDOWS], (1, 0))[0] != plain.gradient([WINDOWS], (1, 0))[0]
-    assert dropping.measure(WINDOWS) == plain.measure(WINDOWS)
-    assert plain.gradient([WINDOWS], (1, 0))[0].loss == plain.measure(WINDOWS).loss
+    assert dropping.measure(BATCH) == dropping.measure(BATCH) == plain.measure(BATCH)
+    assert dropping.gradient([BATCH], (1, 0))[0] != plain.gradient([BATCH], (1, 0))[0]
+    assert dropping.measure(BATCH) == plain.measure(BATCH)
+    assert plain.gradient([BATCH], (1, 0))[0].loss == plain.measure(BATCH).loss
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
@@ -135,7 +136,7 @@ def test_the_weights_given_out_are_a_copy_in_float32(kind: str) -> None:
     backend = small_backend(kind)
     weights = backend.weights()
     before = {name: weight.copy() for name, weight in weights.items()}
-    backend.gradient([WINDOWS], (1, 0))
+    backend.gradient([BATCH], (1, 0))
     backend.update(0.1)
     assert_same(dict(weights), dict(before))
     for weight in weights.values():
@@ -149,11 +150,11 @@ def test_the_weights_given_out_are_a_copy_in_float32(kind: str) -> None:
 def test_a_state_carries_one_backend_over_to_another(kind: str, optimizer: str) -> None:
     one, other = (small_backend(kind, DROPOUT, seed, optimizer=optimizer) for seed in (1, 2))
     for step in range(3):
-        one.gradient([WINDOWS], (1, step))
+        one.gradient([BATCH], (1, step))
         one.update(0.01)
     other.load_state(copied(one.state()))
     for step in range(3, 6):
-        assert one.gradient([WINDOWS], (1, step)) == other.gradient([WINDOWS], (1, step))
+        assert one.gradient([BATCH], (1, step)) == other.gradient([BATCH], (1, step))
         for backend in (one, other):
             backend.update(0.01)
     assert_same(one.state().arrays, other.state().arrays)
@@ -165,13 +166,13 @@ def test_both_backends_begin_alike_and_take_the_same_steps_within_rounding() -> 
     # sums of dozens of products by a few times that.
     one, other = (small_backend(kind, optimizer="sgd", nesterov=True) for kind in BACKENDS)
     for step in range(5):
-        expected, expected_norm = one.gradient(np.split(WINDOWS, 2), (1, step))
-        measured, norm = other.gradient(np.split(WINDOWS, 2), (1, step))
+        expected, expected_norm = one.gradient(BATCH.split(2), (1, step))
+        measured, norm = other.gradient(BATCH.split(2), (1, step))
         assert measured == pytest.approx(expected, abs=5e-6)
         assert norm == pytest.approx(expected_norm, rel=5e-5)
         for backend in (one, other):
             backend.update(0.1)
-    assert other.measure(WINDOWS) == pytest.approx(one.measure(WINDOWS), abs=5e-6)
+    assert other.measure(BATCH) == pytest.approx(one.measure(BATCH), abs=5e-6)
     weights = other.weights()
     for name, weight in one.weights().items():
         np.testing.assert_allclose(weights[name], weight, rtol=0, atol=5e-6, err_msg=name)
@@ -189,8 +190,8 @@ def out_of_memory(*_args: Any, **_options: Any) -> Any:
 @pytest.mark.parametrize(
     ("place", "act"),
     [
-        ("lm.training.torch_backend.linear_cross_entropy", lambda backend: backend.gradient([WINDOWS], (1, 0))),
-        ("lm.training.torch_backend.linear_cross_entropy", lambda backend: backend.measure(WINDOWS)),
+        ("lm.training.torch_backend.linear_cross_entropy", lambda backend: backend.gradient([BATCH], (1, 0))),
+        ("lm.training.torch_backend.linear_cross_entropy", lambda backend: backend.measure(BATCH)),
         ("lm.optim.optimizers.torch.zeros_like", lambda backend: backend.update(0.1)),  # the moments, at the first step
     ],
     ids=["gradient", "measure", "update"],
@@ -199,7 +200,7 @@ def test_running_out_of_memory_is_a_memory_error_wherever_it_happens(
     monkeypatch: pytest.MonkeyPatch, place: str, act: Callable[[Backend], object]
 ) -> None:
     backend = small_backend("torch")
-    backend.gradient([WINDOWS], (1, 0))
+    backend.gradient([BATCH], (1, 0))
     monkeypatch.setattr(place, out_of_memory)
     with pytest.raises(MemoryError, match=r"^CUDA out of memory$"):
         act(backend)

@@ -14,7 +14,7 @@ from lm.config.train import COMPUTE_PARAMETERS, TrainConfig
 from lm.model import attend
 from lm.model.transformer import Transformer
 from lm.training import compute as module
-from lm.training.compute import Compute, choose_compute, has_fast_half, n_processes, set_up
+from lm.training.compute import ComputeChoices, choose_compute, has_fast_half, n_processes, set_up
 from lm.training.loss import linear_cross_entropy
 from tests.model.configs import redraw
 from tests.small import model_config, train_config
@@ -48,7 +48,7 @@ def machine(patch: pytest.MonkeyPatch, compilers: tuple[str, ...] = (), capabili
 
 def choose(
     changes: dict[str, Any], model: dict[str, Any] | None = None, device: torch.device = CPU, n: int = 1
-) -> tuple[Compute, list[str]]:
+) -> tuple[ComputeChoices, list[str]]:
     return choose_compute(train_config(**changes), model_config(**(model or {})), VOCAB_SIZE, device, n)
 
 
@@ -182,7 +182,7 @@ def test_attention_that_is_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -
         choose({"attention": "stored"}, {"dropout": 0.1})
 
 
-SLOW = "bf16 (emulated by this processor, many times slower than train.precision=fp32)"
+SLOW = "bf16 (emulated by this processor, many times slower than precision fp32)"
 
 
 def test_a_processor_that_emulates_bfloat16_is_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ def computed(model: Transformer, **how: Any) -> tuple[Tensor, dict[str, Tensor]]
     model.compute_with(**how)
     model.train().zero_grad()
     torch.manual_seed(3)
-    loss, _ = linear_cross_entropy(model.hidden(ids[:, :-1]), model.head_weight, ids[:, 1:])
+    loss, _ = linear_cross_entropy(model.hidden(ids[:, :-1]), model.head_weight, ids[:, 1:], torch.full((3, 8), 1 / 24))
     loss.backward()  # type: ignore[no-untyped-call]
     return loss.detach(), {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
 

@@ -115,11 +115,12 @@ def test_the_gradient_agrees_with_finite_differences() -> None:
 
 
 class Head(NamedTuple):
-    """A last residual stream, the matrix of a head, and targets."""
+    """A last residual stream, the matrix of a head, targets, and what each counts."""
 
     hidden: Tensor
     weight: Tensor
     targets: Tensor
+    weights: Tensor
 
 
 def random_head(n: int, vocab: int, d_model: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Head:
@@ -127,7 +128,16 @@ def random_head(n: int, vocab: int, d_model: int, seed: int = 0, dtype: torch.dt
     generator = torch.Generator().manual_seed(seed)
     hidden = torch.randn(n, d_model, generator=generator, dtype=torch.float64)
     weight = 3 / math.sqrt(d_model) * torch.randn(vocab, d_model, generator=generator, dtype=torch.float64)
-    return Head(hidden.to(dtype), weight.to(dtype), torch.randint(vocab, (n,), generator=generator))
+    targets = torch.randint(vocab, (n,), generator=generator)
+    return Head(hidden.to(dtype), weight.to(dtype), targets, torch.ones(n))
+
+
+def random_weights(n: int, seed: int) -> Tensor:
+    """Weights of which some are 0, some 1, and some between."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.stack([torch.zeros(n), torch.ones(n), torch.rand(n, generator=generator)])[
+        torch.randint(3, (n,), generator=generator), torch.arange(n)
+    ]
 
 
 class Outcome(NamedTuple):
@@ -141,7 +151,8 @@ class Outcome(NamedTuple):
 
 def ours(head: Head, dtype: torch.dtype | None = None, factor: float = 1.0) -> Outcome:
     hidden, weight = head.hidden.clone().requires_grad_(), head.weight.clone().requires_grad_()
-    loss, accuracy = linear_cross_entropy(hidden, weight, head.targets, dtype)
+    sums = linear_cross_entropy(hidden, weight, head.targets, head.weights, dtype)
+    loss, accuracy = (value / float(head.weights.double().sum()) for value in sums)
     return Outcome(loss.detach(), accuracy, *torch.autograd.grad(factor * loss, [hidden, weight]))
 
 
@@ -149,8 +160,10 @@ def exact(head: Head, factor: float = 1.0) -> Outcome:
     """PyTorch's, in float64."""
     hidden, weight = head.hidden.double().requires_grad_(), head.weight.double().requires_grad_()
     logits = hidden @ weight.T
-    loss = F.cross_entropy(logits.flatten(0, -2), head.targets.flatten())
-    accuracy = (logits.argmax(-1) == head.targets).double().mean()
+    losses = F.cross_entropy(logits.flatten(0, -2), head.targets.flatten(), reduction="none")
+    share = head.weights.flatten().double() / head.weights.double().sum()
+    loss = (losses * share).sum()
+    accuracy = ((logits.argmax(-1) == head.targets).flatten() * share).sum()
     return Outcome(loss.detach(), accuracy, *torch.autograd.grad(factor * loss, [hidden, weight]))
 
 
@@ -167,11 +180,20 @@ def set_chunks(patch: pytest.MonkeyPatch, n_rows: int, vocab: int) -> None:
 
 
 @settings(max_examples=60)
-@given(st.integers(1, 30), st.integers(1, 40), st.integers(1, 9), st.integers(1, 31), st.integers(0, 2**32 - 1))
+@given(
+    st.integers(1, 30),
+    st.integers(1, 40),
+    st.integers(1, 9),
+    st.integers(1, 31),
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+)
 def test_loss_of_a_head_equals_pytorch_s_in_chunks_of_any_size(
-    n: int, vocab: int, d_model: int, chunk: int, seed: int
+    n: int, vocab: int, d_model: int, chunk: int, seed: int, weighted: bool
 ) -> None:
     head = random_head(n, vocab, d_model, seed, torch.float64)
+    if weighted and (weights := random_weights(n, seed)).any():
+        head = head._replace(weights=weights)
     with pytest.MonkeyPatch.context() as patch:
         set_chunks(patch, chunk, vocab)
         actual = ours(head, factor=-2.5)
@@ -185,7 +207,7 @@ def test_the_gradient_of_a_head_agrees_with_finite_differences() -> None:
     head = random_head(7, 5, 3, dtype=torch.float64)
 
     def loss_of(hidden: Tensor, weight: Tensor) -> Tensor:
-        return linear_cross_entropy(hidden, weight, head.targets)[0]
+        return linear_cross_entropy(hidden, weight, head.targets, random_weights(7, 0))[0]
 
     assert torch.autograd.gradcheck(loss_of, (head.hidden.requires_grad_(), head.weight.requires_grad_()))
 
@@ -217,11 +239,11 @@ def test_products_of_each_precision_round_as_that_does(
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_only_the_products_are_in_half_precision(dtype: torch.dtype) -> None:
-    hidden, weight, targets = random_head(64, 50, 16)
+    hidden, weight, targets, weights = random_head(64, 50, 16)
     logits = hidden.to(dtype) @ weight.to(dtype).T
     expected = F.cross_entropy(logits.double(), targets)
-    loss, _ = linear_cross_entropy(hidden, weight, targets, dtype)
-    assert float(loss) == pytest.approx(float(expected), abs=2e-6)  # sums of 64 losses of 3 in float32
+    loss, _ = linear_cross_entropy(hidden, weight, targets, weights, dtype)
+    assert float(loss) / 64 == pytest.approx(float(expected), abs=2e-6)  # sums of 64 losses of 3 in float32
 
 
 def test_hidden_states_in_half_precision_get_a_gradient_in_it() -> None:
@@ -241,20 +263,20 @@ def test_autocast_around_it_changes_nothing() -> None:
     assert all(torch.equal(one, other) for one, other in zip(inside, ours(head), strict=True))
 
 
-def test_accuracy_is_the_share_of_targets_that_are_the_largest_logit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_right_are_the_targets_that_are_the_largest_logit(monkeypatch: pytest.MonkeyPatch) -> None:
     set_chunks(monkeypatch, 3, 4)
     hidden = torch.eye(4)[[0, 1, 2, 3, 0, 1, 2, 3]]
     targets = torch.tensor([0, 1, 2, 0, 1, 2, 3, 3])
     for right in (targets, targets.view(2, 4)):
-        _, accuracy = linear_cross_entropy(hidden.view(*right.shape, 4), torch.eye(4), right)
-        assert accuracy.shape == ()
-        assert float(accuracy) == 4 / 8
-        assert not accuracy.requires_grad
+        _, n_right = linear_cross_entropy(hidden.view(*right.shape, 4), torch.eye(4), right, torch.ones(right.shape))
+        assert n_right.shape == ()
+        assert float(n_right) == 4
+        assert not n_right.requires_grad
 
 
 def test_a_sequence_of_sequences_has_the_mean_of_all_its_tokens() -> None:
     head = random_head(6, 5, 4)
-    nested = ours(Head(head.hidden.view(2, 3, 4), head.weight, head.targets.view(2, 3)))
+    nested = ours(Head(head.hidden.view(2, 3, 4), head.weight, head.targets.view(2, 3), head.weights.view(2, 3)))
     assert nested.grad_hidden.shape == (2, 3, 4)
     assert all(torch.equal(one.flatten(), other.flatten()) for one, other in zip(nested, ours(head), strict=True))
 
@@ -263,7 +285,7 @@ def test_a_sequence_of_sequences_has_the_mean_of_all_its_tokens() -> None:
 def test_huge_logits_of_a_head_are_finite(size: float) -> None:
     # The first logit is huge; the first target is it, the second another.
     hidden, weight = torch.full((2, 1), size), torch.tensor([[1.0], [0.0], [0.0], [0.0], [0.0]])
-    actual = ours(Head(hidden, weight, torch.tensor([0, 1])))
+    actual = ours(Head(hidden, weight, torch.tensor([0, 1]), torch.ones(2)))
     right, wrong = (0.0, size) if size > 0 else (-size + math.log(4), math.log(4))
     assert float(actual.loss) == pytest.approx(
         (right + wrong) / 2, abs=1e-3
@@ -320,12 +342,13 @@ def test_without_gradients_none_are_computed(monkeypatch: pytest.MonkeyPatch) ->
     head = random_head(n, vocab, d_model)
     set_chunks(monkeypatch, 6, vocab)
     with torch.no_grad(), Watch() as watch:
-        loss, accuracy = linear_cross_entropy(head.hidden.requires_grad_(), head.weight.requires_grad_(), head.targets)
+        hidden, weight = head.hidden.requires_grad_(), head.weight.requires_grad_()
+        loss, n_right = linear_cross_entropy(hidden, weight, head.targets, head.weights)
     assert not loss.requires_grad
     # But for views of hidden and weight themselves nothing of their size is made: no gradient of theirs.
     assert watch.sizes.count(vocab * d_model) <= 2
     with Watch() as gradient_too:
         ours(head)
     assert gradient_too.sizes.count(vocab * d_model) > watch.sizes.count(vocab * d_model)
-    assert torch.equal(loss, ours(head).loss)
-    assert torch.equal(accuracy, ours(head).accuracy)
+    assert torch.equal(loss / n, ours(head).loss)
+    assert torch.equal(n_right / n, ours(head).accuracy)

@@ -14,8 +14,10 @@ from lm.config.model import ModelConfig
 from lm.formats.tokens import TokenFile
 from lm.model.transformer import Transformer as TorchTransformer
 from lm.reference.transformer import Transformer
+from lm.training.batch import Batch
 from lm.training.build import build_backend
 from lm.training.numpy_backend import NumpyBackend
+from lm.training.source import Windows
 from lm.training.torch_backend import TorchBackend
 from lm.training.trainer import Trainer
 from tests.model.configs import VOCAB_SIZE as N_IDS
@@ -34,7 +36,8 @@ def trainer(tokens: TokenFile, backend: str = "numpy", model: dict[str, Any] | N
     config = train_config(**({"backend": backend, "valid_every": 4, "steps": 8} | changes))
     its_model = model_config(**(model or {}))
     built = build_backend(config, its_model, VOCAB_SIZE, seed=5)
-    return Trainer(built, tokens, tokens, config, its_model.context_length, seed=5)
+    windows = Windows(tokens, its_model.context_length)
+    return Trainer(built, windows, windows, config, seed=5)
 
 
 VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
@@ -53,20 +56,18 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_two_hundred_steps_have_the_losses_of_pytorch(tokens: TokenFile, variant: str) -> None:
     model, changes = VARIANTS[variant]
-    changes = {"steps": 200, "valid_every": 50, "log_every": 20, "context_length": 16} | changes
+    changes = {"steps": 200, "valid_every": 50, "context_length": 16} | changes
     model = {"context_length": changes.pop("context_length")} | model
     ours, theirs = (trainer(tokens, backend, model, **changes) for backend in ("numpy", "torch"))
     losses, expected = list(ours.run()), list(theirs.run())
     assert losses[0] - losses[-1] > 0.5, "nothing was learned"
     # The aim of the project: 1e-4 all the way. A step's rounding of 1e-7 grows as the two paths part.
     np.testing.assert_allclose(losses, expected, rtol=0, atol=1e-4)
-    for row, its in zip(ours.train_rows, theirs.train_rows, strict=True):
+    for row, its in zip(ours.step_rows, theirs.step_rows, strict=True):
         assert (row.step, row.tokens, row.learning_rate) == (its.step, its.tokens, its.learning_rate)
-        assert row.loss == pytest.approx(its.loss, abs=1e-4)
         assert row.gradient_norm == pytest.approx(its.gradient_norm, rel=1e-2)
-        assert row.accuracy == pytest.approx(
-            its.accuracy, abs=0.005
-        )  # an argmax between near equals may fall either way
+        # Of 64 tokens, the argmax of one or two between near equals may fall either way.
+        assert row.accuracy == pytest.approx(its.accuracy, abs=2.5 / 64)
     for valid, its_valid in zip(ours.valid_rows, theirs.valid_rows, strict=True):
         assert (valid.step, valid.tokens) == (its_valid.step, its_valid.tokens)
         assert valid.loss == pytest.approx(its_valid.loss, abs=1e-4)
@@ -82,17 +83,17 @@ def test_every_combination_of_switches_trains_without_a_warning(config: ModelCon
     backend = build_backend(train_config(backend="numpy", optimizer=optimizer), config, N_IDS, seed)
     assert isinstance(backend, NumpyBackend)
     generator = np.random.Generator(np.random.Philox(seed))
-    windows = generator.integers(0, N_IDS, (4, config.context_length + 1))
-    before = backend.measure(windows).loss
+    batch = Batch.of_windows(generator.integers(0, N_IDS, (4, config.context_length + 1)))
+    before = backend.measure(batch).loss
     # Without the decorator that silences them, a warning of NumPy is an error.
     gradient, update = (getattr(NumpyBackend, name).__wrapped__ for name in ("gradient", "update"))
     for step in range(4):
-        measured, norm = gradient(backend, [windows], (seed, step))
+        measured, norm = gradient(backend, [batch], (seed, step))
         assert math.isfinite(measured.loss)
         assert norm > 0
         update(backend, 0.01)
     assert before == pytest.approx(math.log(N_IDS), abs=1.0)
-    assert backend.measure(windows).loss != before
+    assert backend.measure(batch).loss != before
     assert set(backend.weights()) == set(backend.model.parameters)
 
 
@@ -104,7 +105,8 @@ def test_in_float64_two_hundred_steps_part_by_a_millionth_even_at_a_rate_that_is
     in_torch = TorchBackend(TorchTransformer(model, VOCAB_SIZE, seed=5).double(), config, torch.device("cpu"))
     weights = {name: w.numpy().copy() for name, w in in_torch.model.state_dict().items()}
     in_numpy = NumpyBackend(Transformer(model, weights), config)
-    runs = [list(Trainer(backend, tokens, tokens, config, 16, seed=5).run()) for backend in (in_torch, in_numpy)]
+    windows = Windows(tokens, 16)
+    runs = [list(Trainer(backend, windows, windows, config, seed=5).run()) for backend in (in_torch, in_numpy)]
     np.testing.assert_allclose(runs[1], runs[0], rtol=0, atol=1e-6)
     assert runs[0][0] - runs[0][-1] > 0.5
     assert all(p.value.dtype == np.float64 for p in in_numpy.model.parameters.values())

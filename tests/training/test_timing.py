@@ -1,6 +1,7 @@
 """Tests of lm/training/timing.py."""
 
 import time
+from itertools import pairwise
 from pathlib import Path
 
 from lm.system.files import read_json
@@ -9,19 +10,34 @@ from lm.training.timing import Timing, machine
 
 def test_laps_go_on_where_the_sitting_before_stopped(tmp_path: Path) -> None:
     path = tmp_path / "timing.json"
-    first = Timing()
+    first = Timing(every_s=0.0)
     for step in (10, 20, 30):
         time.sleep(0.01)
         first.lap(step)
     first.write(path)
 
-    second = Timing()
+    second = Timing(every_s=0.0)
     second.resume(path, step=20)  # what was saved last was step 20: step 30 is done again
     assert (second.steps, second.elapsed_s) == (first.steps[:2], first.elapsed_s[:2])
     second.lap(30)
     assert second.elapsed_s[2] >= first.elapsed_s[1]
     second.write(path)
     assert read_json(path) == {"machine": machine(), "steps": [10, 20, 30], "elapsed_s": second.elapsed_s}
+
+
+def test_of_many_laps_one_in_so_many_seconds_is_kept_and_always_the_last() -> None:
+    timing = Timing(every_s=3600.0)
+    for step in range(1, 6):
+        timing.lap(step)
+    assert timing.steps == [5]
+    timing = Timing(every_s=0.02)
+    for step in range(1, 6):
+        time.sleep(0.015)
+        timing.lap(step)
+    assert timing.steps[-1] == 5
+    assert 2 <= len(timing.steps) < 5
+    gaps = [later - earlier for earlier, later in pairwise(timing.elapsed_s[:-1])]
+    assert all(gap >= 0.02 for gap in gaps)
 
 
 def test_a_run_without_laps_starts_at_zero(tmp_path: Path) -> None:

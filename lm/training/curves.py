@@ -1,0 +1,85 @@
+"""The curves of a run: a row for each step, a row for each validation, and the means that a picture shows."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from lm.system.files import replacing
+
+
+@dataclass(frozen=True)
+class StepRow:
+    """What one step measured, in nats a token. Loss, accuracy and norm of a step that was left out are NaN."""
+
+    step: int
+    tokens: int
+    loss: float
+    accuracy: float
+    learning_rate: float
+    gradient_norm: float
+
+
+@dataclass(frozen=True)
+class ValidRow:
+    """A row of the validation curve."""
+
+    step: int
+    tokens: int
+    loss: float
+    accuracy: float
+
+
+Row = TypeVar("Row", StepRow, ValidRow)
+
+
+def to_columns(kind: type[Row], rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
+    """Rows as an array for each field, which `from_columns` takes back."""
+    return {
+        field.name: np.array([getattr(row, field.name) for row in rows], dtype=field.type) for field in fields(kind)
+    }
+
+
+def from_columns(kind: type[Row], columns: Mapping[str, NDArray[Any]]) -> list[Row]:
+    """The rows of such arrays."""
+    names = [field.name for field in fields(kind)]
+    values = zip(*(columns[name].tolist() for name in names), strict=True)
+    return [kind(**dict(zip(names, each, strict=True))) for each in values]
+
+
+def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
+    """Write rows as CSV, one column a field."""
+    with replacing(path) as file:
+        pd.DataFrame(to_columns(kind, rows)).to_csv(file, index=False, lineterminator="\n")
+
+
+def read_rows(path: Path, kind: type[Row]) -> list[Row]:
+    """The rows in a file that `write_rows` wrote, with exactly its numbers. pandas would round some of them."""
+    types = {field.name: field.type for field in fields(kind)}
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    columns = {name: np.array([line[name] or "nan" for line in lines], dtype=str) for name in types}
+    return from_columns(kind, {name: columns[name].astype(type_) for name, type_ in types.items()})
+
+
+def thinned(rows: Sequence[StepRow], every: int) -> list[StepRow]:
+    """One row for each `every` steps: the means of loss and accuracy, the last of the rest.
+
+    Steps that were left out count for nothing but the learning rate; where all were left out there is no row.
+    """
+    means = []
+    for _, group in groupby(rows, key=lambda row: (row.step - 1) // every):
+        steps = list(group)
+        if taken := [row for row in steps if not math.isnan(row.loss)]:
+            # Summed in the order of the steps, in one way on every machine.
+            loss = sum(row.loss for row in taken) / len(taken)
+            accuracy = sum(row.accuracy for row in taken) / len(taken)
+            means.append(replace(steps[-1], loss=loss, accuracy=accuracy, gradient_norm=taken[-1].gradient_norm))
+    return means

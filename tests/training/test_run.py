@@ -1,0 +1,136 @@
+"""What a run does when it is asked to stop, and what it leaves behind."""
+
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lm.system.files import read_json
+from lm.training.resume import ResumeFolder
+from lm.training.run import Run, RunFolders, explained
+from lm.training.trainer import DivergedError
+from tests.small import train_config
+from tests.training.test_trainer import small_trainer
+
+FACTS: dict[str, Any] = {"parameters": {"train": {"steps": 8}}, "inputs": [], "code": "x"}
+
+
+def small_run(folder: Path, facts: dict[str, Any] = FACTS, events: bool = False, **changes: Any) -> Run:
+    folders = RunFolders(folder / "states", folder / "timings", folder / "events" if events else None)
+    return Run(small_trainer(**changes), facts, folders)
+
+
+def interrupt_in_step(run: Run, step: int, *signals: signal.Signals, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let signals come while a step changes the weights."""
+    update: Callable[[float], None] = run.trainer.backend.update
+
+    def interrupted(rate: float) -> None:
+        update(rate)
+        if run.trainer.step + 1 == step:
+            for number in signals:
+                os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(run.trainer.backend, "update", interrupted)
+
+
+def saved_steps(folder: Path) -> list[int]:
+    """The steps at which the states in a folder were saved."""
+    states = [ResumeFolder(path).load() for path in (folder / "states").iterdir()]
+    return [state.values["step"] for state in states if state]
+
+
+def test_a_finished_run_leaves_no_state_and_notes_its_time_under_the_curve_s_md5(tmp_path: Path) -> None:
+    curve = tmp_path / "steps.csv"
+    curve.write_bytes(b"step\n1\n")
+    with small_run(tmp_path) as run:
+        run.take_steps()
+        run.note_time(curve)
+    assert run.trainer.done
+    assert list((tmp_path / "states").iterdir()) == []
+    noted = read_json(tmp_path / "timings" / "5893d08a51cd95781581ebf6ab011b70.json")
+    assert noted["steps"][-1] == 8
+    assert noted["elapsed_s"] == sorted(noted["elapsed_s"])
+
+
+def test_a_run_asked_to_stop_saves_after_the_step_and_the_next_one_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = list(small_trainer().run())
+    run = small_run(tmp_path)
+    interrupt_in_step(run, 3, signal.SIGTERM, monkeypatch=monkeypatch)
+    with pytest.raises(KeyboardInterrupt), run:
+        run.take_steps()
+    assert saved_steps(tmp_path) == [run.trainer.step] == [3]
+    assert "stopped after step 3; the same run goes on from there" in capsys.readouterr().err
+    with small_run(tmp_path) as resumed:
+        assert resumed.trainer.step == 3
+        resumed.take_steps()
+    assert "resumed after step 3" in capsys.readouterr().err
+    assert [row.loss for row in resumed.trainer.step_rows] == whole
+
+
+def test_a_run_interrupted_within_a_step_saves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = small_run(tmp_path)
+    interrupt_in_step(run, 3, signal.SIGTERM, signal.SIGINT, monkeypatch=monkeypatch)
+    with pytest.raises(KeyboardInterrupt), run:
+        run.take_steps()
+    assert saved_steps(tmp_path) == []  # that step would be taken twice
+
+
+def test_a_run_that_diverges_saves_the_state_before(tmp_path: Path) -> None:
+    diverging: dict[str, Any] = {"learning_rate": 1e30, "clip_norm": None, "schedule": "constant", "warmup_steps": 0}
+    run = small_run(tmp_path, **diverging)
+    with pytest.raises(DivergedError), run:
+        run.take_steps()
+    assert saved_steps(tmp_path) == [run.trainer.step]
+
+
+def test_other_facts_are_another_run(tmp_path: Path) -> None:
+    keys = [small_run(tmp_path, FACTS | change).key for change in ({}, {}, {"code": "y"}, {"inputs": ["z"]})]
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize(("dropout", "same"), [(0.0, True), (0.2, False)])
+def test_how_a_run_is_computed_makes_another_one_only_where_dropout_depends_on_it(
+    tmp_path: Path, dropout: float, same: bool
+) -> None:
+    keys = [
+        small_run(
+            tmp_path, FACTS | {"parameters": {"train": {"steps": 8, "threads": n}}}, model={"dropout": dropout}
+        ).key
+        for n in (1, 2)
+    ]
+    assert (keys[0] == keys[1]) == same
+
+
+def test_only_one_process_takes_a_run(tmp_path: Path) -> None:
+    with small_run(tmp_path) as run:
+        with pytest.raises(ValueError, match="the same training already runs in another process"), small_run(tmp_path):
+            pass
+        run.take_steps()
+
+
+def test_events_are_written_where_they_are_asked_for(tmp_path: Path) -> None:
+    for events in (False, True):
+        with small_run(tmp_path, events=events) as run:
+            run.take_steps()
+        assert (tmp_path / "events").exists() == events
+    assert list((tmp_path / "events" / run.key).glob("events.*"))
+
+
+def test_a_lack_of_memory_says_what_to_lower() -> None:
+    message = (
+        r"^train\.batch_size: 2 sequences at once, or the model alone, do not fit into memory; lower either, "
+        r"raise train\.accumulate from 2, or set train\.recompute$"
+    )
+    with pytest.raises(ValueError, match=message), explained(train_config(batch_size=4, accumulate=2)):
+        raise MemoryError
+
+
+def test_other_errors_pass_through() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), explained(train_config()):
+        raise RuntimeError("shapes")
