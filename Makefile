@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro train sample evaluate plots split tell verify test test-fast coverage format lint typecheck check deps lock clean
+.PHONY: help setup setup-dev repro train sample evaluate plots split generate verify test test-fast coverage format lint typecheck check deps lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,7 +27,7 @@ plots: setup  ## write the page of curves, dvc_plots/index.html
 split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upon a time"
 	python -m commands.split data/tokenizer.json "$(TEXT)"
 
-tell: setup  ## let the trained model continue a text, without PyTorch: make tell TEXT="Once upon a time"
+generate: setup  ## let the trained model continue a text: make generate TEXT="Once upon a time"
 	python -m commands.generate models/base/model.safetensors data/tokenizer.json "$(TEXT)"
 
 verify: setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD

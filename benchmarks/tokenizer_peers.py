@@ -19,22 +19,22 @@ from numpy.typing import NDArray
 
 from lm.config.special_tokens import END_OF_TEXT
 from lm.config.tokenizer import TokenizerConfig
+from lm.corpus.text_file import BOUNDARY, Block, blocks
 from lm.system.memory import keep_freed_memory
 from lm.system.processes import map_in_order, n_processes_for
-from lm.tokenizer.blocks import Block, blocks
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.counting import count_file
 from lm.tokenizer.encode_file import encode_file
 from lm.tokenizer.learning import learn_bpe
 from lm.tokenizer.load import load_tokenizer
-from lm.tokenizer.splitting import BOUNDARY, PATTERN
+from lm.tokenizer.splitting import PATTERN, last_cut
 
 VOCAB_SIZE = 10_000
 
 
 def documents(text: Path) -> Iterator[str]:
     """The documents of a corpus file, read in blocks."""
-    for block in blocks(text):
+    for block in blocks(text, last_cut):
         yield from documents_of(block)
 
 
@@ -130,7 +130,7 @@ class Tiktoken:
 def encode_tiktoken(text: Path, out: Path, tokenizer: Path, n_processes: int) -> None:
     """OpenAI's `tiktoken`, with our reading of files and our processes."""
     with out.open("wb") as file:
-        for ids in map_in_order(Tiktoken(tokenizer), blocks(text), n_processes):
+        for ids in map_in_order(Tiktoken(tokenizer), blocks(text, last_cut), n_processes):
             file.write(ids.tobytes())
 
 
@@ -143,7 +143,7 @@ def encode_huggingface(text: Path, out: Path, tokenizer: Path, n_processes: int)
     library.encode_special_tokens = True
     end_id = library.token_to_id(END_OF_TEXT)
     with out.open("wb") as file:
-        for block in blocks(text):
+        for block in blocks(text, last_cut):
             encodings = library.encode_batch_fast(documents_of(block))
             file.write(np.array([id for e in encodings for id in (*e.ids, end_id)], dtype=np.uint16).tobytes())
 

@@ -10,8 +10,9 @@ from typing import get_args
 from tqdm import tqdm
 
 from lm.config.data import DataConfig
-from lm.corpus.document import DocumentWriter, Split
+from lm.corpus.document import Split
 from lm.corpus.sources import open_corpus
+from lm.corpus.text_file import DocumentWriter
 from lm.system.files import replacing, write_json
 from stages.support import Stage, repository_root, run
 
@@ -41,7 +42,7 @@ if __name__ == "__main__":
     run(
         main,
         __doc__,
-        inputs={"fingerprint": "what the inputs stage saw"},
+        inputs={"data_inputs": "the local files that stage `inputs` has seen"},
         outs={
             "train": "text file of the training documents",
             "valid": "text file of the validation documents",

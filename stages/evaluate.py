@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from lm.analysis.evaluation import evaluate, summarise
 from lm.config.evaluate import EvaluateConfig
-from lm.corpus.document import read_documents
+from lm.corpus.text_file import read_documents
 from lm.formats.model_file import check_same_tokenizer
 from lm.formats.tokens import TokenFile
 from lm.model.load import load_model

@@ -1,4 +1,4 @@
-"""Fingerprint the files that the parameters name: data.train and data.valid, and tokenizer.pretrained.
+"""List the files that the parameters name, each with its hash: data.train and data.valid, and tokenizer.pretrained.
 
 DVC cannot take paths or patterns from params.yaml as dependencies, so this stage runs every time and writes what it
 saw; the stages after it run only if that differs. For other sources there is nothing to see.
@@ -6,7 +6,7 @@ saw; the stages after it run only if that differs. For other sources there is no
 
 from lm.config.data import DataConfig
 from lm.config.tokenizer import TokenizerConfig
-from lm.corpus.files import fingerprint
+from lm.corpus.files import list_inputs
 from lm.system.files import sha256, write_json
 from lm.tokenizer.pretrained_files import pretrained_files
 from stages.support import Stage, repository_root, run
@@ -15,10 +15,10 @@ from stages.support import Stage, repository_root, run
 def main(stage: Stage) -> None:
     """Write name and hash of each file."""
     data, tokenizer = stage.section(DataConfig), stage.section(TokenizerConfig)
-    files = fingerprint(data, repository_root()) if data.source == "files" else []
-    write_json(stage.path("data_files"), files)
+    files = list_inputs(data, repository_root()) if data.source == "files" else []
+    write_json(stage.path("data_inputs"), files)
     paths = pretrained_files(tokenizer.pretrained, repository_root()) if tokenizer.pretrained else []
-    write_json(stage.path("tokenizer_files"), [{"name": path.name, "sha256": sha256(path)} for path in paths])
+    write_json(stage.path("tokenizer_inputs"), [{"name": path.name, "sha256": sha256(path)} for path in paths])
 
 
 if __name__ == "__main__":
@@ -27,7 +27,7 @@ if __name__ == "__main__":
         __doc__,
         inputs={},
         outs={
-            "data_files": "JSON list of the files of the corpus, each with size and SHA-256",
-            "tokenizer_files": "JSON list of the files of a pretrained tokenizer, each with SHA-256",
+            "data_inputs": "JSON list of the files of the corpus, each with size and SHA-256",
+            "tokenizer_inputs": "JSON list of the files of a pretrained tokenizer, each with SHA-256",
         },
     )

@@ -6,11 +6,10 @@ import numpy as np
 from tqdm import tqdm
 
 from lm.config.tokenizer import TokenizerConfig
+from lm.corpus.text_file import BOUNDARY, blocks
 from lm.system.files import write_json
 from lm.system.memory import keep_freed_memory
-from lm.tokenizer.blocks import blocks
 from lm.tokenizer.build import build_tokenizer
-from lm.tokenizer.splitting import BOUNDARY
 from stages.support import Stage, repository_root, run
 
 
@@ -57,7 +56,7 @@ if __name__ == "__main__":
         main,
         __doc__,
         inputs={
-            "fingerprint": "what stage `inputs` saw of the files of a pretrained tokenizer",
+            "tokenizer_inputs": "the files of a pretrained tokenizer that stage `inputs` has seen",
             "train": "text to learn from",
             "valid": "text to measure on",
         },

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from lm.analysis.pictures import plot_compression, plot_document_lengths, plot_token_frequency
-from lm.corpus.document import read_documents
+from lm.corpus.text_file import read_documents
 from lm.formats.tokens import TokenFile
 from lm.system.files import replacing
 from lm.tokenizer.bpe import BpeTokenizer

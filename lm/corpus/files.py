@@ -1,4 +1,4 @@
-"""Local files as a corpus. Imports little, for the pipeline takes fingerprints at every run."""
+"""Local files as a corpus. Imports little, because the pipeline lists the files at every run."""
 
 import glob
 import hashlib
@@ -27,7 +27,7 @@ def open_files(config: DataConfig, root: Path) -> Corpus:
     return Corpus(split_texts(train, valid, config), {"files": names})
 
 
-def fingerprint(config: DataConfig, root: Path) -> list[dict[str, str | int]]:
+def list_inputs(config: DataConfig, root: Path) -> list[dict[str, str | int]]:
     """What `open_files` would read, for comparison between runs: split, name, size and SHA-256 of every file in order.
 
     No folder of this machine is in it, so it is the same wherever the same files lie.

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -15,8 +16,11 @@ def claim_gpu(device: str, folder: Path | None = None) -> str | None:
     """The GPU that this process has for itself until it ends, made the only one it sees; None where there is no choice.
 
     `device` is what the parameters say: `auto` and `cuda` may want a GPU. To be called before CUDA starts.
-    `CUDA_VISIBLE_DEVICES` narrows the choice. Where no GPU is free, or there is but one, nothing is claimed and jobs
+    `CUDA_VISIBLE_DEVICES` narrows the choice. Where no GPU is free, or there is only one, nothing is claimed and jobs
     share. `folder` holds the locks of all jobs of a machine.
+
+    Raises:
+        ValueError: when the folder is not one that this user alone can write to.
     """
     if device not in ("auto", "cuda"):
         return None
@@ -26,9 +30,11 @@ def claim_gpu(device: str, folder: Path | None = None) -> str | None:
     names = _visible()
     if len(names) < 2:
         return None
-    folder.mkdir(parents=True, exist_ok=True)
+    _make_private(folder)
     for name in names:
-        lock = (folder / name).open("w")
+        # Neither emptied nor reached through a link: a lock has no content, and what lies there may be another's.
+        number = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        lock = os.fdopen(number, "r+")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -38,6 +44,14 @@ def claim_gpu(device: str, folder: Path | None = None) -> str | None:
         os.environ["CUDA_VISIBLE_DEVICES"] = name
         return name
     return None
+
+
+def _make_private(folder: Path) -> None:
+    """Make the folder, or check that nobody else has: anybody can write to a temporary directory."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    facts = folder.lstat()
+    if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or stat.S_IMODE(facts.st_mode) & 0o022:
+        raise ValueError(f"{folder}: must be a folder that only user {os.getuid()} can write to; remove it")
 
 
 def _visible() -> list[str]:

@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from lm.config.tokenizer import TokenizerConfig
+from lm.corpus.text_file import BOUNDARY, blocks
 from lm.system.processes import n_processes_for
-from lm.tokenizer.blocks import blocks
 from lm.tokenizer.counting import count_file
 from lm.tokenizer.learning import bytes_alone, learn_bpe, learn_bpe_with_library, learn_characters
 from lm.tokenizer.pretrained import open_pretrained
-from lm.tokenizer.splitting import BOUNDARY
+from lm.tokenizer.splitting import last_cut
 from lm.tokenizer.tokenizer import Tokenizer
 
 Progress = Callable[[int], object]
@@ -34,7 +34,7 @@ def build_tokenizer(
 
 
 def _documents(text: Path, reading: Progress) -> Iterator[str]:
-    for block in blocks(text):
+    for block in blocks(text, last_cut):
         for document in block.read().split(BOUNDARY):
             yield document.decode()
         reading(block.end - block.start)

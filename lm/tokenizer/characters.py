@@ -5,9 +5,9 @@ from typing import Any, Self
 
 import numpy as np
 
+from lm.corpus.text_file import BOUNDARY
 from lm.tokenizer.definition import UNKNOWN, by_id, read_special_tokens, write_characters
 from lm.tokenizer.encoder import Ids
-from lm.tokenizer.splitting import BOUNDARY
 from lm.tokenizer.tokenizer import Tokenizer
 
 # Python's decoder can stand a lone surrogate, which no text holds, in for a byte that is no UTF-8.

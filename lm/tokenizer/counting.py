@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from lm.corpus.text_file import BOUNDARY, Block, blocks
 from lm.system.processes import map_in_order
-from lm.tokenizer.blocks import Block, blocks
-from lm.tokenizer.splitting import BOUNDARY
+from lm.tokenizer.splitting import last_cut
 from lm.tokenizer.table import grown
 from lm.tokenizer.words import WordIndex
 
@@ -31,7 +31,7 @@ def count_file(path: Path, n_processes: int, progress: Callable[[int], object] =
     """
     total = _Counter()
     # Each process counts the blocks it gets and, when asked with None at the end, tells the result.
-    for answer in map_in_order(_Counter(), chain(blocks(path), [None] * n_processes), n_processes):
+    for answer in map_in_order(_Counter(), chain(blocks(path, last_cut), [None] * n_processes), n_processes):
         if isinstance(answer, WordCounts):
             total.add(answer)
         else:

@@ -4,11 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from lm.corpus.text_file import BOUNDARY, Block, blocks
 from lm.formats.tokens import TokenCard, TokenWriter
 from lm.system.processes import map_in_order, n_processes_for
-from lm.tokenizer.blocks import Block, blocks
 from lm.tokenizer.encoder import Ids
-from lm.tokenizer.splitting import BOUNDARY
 from lm.tokenizer.tokenizer import Tokenizer
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lm.corpus.text_file import BOUNDARY
 from lm.tokenizer.merges import Merges
-from lm.tokenizer.splitting import BOUNDARY
 from lm.tokenizer.table import grown
 from lm.tokenizer.words import WordIndex
 

@@ -10,10 +10,10 @@ import tokenizers
 from numpy.typing import NDArray
 from tokenizers import models
 
+from lm.corpus.text_file import BOUNDARY
 from lm.tokenizer.alphabet import unspell
 from lm.tokenizer.definition import by_id, pair_of
 from lm.tokenizer.encoder import Ids
-from lm.tokenizer.splitting import BOUNDARY
 from lm.tokenizer.tokenizer import Tokenizer
 
 

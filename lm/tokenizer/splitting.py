@@ -7,14 +7,13 @@ around each place: a change of character class, a space before it, an apostrophe
 import numpy as np
 from numpy.typing import NDArray
 
+from lm.corpus.text_file import BOUNDARY
 from lm.tokenizer.unicode import OTHER, SPACE, class_table
 
 # Radford et al. 2019, in the released code (encoder.py). Every character belongs to exactly one match.
 PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 
-# A byte that UTF-8 never holds stands between texts. It is a word of its own, and no word crosses it.
-BOUNDARY = b"\xff"
-_BOUNDARY_CLASS = 4
+_BOUNDARY_CLASS = 4  # of the byte between texts: it is a word of its own, and no word crosses it
 
 _CLASS = class_table()
 _CLASS_OF_BYTE = bytes([*_CLASS[:128].tolist(), *[OTHER] * 127, _BOUNDARY_CLASS])

@@ -11,9 +11,9 @@ from typing import Any, Self
 import numpy as np
 
 from lm.config.special_tokens import END_OF_TEXT
+from lm.corpus.text_file import BOUNDARY
 from lm.system.files import replacing
 from lm.tokenizer.encoder import Ids
-from lm.tokenizer.splitting import BOUNDARY
 
 _STREAM_BYTES = 2**16  # that a stream gathers before it encodes
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lm.corpus.document import SEPARATOR, Document, DocumentWriter, read_documents, split_documents
+from lm.corpus.document import SEPARATOR, Document, split_documents
+from lm.corpus.text_file import DocumentWriter, read_documents
 
 # Line ends of every kind, the separator and what looks like it turn up often, lone surrogates now and then.
 line_ends = ["\n", "\r\n", "\r", "\u2028", "\x0b", "\x85"]
@@ -71,11 +72,16 @@ def test_a_lone_surrogate_becomes_a_question_mark(tmp_path: Path) -> None:
     assert list(read_documents(tmp_path / "text.txt")) == ["a?b"]
 
 
-def test_the_last_document_needs_no_separator_and_a_file_may_hold_none(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_bytes(f"one\n{SEPARATOR}\ntwo".encode())
-    assert list(read_documents(tmp_path / "text.txt")) == ["one", "two"]
-    (tmp_path / "text.txt").write_bytes(b"")
-    assert list(read_documents(tmp_path / "text.txt")) == []
+def test_every_document_needs_a_separator_and_a_file_may_hold_none(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes(f"one\n{SEPARATOR}\ntwo".encode())
+    with pytest.raises(ValueError, match="must end with a line"):
+        list(read_documents(path))
+    # The format has one rule: a separator with blanks around it is text, as it is to the tokenizer.
+    path.write_bytes(f"one\n {SEPARATOR}\ntwo\n{SEPARATOR}\n".encode())
+    assert list(read_documents(path)) == [f"one\n {SEPARATOR}\ntwo"]
+    path.write_bytes(b"")
+    assert list(read_documents(path)) == []
 
 
 def test_another_separator_can_be_given() -> None:

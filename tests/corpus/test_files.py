@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lm.corpus.document import SEPARATOR
-from lm.corpus.files import fingerprint, open_files
+from lm.corpus.files import list_inputs, open_files
 from lm.corpus.readers import read_texts
 from lm.corpus.splits import is_held_out, split_texts
 from tests.corpus.conftest import data_config, texts_of
@@ -156,7 +156,7 @@ def test_files_that_cannot_be_taken(folder: Path, changes: dict[str, Any], messa
     for name in ("a.txt", "a.csv"):
         (folder / name).write_text("text")
     config = data_config(**{"train": ["a.txt"]} | changes)
-    for function in (open_files, fingerprint):
+    for function in (open_files, list_inputs):
         with pytest.raises(ValueError, match=message):
             function(config, folder)
 
@@ -303,21 +303,21 @@ def test_held_out_documents_count_toward_no_bound() -> None:
 # Fingerprints
 
 
-def test_fingerprint_holds_content_and_names_only(folder: Path) -> None:
+def test_list_inputs_holds_content_and_names_only(folder: Path) -> None:
     for place in ("here", "there/deeper"):
         (folder / place).mkdir(parents=True)
         (folder / place / "a.txt").write_bytes(b"text")
         (folder / place / "b.txt").write_bytes(b"held out")
     config = data_config(train=["a.txt"], valid=["b.*"])
-    here = fingerprint(config, folder / "here")
+    here = list_inputs(config, folder / "here")
     assert here == [
         {"split": "train", "name": "a.txt", "size_bytes": 4, "sha256": hashlib.sha256(b"text").hexdigest()},
         {"split": "valid", "name": "b.txt", "size_bytes": 8, "sha256": hashlib.sha256(b"held out").hexdigest()},
     ]
-    assert json.loads(json.dumps(fingerprint(config, folder / "there" / "deeper"))) == here
+    assert json.loads(json.dumps(list_inputs(config, folder / "there" / "deeper"))) == here
 
 
-def test_fingerprint_imports_no_reader_of_parquet() -> None:
+def test_list_inputs_imports_no_reader_of_parquet() -> None:
     program = "import sys, lm.corpus.files; print([m for m in ('pyarrow', 'datasets', 'numpy') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

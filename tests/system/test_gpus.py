@@ -1,6 +1,7 @@
 """Tests of lm/system/gpus.py: real processes and locks; only the driver's listing is a script of ours."""
 
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from commands.deps import ROOT
+from lm.system import gpus
 
 JOB = """
 import os, sys
@@ -82,6 +84,46 @@ def test_a_job_for_the_cpu_takes_none(two_gpus: Machine) -> None:
     assert two_gpus.start("cuda") == "GPU-0000 GPU-0000 GPU-0000"
     for number in range(2):
         two_gpus.end(number)
+
+
+def claim_here(path: Path, monkeypatch: pytest.MonkeyPatch) -> str | None:
+    """What this process claims, with its locks in a folder `locks`; it forgets the claim."""
+    monkeypatch.setattr(gpus, "_visible", lambda: ["GPU-0000", "GPU-0001"])
+    monkeypatch.setattr(gpus, "_held", [])
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    return gpus.claim_gpu("cuda", path / "locks")
+
+
+def test_the_folder_of_the_locks_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert claim_here(tmp_path, monkeypatch) == "GPU-0000"
+    assert stat.S_IMODE((tmp_path / "locks").stat().st_mode) == 0o700
+
+
+def test_a_folder_that_others_can_write_to_or_a_link_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    (tmp_path / "locks").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match="locks: must be a folder that only user"):
+        claim_here(tmp_path, monkeypatch)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    (tmp_path / "locks").unlink()
+    (tmp_path / "locks").mkdir()
+    (tmp_path / "locks").chmod(0o777)
+    with pytest.raises(ValueError, match="locks: must be a folder that only user"):
+        claim_here(tmp_path, monkeypatch)
+
+
+def test_a_lock_empties_no_file_and_follows_no_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "locks").mkdir(mode=0o700)
+    (tmp_path / "locks" / "GPU-0000").write_text("mine")
+    assert claim_here(tmp_path, monkeypatch) == "GPU-0000"
+    assert (tmp_path / "locks" / "GPU-0000").read_text() == "mine"
+    (tmp_path / "locks" / "GPU-0000").unlink()
+    (tmp_path / "locks" / "GPU-0000").symlink_to(tmp_path / "target")
+    with pytest.raises(OSError, match="GPU-0000"):
+        claim_here(tmp_path, monkeypatch)
+    assert not (tmp_path / "target").exists()
 
 
 @pytest.mark.parametrize("n_gpus", [None, 1])

@@ -11,8 +11,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import ByteLevel
 
-from lm.corpus.document import Document, DocumentWriter, read_documents
+from lm.corpus.document import Document
 from lm.corpus.stories import tell_stories
+from lm.corpus.text_file import DocumentWriter, read_documents
 from lm.tokenizer.alphabet import unspell
 from lm.tokenizer.counting import WordCounts, count_file, count_texts
 
@@ -58,7 +59,7 @@ def test_the_words_of_texts_are_counted_as_hugging_face_cuts_them(texts: list[st
 def test_the_words_of_a_file_are_those_of_its_documents_however_it_is_read(documents: list[str], n_bytes: int) -> None:
     done: list[int] = []
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lm.tokenizer.blocks._BLOCK_BYTES", n_bytes)
+        patch.setattr("lm.corpus.text_file._BLOCK_BYTES", n_bytes)
         path = Path(folder) / "text.txt"
         texts = write(path, documents)
         words = count_file(path, 1, done.append)
@@ -71,7 +72,7 @@ def test_several_processes_count_what_one_does(
     tmp_path: Path, n_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each process gets several blocks; words that all of them have met, and words that only one has.
-    monkeypatch.setattr("lm.tokenizer.blocks._BLOCK_BYTES", 10_000)
+    monkeypatch.setattr("lm.corpus.text_file._BLOCK_BYTES", 10_000)
     path, done = tmp_path / "text.txt", list[int]()
     stories = [f"{story.text} {i} {'x' * (i % 40)}é" for i, story in enumerate(tell_stories(3, "train", 200))]
     texts = write(path, stories)

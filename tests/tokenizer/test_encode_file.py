@@ -93,7 +93,7 @@ def test_a_file_encoded_as_a_stream_equals_each_document_encoded_by_itself(
     done: list[int] = []
     ours = tokenizer(kind)
     with tempfile.TemporaryDirectory() as name, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lm.tokenizer.blocks._BLOCK_BYTES", block_bytes)
+        patch.setattr("lm.corpus.text_file._BLOCK_BYTES", block_bytes)
         folder = Path(name)
         write_text(folder / "text.txt", documents)
         card = encode_file(ours, folder / "text.txt", folder / "a.bin", folder / "a.json", done.append, n_processes=1)
@@ -119,7 +119,7 @@ def test_an_empty_text_gives_an_empty_token_file(kind: str, tmp_path: Path) -> N
 def test_several_processes_give_the_same_bytes_as_one(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lm.tokenizer.blocks._BLOCK_BYTES", 2000)
+    monkeypatch.setattr("lm.corpus.text_file._BLOCK_BYTES", 2000)
     texts = [f"{text} {i}" for i, text in enumerate(DOCUMENTS * 8)]
     texts[20] *= 100  # several blocks are parts of this one
     write_text(tmp_path / "text.txt", texts)
@@ -137,7 +137,7 @@ def test_a_document_that_is_larger_than_a_block_is_not_cut_inside_a_character(
     kind: str, character: str, start: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Wherever the first block ends, with one start or another that is in the middle of a character.
-    monkeypatch.setattr("lm.tokenizer.blocks._BLOCK_BYTES", 2000)
+    monkeypatch.setattr("lm.corpus.text_file._BLOCK_BYTES", 2000)
     texts = ["a" * start + character * 1100, "b"]
     write_text(tmp_path / "text.txt", texts)
     assert encoded(kind, tmp_path) == encoded_alone(kind, texts)
@@ -163,7 +163,7 @@ def test_huge_documents_are_encoded_as_a_whole(kind: str, tmp_path: Path) -> Non
 def test_memory_does_not_grow_with_the_file(
     kind: str, n_documents: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lm.tokenizer.blocks._BLOCK_BYTES", 10_000)
+    monkeypatch.setattr("lm.corpus.text_file._BLOCK_BYTES", 10_000)
 
     def peak_bytes(n_parts: int) -> int:
         texts = [f"{i % 1000} " * 100 + "." for i in range(n_parts)]
@@ -195,7 +195,7 @@ def test_blocks_are_filled_before_they_are_encoded(tmp_path: Path, monkeypatch: 
         return encode_block(self, block)
 
     monkeypatch.setattr(CharacterTokenizer, "encode_block", counting)
-    monkeypatch.setattr("lm.tokenizer.blocks._BLOCK_BYTES", 200)
+    monkeypatch.setattr("lm.corpus.text_file._BLOCK_BYTES", 200)
     write_text(tmp_path / "text.txt", ["x" * 30] * 10)  # with the separator 45 bytes each
     encoded("char", tmp_path)
     assert sizes == [4, 4, 2]
@@ -224,7 +224,7 @@ LATE = b"a b \n" * 500  # more than a block
 def test_text_that_is_not_utf8_is_one_clear_error_and_leaves_no_token_file(
     kind: str, data: bytes, byte: int, place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lm.tokenizer.blocks._BLOCK_BYTES", 2000)
+    monkeypatch.setattr("lm.corpus.text_file._BLOCK_BYTES", 2000)
     (tmp_path / "text.txt").write_bytes(data + f"\n{SEPARATOR}\n".encode())
     with pytest.raises(ValueError, match=rf"^{tmp_path}/text\.txt: must be UTF-8, got the byte {byte:#x} at {place}$"):
         encoded(kind, tmp_path)
@@ -266,7 +266,7 @@ def test_whatever_the_file_the_card_counts_the_ends_in_the_token_file(text: str)
 
 
 def test_an_interrupted_run_leaves_no_token_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lm.tokenizer.blocks._BLOCK_BYTES", 1000)
+    monkeypatch.setattr("lm.corpus.text_file._BLOCK_BYTES", 1000)
     write_text(tmp_path / "text.txt", DOCUMENTS * 9)
 
     def interrupt(n_bytes: int) -> None:

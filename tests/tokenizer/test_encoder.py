@@ -9,13 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lm.corpus.stories import tell_stories
+from lm.corpus.text_file import BOUNDARY
 from lm.tokenizer import encoder as module
 from lm.tokenizer.alphabet import BYTES_IN_ORDER
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.encoder import Encoder
 from lm.tokenizer.merge_trainer import MergeTrainer
-from lm.tokenizer.splitting import BOUNDARY
 
 STORIES = [story.text for story in tell_stories(2, "train", 40)] + ["été 狐狐狐 🦊🦊 aaaaaaaaaaaaaaaaaaaa"] * 9
 END_ID = 0

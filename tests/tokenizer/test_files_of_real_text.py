@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tokenizers
 
-from lm.corpus.document import read_documents
+from lm.corpus.text_file import read_documents
 from lm.formats.tokens import TokenFile
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.counting import count_file, count_texts

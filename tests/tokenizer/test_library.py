@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from lm.config.special_tokens import END_OF_TEXT
+from lm.corpus.text_file import BOUNDARY
 from lm.tokenizer.library import LibraryTokenizer
 from lm.tokenizer.load import parse_tokenizer
-from lm.tokenizer.splitting import BOUNDARY
 
 DOCUMENTS = ['The little fox said: "I\'m not afraid!" 12 eggs, 3 blue.', "the thin den, the thick den  été naïve"] * 4
 LETTERS = [chr(code) for code in range(ord("!"), ord("~") + 1)]

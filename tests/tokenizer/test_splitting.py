@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers.pre_tokenizers import ByteLevel
 
-from lm.tokenizer.splitting import BOUNDARY, PATTERN, last_cut, word_starts
+from lm.corpus.text_file import BOUNDARY
+from lm.tokenizer.splitting import PATTERN, last_cut, word_starts
 
 CONTRACTIONS = ["'s", "'d", "'m", "'t", "'ll", "'ve", "'re"]
 WHITE = [

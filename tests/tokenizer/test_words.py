@@ -5,7 +5,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lm.tokenizer.splitting import BOUNDARY, word_starts
+from lm.corpus.text_file import BOUNDARY
+from lm.tokenizer.splitting import word_starts
 from lm.tokenizer.words import WordIndex
 
 # Words of every length that is handled in its own way (8 and 15 bytes are the borders), many of them equal in the first

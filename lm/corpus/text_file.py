@@ -1,19 +1,61 @@
-"""A corpus file in blocks that can be worked on one by one, in any process: nothing is split across two of them."""
+"""The one text format of the pipeline: documents in UTF-8, each followed by a line that is `<|endoftext|>` alone.
 
+A file is read document by document, or in blocks that any process can work on: no document is in two of them, unless it
+is larger than a block.
+"""
+
+import io
 from collections.abc import Callable, Iterator
+from math import fsum
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from lm.config.special_tokens import END_OF_TEXT
-from lm.tokenizer.splitting import BOUNDARY, last_cut
+from lm.corpus.document import Document, split_documents
+
+# A byte that UTF-8 never holds. In a block that is read it stands at the end of each document.
+BOUNDARY = b"\xff"
 
 _SEPARATOR_LINE = f"{END_OF_TEXT}\n".encode()
 _SEPARATOR = b"\n" + _SEPARATOR_LINE
 _BLOCK_BYTES = 2**20  # so many that array programs are quick, so few that their arrays stay in the cache
 
 
+class DocumentWriter:
+    """Writes documents to a binary file in this format, and counts them.
+
+    A document that holds a separator line becomes several; blank ones are dropped; leading and trailing line breaks
+    are not part of a document.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.n_documents = 0
+        self.n_bytes = 0  # of the texts in UTF-8, without separators
+        self.bits: list[float] | None = []  # of each document; None as soon as one does not know
+
+    @property
+    def bits_per_byte(self) -> float | None:
+        """The entropy floor of what has been written, where every document knew its probability."""
+        return None if self.bits is None or self.n_bytes == 0 else fsum(self.bits) / self.n_bytes
+
+    def write(self, document: Document) -> None:
+        """Append one document."""
+        n_before = self.n_documents
+        for text in split_documents(io.StringIO(document.text, newline="\n")):
+            data = text.encode("utf-8", errors="replace")  # lone surrogates, as JSON can hold them
+            self._file.write(data + _SEPARATOR)
+            self.n_documents += 1
+            self.n_bytes += len(data)
+        assert document.bits is None or self.n_documents == n_before + 1, "a probability belongs to one document"
+        if document.bits is None:
+            self.bits = None
+        elif self.bits is not None:
+            self.bits.append(document.bits)
+
+
 class Block(NamedTuple):
-    """A part of a corpus file, in bytes."""
+    """A part of a text file, in bytes."""
 
     path: Path
     start: int
@@ -48,8 +90,19 @@ class Block(NamedTuple):
         return b"".join([*pieces, text, rest])
 
 
-def blocks(path: Path, last_cut: Callable[[bytes], int] = last_cut) -> Iterator[Block]:
-    """The blocks of a corpus file, each of about 1 MiB: whole documents, or parts of one that is larger.
+def read_documents(path: Path) -> Iterator[str]:
+    """The documents of a file, one at a time. Raises as `blocks` and `Block.read` do."""
+    held: list[bytes] = []
+    for block in blocks(path, lambda text: text.rfind(b"\n") + 1):
+        *ends, rest = block.read().split(BOUNDARY)
+        for end in ends:
+            yield b"".join([*held, end]).decode()
+            held = []
+        held.append(rest)
+
+
+def blocks(path: Path, last_cut: Callable[[bytes], int]) -> Iterator[Block]:
+    """The blocks of a file, each of about 1 MiB: whole documents, or parts of one that is larger.
 
     `last_cut` finds the last place of a text where a document may be cut; where there is none, blocks grow.
 

@@ -1,4 +1,4 @@
-"""Tests of lm/tokenizer/blocks.py."""
+"""Tests of lm/corpus/text_file.py."""
 
 import re
 import tempfile
@@ -12,13 +12,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lm.corpus.document import Document, DocumentWriter, read_documents
-from lm.tokenizer import blocks as module
+from lm.corpus import text_file as module
+from lm.corpus.document import Document
+from lm.corpus.text_file import BOUNDARY, Block, DocumentWriter, blocks, read_documents
 from lm.tokenizer.alphabet import BYTES_IN_ORDER
-from lm.tokenizer.blocks import Block, blocks
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.characters import CharacterTokenizer
-from lm.tokenizer.splitting import BOUNDARY, word_starts
+from lm.tokenizer.splitting import last_cut, word_starts
 from lm.tokenizer.tokenizer import Tokenizer
 
 SEPARATOR = b"\n<|endoftext|>\n"
@@ -62,7 +62,7 @@ def blocks_of(n_bytes: int) -> Iterator[None]:
 def check(path: Path, texts: list[str]) -> None:
     """Blocks cover the file, tear nothing, and are encoded as the documents are."""
     whole = b"".join(text.encode() + BOUNDARY for text in texts)
-    parts = list(blocks(path))
+    parts = list(blocks(path, last_cut))
     places = [(part.start, part.end) for part in parts]
     assert [0, *(end for _, end in places)] == [*(start for start, _ in places), path.stat().st_size]
     assert all(start < end for start, end in places)
@@ -100,9 +100,9 @@ def test_a_separator_may_stand_anywhere_at_the_end_of_a_block(tmp_path: Path) ->
             check(tmp_path / "text.txt", texts)
 
 
-def sizes(path: Path, last_cut: Callable[[bytes], int] | None = None) -> list[int]:
-    found = blocks(path) if last_cut is None else blocks(path, last_cut)
-    return [block.end - block.start for block in found]
+def sizes(path: Path, cut: Callable[[bytes], int] = last_cut) -> list[int]:
+
+    return [block.end - block.start for block in blocks(path, cut)]
 
 
 def test_a_block_holds_as_many_whole_documents_as_fit(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_file_from_elsewhere_may_have_documents_without_text(documents: list[s
     with tempfile.TemporaryDirectory() as folder, blocks_of(n_bytes):
         path = Path(folder) / "text.txt"
         path.write_text("".join(f"{text}\n<|endoftext|>\n" if text else "<|endoftext|>\n" for text in documents))
-        read = b"".join(block.read() for block in blocks(path))
+        read = b"".join(block.read() for block in blocks(path, last_cut))
     assert read == b"".join(text.encode() + BOUNDARY for text in documents)
 
 
@@ -169,7 +169,7 @@ def test_a_document_without_an_end_is_named(tmp_path: Path, data: bytes, n_bytes
     path = tmp_path / "text.txt"
     path.write_bytes(data)
     with blocks_of(n_bytes), pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole message is compared)
-        list(blocks(path))
+        list(blocks(path, last_cut))
     assert str(caught.value) == f"{path}: must end with a line <|endoftext|>, as every document does"
 
 
@@ -199,7 +199,7 @@ def test_golden_blocks(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     write(path, ["one", "two words", "three"])
     with blocks_of(45):
-        first, second = blocks(path)
+        first, second = blocks(path, last_cut)
     assert (first, second) == (Block(path, 0, 42, True), Block(path, 42, 62, True))
     assert (first.read(), second.read()) == (b"one\xfftwo words\xff", b"three\xff")
 
@@ -208,7 +208,7 @@ def test_a_long_document_has_the_same_words_in_blocks_of_the_usual_size(tmp_path
     text = "".join(f"The fox said: 'I'm {i}\u2003years old…'\r\n\tЁж's 🦊. " for i in range(60_000))
     texts = write(tmp_path / "text.txt", [text])
     assert len(sizes(tmp_path / "text.txt")) == 1 + len(text.encode()) // module._BLOCK_BYTES
-    parts = [part.read() for part in blocks(tmp_path / "text.txt")]
+    parts = [part.read() for part in blocks(tmp_path / "text.txt", last_cut)]
     starts = np.cumsum([0, *map(len, parts)])
     words = [start + word_starts(part) for start, part in zip(starts[:-1], parts, strict=True)]
     assert np.array_equal(np.concatenate(words), word_starts(texts[0].encode() + BOUNDARY))
