@@ -9,19 +9,11 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from lm.config.base import Section
-from lm.config.data import DataConfig
-from lm.config.evaluate import EvaluateConfig
 from lm.config.model import ModelConfig
-from lm.config.sample import SampleConfig
-from lm.config.tokenizer import TokenizerConfig
-from lm.config.train import TrainConfig
+from lm.config.sections import all_sections
 from lm.formats.parameters import n_parameters
 
-SECTIONS: dict[str, type[Section]] = {
-    section.name(): section
-    for section in (DataConfig, TokenizerConfig, ModelConfig, TrainConfig, EvaluateConfig, SampleConfig)
-}
+SECTIONS = all_sections()
 PARAMETERS = ["seed", *(f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields)]
 
 Overrides = dict[str, Any]  # {"model.norm": "none", "seed": 2}

@@ -1,7 +1,5 @@
 """Tests of lm/config/ and of params.yaml."""
 
-import importlib
-import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -11,19 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-import lm.config
 from lm.config.base import Section, load_seed
 from lm.config.data import DataConfig
 from lm.config.model import ModelConfig
 from lm.config.sample import SampleConfig
+from lm.config.sections import all_sections
 from lm.config.train import TrainConfig
 from tests.small import MODEL, TRAIN, model_config, train_config
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-
-for module in pkgutil.iter_modules(lm.config.__path__, "lm.config."):
-    importlib.import_module(module.name)
-SECTIONS = {section.name(): section for section in Section.__subclasses__() if section.__module__.startswith("lm.")}
+SECTIONS = all_sections()
 
 
 def lines_of(section: str) -> dict[str, str]:
