@@ -218,7 +218,12 @@ def test_every_experiment_of_the_project_has_parameters_that_the_pipeline_takes(
 
 @pytest.mark.parametrize(
     ("preset", "n_parameters"),
-    [("gpt2-124m", 124_439_808), ("tinystories-17m", 22_696_448), ("tinystories-1m", 1_016_960)],
+    [
+        ("gpt2-124m", 124_439_808),
+        ("tinystories-30m-window", 29_630_976),
+        ("tinystories-17m", 22_696_448),
+        ("tinystories-1m", 1_016_960),
+    ],
 )
 def test_presets_have_the_size_of_what_they_are_named_after(preset: str, n_parameters: int) -> None:
     assert model_size(SETS[preset].runs[0].parameters(PARAMS)) == n_parameters
