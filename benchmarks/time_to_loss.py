@@ -59,9 +59,10 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from experiments.define.definitions import parse_override, select, with_overrides
-from experiments.define.reading import load_experiments, load_params
-from experiments.report.pictures import colours
+from experiments.define.experiment_set import select, with_overrides
+from experiments.define.experiments_file import load_experiments
+from experiments.define.parameters import load_params, parse_override
+from experiments.report.style import colours
 from lm.analysis.pictures import new_figure, save_figure
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig

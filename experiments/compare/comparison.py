@@ -1,4 +1,4 @@
-"""The experiments of a set beside each other: what they change, how they did, how far they are from the baseline."""
+"""The experiments of a set beside each other: their changes, their results, and their distance to the baseline."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,19 +7,21 @@ from statistics import mean
 from typing import Any
 
 from experiments.compare.curves import Curves, broke_down, read_curves
+from experiments.compare.scaling_law import ScalingLaw, fit_scaling_law
 from experiments.compare.statistics import Difference, Summary, difference, pooled_spread, summarise
-from experiments.define.definitions import ExperimentSet, Overrides, Run, flatten
-from experiments.run.engine import Result
+from experiments.define.experiment_set import ExperimentSet, Run
+from experiments.define.parameters import Overrides, flatten
+from experiments.run.results import Result
 
 METRICS = ("bits_per_byte", "loss", "accuracy")
 HIGHER_IS_BETTER = {"accuracy"}
 
 
 @dataclass(frozen=True)
-class Finished:
-    """One run that has a result, and what it wrote."""
+class FinishedRun:
+    """A run that has a result, and what the run wrote."""
 
-    run: Run
+    definition: Run
     result: Result
     curves: Curves
     diverged: bool
@@ -31,37 +33,59 @@ class Row:
 
     experiment: str
     asks: str
-    changes: Overrides  # parameters that differ from the baseline's
-    finished: tuple[Finished, ...]  # at least one
+    changes: Overrides  # parameters that differ from those of the baseline
+    runs: tuple[FinishedRun, ...]  # at least one
     summaries: dict[str, Summary]  # by metric
     differences: dict[str, Difference]  # to the baseline, by metric; empty for the baseline itself
 
     @property
     def n_diverged(self) -> int:
         """How many of the runs diverged."""
-        return sum(each.diverged for each in self.finished)
+        return sum(run.diverged for run in self.runs)
 
     @property
     def n_parameters(self) -> int:
         """How many parameters the model has."""
-        return int(self.finished[0].result.metrics["n_parameters"])
+        return int(self.runs[0].result.metrics["n_parameters"])
 
     @property
     def tokens_per_s(self) -> float | None:
-        """Tokens per second of training, over the runs that were timed on this machine."""
-        speeds = [each.curves.tokens_per_s for each in self.finished if each.curves.tokens_per_s]
+        """Tokens per second of training, the mean over the runs that were timed on this machine."""
+        speeds = [run.curves.tokens_per_s for run in self.runs if run.curves.tokens_per_s]
         return mean(speeds) if speeds else None
+
+    def swept_value(self, name: str) -> float:
+        """The value of a parameter or metric, which must be a number.
+
+        Raises:
+            ValueError: when the value is something else.
+        """
+        result = self.runs[0].result
+        value = result.parameters.get(name, result.metrics.get(name))
+        if not isinstance(value, int | float):
+            raise ValueError(f"against: must be a parameter or metric that is a number, got {name}={value!r}")
+        return float(value)
+
+    def line_name(self, by: str) -> str:
+        """The value of the parameter `by` as text. Experiments with the same value are joined by a line."""
+        value = self.runs[0].result.parameters.get(by)
+        return f"{value:,.10g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The rows of a set, in its order."""
+    """The rows of a set, in the order of the set."""
 
-    one: ExperimentSet
+    experiment_set: ExperimentSet
     rows: tuple[Row, ...]
     missing: tuple[str, ...]  # runs without a result, each with its state
-    baseline: str | None  # None where it has no result
-    deviations: dict[str, Overrides]  # by run: parameters that are not as its definition has them now
+    baseline: str | None  # None where the baseline has no result
+    deviations: dict[str, Overrides]  # by run: parameters that differ from the current definition
+
+    @property
+    def runs(self) -> list[tuple[Row, FinishedRun]]:
+        """The runs that have a result, each with its row."""
+        return [(row, run) for row in self.rows for run in row.runs]
 
     def best(self, metric: str) -> str | None:
         """The experiment with the best mean; None where all have diverged."""
@@ -69,50 +93,76 @@ class Comparison:
         pick = max if metric in HIGHER_IS_BETTER else min
         return pick(means, key=lambda name: means[name]) if means else None
 
+    def scaling_law(self, metric: str) -> ScalingLaw | None:
+        """The law of a set that is drawn against n_parameters by train.tokens.
 
-def compare(one: ExperimentSet, params: Mapping[str, Any], found: Mapping[str, Result], root: Path) -> Comparison:
-    """The comparison of a set, from the results that there are in the repository at `root`.
+        None for other sets, for a metric that is no loss, and for too few runs.
+        """
+        axes = (self.experiment_set.against, self.experiment_set.by)
+        if axes != ("n_parameters", "train.tokens") or metric in HIGHER_IS_BETTER:
+            return None
+        metrics = [run.result.metrics for _, run in self.runs if not run.diverged]
+        sizes, tokens = [values["n_parameters"] for values in metrics], [values["tokens"] for values in metrics]
+        if min(len(set(sizes)), len(set(tokens))) < 3 or len(set(zip(sizes, tokens, strict=True))) < 6:
+            return None
+        return fit_scaling_law(sizes, tokens, [values[metric] for values in metrics])
+
+
+def compare(
+    experiment_set: ExperimentSet, params: Mapping[str, Any], results: Mapping[str, Result], root: Path
+) -> Comparison:
+    """The comparison of a set, from the results of its runs in the repository at `root`.
 
     Raises:
-        ValueError: when there is none.
+        ValueError: when no run of the set has a result.
     """
-    finished = [_finished(run, found[run.name], root) for run in one.runs if _is_done(found.get(run.name))]
+    name = experiment_set.name
+    finished = [
+        _finished(run, results[run.name], root) for run in experiment_set.runs if _is_done(results.get(run.name))
+    ]
     if not finished:
-        raise ValueError(f"{one.name}: has no results from this commit; python -m experiments run {one.name}")
-    names = list(dict.fromkeys(each.run.experiment for each in finished))
-    by_experiment = {name: [each for each in finished if each.run.experiment == name] for name in names}
-    values = {metric: {name: _values(runs, metric) for name, runs in by_experiment.items()} for metric in METRICS}
-    baseline = one.baseline if one.baseline in names else None
+        raise ValueError(f"{name}: has no results from this commit; python -m experiments run {name}")
+    by_experiment: dict[str, list[FinishedRun]] = {}
+    for run in finished:
+        by_experiment.setdefault(run.definition.experiment, []).append(run)
+    values = {
+        metric: {experiment: _values(runs, metric) for experiment, runs in by_experiment.items()} for metric in METRICS
+    }
+    baseline = experiment_set.baseline if experiment_set.baseline in by_experiment else None
     rows = [
         Row(
-            experiment=name,
-            asks=next(run.asks for run in one.runs if run.experiment == name),
-            changes=_changes(one, name, params),
-            finished=tuple(by_experiment[name]),
-            summaries={metric: summary for metric in METRICS if (summary := summarise(values[metric][name]))},
+            experiment=experiment,
+            asks=next(run.asks for run in experiment_set.runs if run.experiment == experiment),
+            changes=_changes(experiment_set, experiment, params),
+            runs=tuple(runs),
+            summaries={metric: summary for metric in METRICS if (summary := summarise(values[metric][experiment]))},
             differences={
                 metric: difference(
-                    values[metric][name], values[metric][baseline], pooled_spread(values[metric].values())
+                    values[metric][experiment], values[metric][baseline], pooled_spread(values[metric].values())
                 )
                 for metric in METRICS
-                if baseline not in (None, name) and values[metric][name] and values[metric][baseline]
+                if baseline not in (None, experiment) and values[metric][experiment] and values[metric][baseline]
             },
         )
-        for name in names
+        for experiment, runs in by_experiment.items()
     ]
-    return Comparison(one, tuple(rows), _missing(one, finished, found), baseline, _deviations(finished, params))
+    missing = _missing(experiment_set, finished, results)
+    return Comparison(experiment_set, tuple(rows), missing, baseline, _deviations(finished, params))
 
 
-def _missing(one: ExperimentSet, finished: Sequence[Finished], found: Mapping[str, Result]) -> tuple[str, ...]:
-    """The runs without a result, each with its state; experiments that were never begun in one word."""
+def _missing(
+    experiment_set: ExperimentSet, finished: Sequence[FinishedRun], results: Mapping[str, Result]
+) -> tuple[str, ...]:
+    """The runs without a result, each with its state. An experiment without any begun run is one entry."""
+    names_of_finished = {run.definition.name for run in finished}
     missing = []
-    for name in one.experiments:
-        runs = [run for run in one.runs if run.experiment == name]
-        if not any(run.name in found for run in runs):
-            missing.append(f"{one.name}-{name} (not run)")
+    for experiment in experiment_set.experiments:
+        names = [run.name for run in experiment_set.runs if run.experiment == experiment]
+        if not any(name in results for name in names):
+            missing.append(f"{experiment_set.name}-{experiment} (not run)")
             continue
-        lacking = [run.name for run in runs if run not in [each.run for each in finished]]
-        missing += [f"{each} ({found[each].state if each in found else 'not run'})" for each in lacking]
+        lacking = [name for name in names if name not in names_of_finished]
+        missing += [f"{name} ({results[name].state if name in results else 'not run'})" for name in lacking]
     return tuple(missing)
 
 
@@ -120,29 +170,29 @@ def _is_done(result: Result | None) -> bool:
     return result is not None and result.state == "done" and "bits_per_byte" in result.metrics
 
 
-def _finished(run: Run, result: Result, root: Path) -> Finished:
+def _finished(run: Run, result: Result, root: Path) -> FinishedRun:
     curves = read_curves(result, root)
-    return Finished(run, result, curves, broke_down(result, curves))
+    return FinishedRun(run, result, curves, broke_down(result, curves))
 
 
-def _values(runs: Sequence[Finished], metric: str) -> list[float]:
-    return [each.result.metrics[metric] for each in runs if not each.diverged]
+def _values(runs: Sequence[FinishedRun], metric: str) -> list[float]:
+    return [run.result.metrics[metric] for run in runs if not run.diverged]
 
 
-def _changes(one: ExperimentSet, experiment: str, params: Mapping[str, Any]) -> Overrides:
-    """The parameters of an experiment that differ from the baseline's; where there is none, from params.yaml."""
+def _changes(experiment_set: ExperimentSet, experiment: str, params: Mapping[str, Any]) -> Overrides:
+    """The parameters of an experiment that differ from the baseline; without a baseline, from params.yaml."""
     defaults = flatten(params)
-    first = {run.experiment: defaults | run.overrides for run in reversed(one.runs)}
-    reference = first.get(one.baseline or "", defaults)
+    first = {run.experiment: defaults | run.overrides for run in reversed(experiment_set.runs)}
+    reference = first.get(experiment_set.baseline or "", defaults)
     return {key: value for key, value in first[experiment].items() if key != "seed" and value != reference[key]}
 
 
-def _deviations(finished: Sequence[Finished], params: Mapping[str, Any]) -> dict[str, Overrides]:
-    """Parameters that a run had and its definition does not have now: given with `-S`, or edited since."""
+def _deviations(finished: Sequence[FinishedRun], params: Mapping[str, Any]) -> dict[str, Overrides]:
+    """By run: the values that differ from its definition, because of `-S` or because the definition was edited."""
     deviations = {}
-    for each in finished:
-        wanted = flatten(each.run.parameters(params))
-        had = each.result.parameters
-        if different := {key: had.get(key) for key, value in wanted.items() if had.get(key) != value}:
-            deviations[each.run.name] = different
+    for run in finished:
+        defined = flatten(run.definition.parameters(params))
+        actual = run.result.parameters
+        if different := {key: actual.get(key) for key, value in defined.items() if actual.get(key) != value}:
+            deviations[run.definition.name] = different
     return deviations

@@ -1,4 +1,4 @@
-"""The curves and texts of an experiment, from DVC's cache, and how long it took on this machine."""
+"""The curves and samples of an experiment, from DVC's cache, and how long its training took on this machine."""
 
 import io
 import math
@@ -8,28 +8,29 @@ from pathlib import Path
 import pandas as pd
 from dvc.api import DVCFileSystem
 
-from experiments.run.engine import Result
+from experiments.run.results import Result
 from lm.system.files import read_json
 
 TRAIN, VALID, SAMPLES = "plots/train.csv", "plots/valid.csv", "samples/base.md"
 STEPS = "plots/steps.csv"  # whose MD5 names the file of how long the run took
-# A training loss that ends so many times above its lowest has broken down; noise is far below that.
+# A run has diverged when its last training loss is more than RISE times its lowest one. Noise is far smaller.
 RISE = 1.2
-# So has one that, when START of the run is over, comes so many times above ln(vocab_size), the loss of a blind guess.
+# It has also diverged when, after the fraction START of its steps, a training loss is more than GUESS times
+# ln(vocab_size), which is the loss of a model that knows nothing.
 GUESS, START = 1.1, 0.1
 
 
 @dataclass(frozen=True)
 class Curves:
-    """What one experiment wrote. A table or text is None where this machine does not have it: `dvc pull` may help.
+    """What a run wrote. A field is None where this machine does not have the file: `dvc pull` may fetch it.
 
-    Tables have the columns of the files, and `elapsed_s` where the run was timed on this machine.
+    The tables have the columns of the files, and `elapsed_s` where the run was timed on this machine.
     """
 
     train: pd.DataFrame | None
     valid: pd.DataFrame | None
     samples: str | None
-    machine: str | None  # that it was timed on
+    machine: str | None  # the machine that the run was timed on
     tokens_per_s: float | None
 
 
@@ -54,7 +55,7 @@ def read_curves(result: Result, root: Path) -> Curves:
 
 
 def broke_down(result: Result, curves: Curves) -> bool:
-    """Whether a run diverged: its loss became no number, or its training loss rose and stayed, or never got low."""
+    """Whether a run diverged: its loss was NaN or infinite, or its training loss ended high, or it never fell."""
     if result.metrics.get("diverged"):
         return True
     if curves.train is None or curves.train.empty:
@@ -66,7 +67,7 @@ def broke_down(result: Result, curves: Curves) -> bool:
 
 
 def _interpolated(elapsed_s: dict[int, float], steps: "pd.Series[int]") -> dict[int, float]:
-    """Seconds by step, also for steps between those that were timed."""
+    """The seconds at each step; between two timed steps they are interpolated."""
     times = pd.Series({0: 0.0} | elapsed_s, dtype=float)
     times = times.reindex(sorted({0, *elapsed_s, *steps})).interpolate("index")
     return dict(zip(times.index.tolist(), times.tolist(), strict=True))

@@ -23,7 +23,7 @@ class ScalingLaw:
     token_exponent: float  # beta
 
     def loss(self, n_parameters: float, n_tokens: float) -> float:
-        """The loss that the law expects."""
+        """The loss that the law predicts."""
         of_size = self.size_factor * n_parameters**-self.size_exponent
         return float(self.irreducible + of_size + self.token_factor * n_tokens**-self.token_exponent)
 
@@ -35,14 +35,14 @@ class ScalingLaw:
 
 
 def fit_scaling_law(n_parameters: Sequence[float], n_tokens: Sequence[float], losses: Sequence[float]) -> ScalingLaw:
-    """The law with the least squares of relative errors, none of its numbers negative.
+    """The law with the smallest sum of squared relative errors; none of its numbers is negative.
 
-    For given exponents the law is linear in E, A and B, so only the exponents are searched: on a grid that is laid
-    anew, ever finer, around the best point of the one before.
+    For given exponents the law is linear in E, A and B. So only the exponents are searched: on a grid, then on finer
+    grids, each around the best point of the grid before it.
 
     Raises:
-        ValueError: for less than three sizes, three token budgets or six pairs of them: five numbers cannot be told
-            from fewer.
+        ValueError: for fewer than three sizes, three token budgets or six pairs of them, because fewer points do not
+            determine five numbers.
     """
     pairs = list(zip(n_parameters, n_tokens, strict=True))
     for name, values in (("sizes", n_parameters), ("token budgets", n_tokens)):
@@ -69,6 +69,6 @@ def _fit_factors(alpha: float, beta: float, n: Column, d: Column, losses: Column
         factors[free] = np.linalg.lstsq(terms[:, free], np.ones_like(losses), rcond=None)[0]
         if min(factors) >= 0:
             break
-        free = [i for i in free if factors[i] > 0]  # a negative one is left out, and the others fitted again
+        free = [i for i in free if factors[i] > 0]  # set negative factors to 0, and fit the others again
     e, a, b = factors.tolist()
     return float(((terms @ factors - 1) ** 2).sum()), ScalingLaw(e, a, float(alpha), b, float(beta))

@@ -1,4 +1,4 @@
-"""Means over seeds, and differences between experiments with their standard error."""
+"""Means over seeds, and differences between experiments with their standard errors."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,23 +8,23 @@ from statistics import mean, stdev
 
 @dataclass(frozen=True)
 class Summary:
-    """A figure over the seeds of one experiment."""
+    """A metric over the seeds of one experiment."""
 
     mean: float
-    spread: float | None  # standard deviation over seeds; None for a single one
+    spread: float | None  # standard deviation over seeds; None for a single seed
     n: int
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the mean of one experiment lies from another's."""
+    """The difference between the means of two experiments."""
 
     value: float
     standard_error: float | None  # None where no experiment has two seeds
 
 
 def summarise(values: Sequence[float]) -> Summary | None:
-    """The summary of an experiment's values, one a seed; None without any."""
+    """The summary of an experiment from its values, one for each seed; None without values."""
     if not values:
         return None
     return Summary(mean(values), stdev(values) if len(values) > 1 else None, len(values))
@@ -33,8 +33,8 @@ def summarise(values: Sequence[float]) -> Summary | None:
 def pooled_spread(groups: Iterable[Sequence[float]]) -> float | None:
     """The standard deviation between seeds, estimated from all experiments together; None where none has two seeds.
 
-    With two or three seeds the deviation of a single experiment is little more than a guess. Together they have enough
-    degrees of freedom, under the assumption of the analysis of variance that all have the same deviation.
+    Two or three seeds give a poor estimate of the deviation of one experiment. All experiments together have enough
+    degrees of freedom. This assumes, as the analysis of variance does, that all experiments have the same deviation.
     """
     filled = [values for values in groups if values]
     degrees = sum(len(values) - 1 for values in filled)
@@ -44,7 +44,10 @@ def pooled_spread(groups: Iterable[Sequence[float]]) -> float | None:
     return math.sqrt(squares / degrees)
 
 
-def difference(one: Sequence[float], baseline: Sequence[float], spread: float | None) -> Difference:
-    """The difference of two means; its standard error is spread * sqrt(1/n + 1/m), for n and m seeds."""
-    error = None if spread is None else spread * math.sqrt(1 / len(one) + 1 / len(baseline))
-    return Difference(mean(one) - mean(baseline), error)
+def difference(values: Sequence[float], baseline: Sequence[float], spread: float | None) -> Difference:
+    """The mean of `values` minus that of `baseline`.
+
+    Its standard error is spread * sqrt(1/n + 1/m) for n and m seeds.
+    """
+    error = None if spread is None else spread * math.sqrt(1 / len(values) + 1 / len(baseline))
+    return Difference(mean(values) - mean(baseline), error)

@@ -1,4 +1,4 @@
-"""The table of a comparison: for the terminal, as Markdown and as CSV."""
+"""The table of a comparison: as text for a terminal, as Markdown and as CSV."""
 
 import csv
 import io
@@ -6,7 +6,6 @@ from statistics import mean
 from typing import Any
 
 from experiments.compare.comparison import Comparison, Row
-from experiments.compare.scaling import law_of
 
 Cells = tuple[list[str], list[list[str]]]  # the header, and the rows
 
@@ -14,7 +13,7 @@ _DIGITS = {"bits_per_byte": 4, "loss": 4, "accuracy": 4}
 
 
 def table(comparison: Comparison, metric: str) -> Cells:
-    """The table of one metric, for people. The best mean ends with a star."""
+    """The table of one metric, for people to read. A star marks the best mean."""
     digits, best = _DIGITS[metric], comparison.best(metric)
     sizes = {row.n_parameters for row in comparison.rows}
     timed = any(row.tokens_per_s for row in comparison.rows)
@@ -23,7 +22,7 @@ def table(comparison: Comparison, metric: str) -> Cells:
     rows = []
     for row in comparison.rows:
         summary, difference = row.summaries.get(metric), row.differences.get(metric)
-        cells = [row.experiment, _changes(row), str(len(row.finished))]
+        cells = [row.experiment, _changes(row), str(len(row.runs))]
         cells += [_mean(row, metric, digits) + (" *" if row.experiment == best else "")]
         cells += [_number(summary.spread, digits) if summary else ""]
         cells += [_number(difference.value, digits, "+") if difference else ""]
@@ -35,7 +34,7 @@ def table(comparison: Comparison, metric: str) -> Cells:
 
 
 def as_text(cells: Cells) -> str:
-    """Columns lined up for a terminal; numbers to the right."""
+    """The table as aligned columns for a terminal; numbers are aligned to the right."""
     header, rows = cells
     widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
     right = [_is_numeric([row[i] for row in rows]) for i in range(len(header))]
@@ -50,7 +49,7 @@ def as_text(cells: Cells) -> str:
 
 
 def as_markdown(cells: Cells) -> str:
-    """The same as a table of Markdown; the best in bold."""
+    """The table in Markdown; the best mean is bold."""
     header, rows = cells
     right = [_is_numeric([row[i] for row in rows]) for i in range(len(header))]
     lines = [header, ["---:" if at_right else "---" for at_right in right]]
@@ -59,42 +58,43 @@ def as_markdown(cells: Cells) -> str:
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Every run on a line, with its seed, changed parameters and all metrics, for programs."""
-    finished = [(row, each) for row in comparison.rows for each in row.finished]
+    """A line for each run, with its seed, its changed parameters and all metrics, for programs to read."""
     changed = list(dict.fromkeys(key for row in comparison.rows for key in row.changes))
-    metrics = list(dict.fromkeys(key for _, each in finished for key in each.result.metrics if key != "diverged"))
+    metrics = list(dict.fromkeys(key for _, run in comparison.runs for key in run.result.metrics if key != "diverged"))
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["run", "experiment", "seed", *changed, *metrics, "diverged", "tokens_per_s"])
-    for row, each in finished:
-        had, measured = each.result.parameters, each.result.metrics
+    for row, run in comparison.runs:
+        parameters, values = run.result.parameters, run.result.metrics
         writer.writerow(
-            [each.run.name, row.experiment, had.get("seed"), *(_plain(had.get(key)) for key in changed)]
-            + [_plain(measured.get(key)) for key in metrics]
-            + [_plain(each.diverged), each.curves.tokens_per_s and round(each.curves.tokens_per_s)]
+            [run.definition.name, row.experiment, parameters.get("seed")]
+            + [_plain(parameters.get(key)) for key in changed]
+            + [_plain(values.get(key)) for key in metrics]
+            + [_plain(run.diverged), run.curves.tokens_per_s and round(run.curves.tokens_per_s)]
         )
     return file.getvalue()
 
 
 def remarks(comparison: Comparison, metric: str) -> list[str]:
-    """What has to be said beside the table."""
+    """The notes below the table: what was run differently, what is missing, and the scaling law."""
     lines = []
-    different = comparison.deviations
-    n_runs = sum(len(row.finished) for row in comparison.rows)
-    sets = [{(key, _plain(value)) for key, value in overrides.items()} for overrides in different.values()]
-    shared = set.intersection(*sets) if len(sets) == n_runs else set()
+    deviations = comparison.deviations
+    sets = [{(key, _plain(value)) for key, value in overrides.items()} for overrides in deviations.values()]
+    shared = set.intersection(*sets) if len(sets) == len(comparison.runs) else set()
     if shared:
         lines.append("all with " + ", ".join(f"{key}={value}" for key, value in sorted(shared)))
-    for name, overrides in different.items():
-        own = [f"{key}={_plain(value)}" for key, value in overrides.items() if (key, _plain(value)) not in shared]
-        if own:
-            lines.append(f"not as defined now: {name} has {', '.join(own)}")
-    unknown = [each.run.name for row in comparison.rows for each in row.finished if each.curves.train is None]
+    for name, overrides in deviations.items():
+        unshared = [f"{key}={_plain(value)}" for key, value in overrides.items() if (key, _plain(value)) not in shared]
+        if unshared:
+            lines.append(f"not as defined now: {name} has {', '.join(unshared)}")
+    unknown = [run.definition.name for _, run in comparison.runs if run.curves.train is None]
     if unknown:
-        lines.append(f"no training curve here, so nobody knows whether it diverged: {', '.join(unknown)}; dvc pull")
+        lines.append(
+            f"not known whether it diverged, because its training curve is not here: {', '.join(unknown)}; dvc pull"
+        )
     if comparison.missing:
         lines.append(f"without a result: {', '.join(comparison.missing)}")
-    if law := law_of(comparison, metric):
+    if law := comparison.scaling_law(metric):
         lines.append(f"{metric.replace('_', ' ')} = {law} for N parameters and D tokens")
     return lines
 
@@ -106,15 +106,15 @@ def _changes(row: Row) -> str:
 def _note(row: Row, baseline: str | None) -> str:
     notes = ["baseline"] * (row.experiment == baseline)
     if row.n_diverged:
-        notes.append("diverged" if row.n_diverged == len(row.finished) else f"{row.n_diverged} diverged")
+        notes.append("diverged" if row.n_diverged == len(row.runs) else f"{row.n_diverged} diverged")
     return ", ".join(notes)
 
 
 def _mean(row: Row, metric: str, digits: int) -> str:
-    """The mean over seeds; where all diverged that of their last good weights, in brackets."""
+    """The mean over seeds; where all runs diverged, the mean of their last good weights, in brackets."""
     if metric in row.summaries:
         return f"{row.summaries[metric].mean:.{digits}f}"
-    return f"({mean(each.result.metrics[metric] for each in row.finished):.{digits}f})"
+    return f"({mean(run.result.metrics[metric] for run in row.runs):.{digits}f})"
 
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:
@@ -122,7 +122,7 @@ def _number(value: float | None, digits: int, sign: str = "") -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value as YAML writes it."""
+    """A value as it is written in YAML."""
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 

@@ -1,10 +1,10 @@
-"""Push the run-cache and all the files it names to a DVC remote, so that another clone can restore every run.
+"""Push the run cache and all files of its runs to a DVC remote, so that another clone can restore every run.
 
 python -m experiments push              to the default remote
 python -m experiments push --remote store
 
-`dvc push --run-cache` sends the record of each run, but of the files those runs made only the ones of the workspace,
-and no metrics, which git holds.
+`dvc push --run-cache` alone is not enough. It sends the record of each run, but of the files that the runs made only
+those in the workspace, and no metrics, because git holds them.
 """
 
 import argparse
@@ -17,11 +17,13 @@ from dvc.repo import Repo
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command to a parser."""
-    parser.add_argument("-r", "--remote", metavar="NAME", help="where to; the default remote unless given")
+    parser.add_argument(
+        "-r", "--remote", metavar="NAME", help="the remote to push to (default: the default remote of DVC)"
+    )
 
 
 def main(arguments: argparse.Namespace) -> int:
-    """The exit status: 0, 1 where files could not be pushed, 2 without a remote."""
+    """The exit status: 0 when all is pushed, 1 when some files could not be pushed, 2 without a remote."""
     try:
         n_runs, n_pushed, n_failed = push(arguments.remote)
     except (DvcException, OSError, BotoCoreError) as error:
@@ -32,11 +34,11 @@ def main(arguments: argparse.Namespace) -> int:
 
 
 def push(remote: str | None) -> tuple[int, int, int]:
-    """How many runs were pushed, how many of their files were new to the remote, and how many failed."""
+    """How many runs were pushed, how many of their files were new to the remote, and how many files failed."""
     with Repo() as repo:
         runs = repo.stage_cache.push(remote)
-        results = [
+        transfers = [
             repo.cloud.push(files, remote=remote, odb=database)
             for database, files in repo.used_objs(used_run_cache=runs, remote=remote).items()
         ]
-    return len(runs), sum(len(one.transferred) for one in results), sum(len(one.failed) for one in results)
+    return len(runs), sum(len(files.transferred) for files in transfers), sum(len(files.failed) for files in transfers)

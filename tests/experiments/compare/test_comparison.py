@@ -1,13 +1,12 @@
-"""Tests of experiments/compare/comparison.py and of the table it fills, on results made by hand."""
+"""Tests of experiments/compare/comparison.py and table.py on results made by hand."""
 
 import csv
 import io
 
 import pytest
 
-from experiments.compare.scaling import law_of
 from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
-from tests.experiments.made import made_comparison, made_finished, made_run, made_set
+from tests.experiments.results_by_hand import made_comparison, made_finished, made_run, made_set
 
 FALLING = [7.0, 5.0, 4.0]
 BASE = [made_run("base", seed) for seed in (1, 2)]
@@ -16,7 +15,7 @@ WIDE = [made_run("wide", seed, model_d_model=256, train_steps=50) for seed in (1
 
 
 def test_rows_have_means_spreads_and_differences_to_the_baseline() -> None:
-    found = made_comparison(
+    comparison = made_comparison(
         made_set(*BASE, *NONE),
         [
             made_finished(BASE[0], 0.50, FALLING),
@@ -25,7 +24,7 @@ def test_rows_have_means_spreads_and_differences_to_the_baseline() -> None:
             made_finished(NONE[1], 0.66, FALLING),
         ],
     )
-    header, rows = table(found, "bits_per_byte")
+    header, rows = table(comparison, "bits_per_byte")
     base, none = (dict(zip(header, row, strict=True)) for row in rows)
     assert base["bits per byte"] == "0.5100 *"
     assert base["note"] == "baseline"
@@ -34,44 +33,44 @@ def test_rows_have_means_spreads_and_differences_to_the_baseline() -> None:
     assert none["difference"] == "+0.1200"
     # sqrt((2 * 0.01**2 + 2 * 0.03**2) / 2 degrees of freedom) * sqrt(1/2 + 1/2)
     assert none["standard error"] == "0.0316"
-    assert found.best("accuracy") == "base"
-    assert remarks(found, "bits_per_byte") == []
+    assert comparison.best("accuracy") == "base"
+    assert remarks(comparison, "bits_per_byte") == []
 
 
 def test_a_run_that_diverged_is_shown_and_kept_out_of_the_mean() -> None:
-    found = made_comparison(
+    comparison = made_comparison(
         made_set(*BASE, *NONE, *WIDE),
         [
             made_finished(BASE[0], 0.50, FALLING),
             made_finished(BASE[1], 0.52, FALLING),
             made_finished(NONE[0], 0.60, FALLING),
             made_finished(NONE[1], 0.40, [7.0], diverged=True),
-            made_finished(WIDE[0], 0.45, [7.0, 5.0, 6.5]),  # rose by more than a fifth
-            made_finished(WIDE[1], 0.47, [7.0, 9.0, 8.0]),  # above a guess among 2,048 tokens
+            made_finished(WIDE[0], 0.45, [7.0, 5.0, 6.5]),  # ends more than a fifth above its lowest loss
+            made_finished(WIDE[1], 0.47, [7.0, 9.0, 8.0]),  # above the loss of a guess among 2,048 tokens
         ],
     )
-    header, rows = table(found, "bits_per_byte")
+    header, rows = table(comparison, "bits_per_byte")
     _, none, wide = (dict(zip(header, row, strict=True)) for row in rows)
     assert (none["bits per byte"], none["note"]) == ("0.6000", "1 diverged")
     assert (wide["bits per byte"], wide["note"], wide["difference"]) == ("(0.4600)", "diverged", "")
-    assert found.best("bits_per_byte") == "base"
+    assert comparison.best("bits_per_byte") == "base"
 
 
 def test_missing_runs_are_named() -> None:
-    found = made_comparison(made_set(*BASE, *NONE), [made_finished(BASE[0], 0.5, None)])
-    header, rows = table(found, "loss")
+    comparison = made_comparison(made_set(*BASE, *NONE), [made_finished(BASE[0], 0.5, None)])
+    header, rows = table(comparison, "loss")
     (base,) = (dict(zip(header, row, strict=True)) for row in rows)
     assert (base["seeds"], base["loss"], base["spread"]) == ("1", "1.0000 *", "")
-    assert remarks(found, "loss") == [
-        "no training curve here, so nobody knows whether it diverged: made-base-s1; dvc pull",
+    assert remarks(comparison, "loss") == [
+        "not known whether it diverged, because its training curve is not here: made-base-s1; dvc pull",
         "without a result: made-base-s2 (not run), made-none (not run)",
     ]
 
 
 def test_a_set_without_its_baseline_has_no_differences() -> None:
-    found = made_comparison(made_set(*BASE, *NONE), [made_finished(run, 0.6, FALLING) for run in NONE])
-    assert found.baseline is None
-    header, rows = table(found, "bits_per_byte")
+    comparison = made_comparison(made_set(*BASE, *NONE), [made_finished(run, 0.6, FALLING) for run in NONE])
+    assert comparison.baseline is None
+    header, rows = table(comparison, "bits_per_byte")
     assert rows[0][header.index("difference")] == ""
 
 
@@ -80,37 +79,37 @@ def test_a_set_without_results_says_what_to_run() -> None:
         made_comparison(made_set(*BASE), [])
 
 
-def test_parameters_of_all_runs_that_the_definition_lacks_are_told_once() -> None:
+def test_parameters_that_all_runs_have_but_not_the_definition_are_named_once() -> None:
     elsewhere = [made_run("base", seed, data_source="files") for seed in (1, 2)]
     other = made_run("none", 1, model_norm="none", data_source="files", train_steps=7)
-    found = made_comparison(
+    comparison = made_comparison(
         made_set(*BASE, NONE[0]),
         [made_finished(run, 0.5, FALLING) for run in elsewhere] + [made_finished(other, 0.6, FALLING)],
     )
-    assert remarks(found, "loss") == [
+    assert remarks(comparison, "loss") == [
         "all with data.source=files",
         "not as defined now: made-none-s1 has train.steps=7",
     ]
 
 
 def test_text_markdown_and_csv_hold_the_same() -> None:
-    found = made_comparison(
+    comparison = made_comparison(
         made_set(*BASE, *WIDE),
         [
             made_finished(run, 0.5 + i / 100, FALLING, n_parameters=10 ** (i + 3))
             for i, run in enumerate([*BASE, *WIDE])
         ],
     )
-    cells = table(found, "bits_per_byte")
+    cells = table(comparison, "bits_per_byte")
     assert as_text(cells).splitlines()[3].split("  ")[0] == "wide"
     header, rule, *rows_of_text = as_text(cells).splitlines()
     starts = [i for i in range(len(rule)) if rule[i] == "-" and rule[i - 1 : i] != "-"]
-    for line in (header, *rows_of_text):  # no cell reaches into the gap before the next column
+    for line in (header, *rows_of_text):  # no cell extends into the gap before the next column
         assert all(line[start - 2 : start].strip() == "" for start in starts[1:])
     lines = as_markdown(cells).splitlines()
     assert len({line.count("|") for line in lines}) == 1
     assert "| **0.5050** |" in lines[2]
-    rows = list(csv.DictReader(io.StringIO(as_csv(found))))
+    rows = list(csv.DictReader(io.StringIO(as_csv(comparison))))
     assert [row["run"] for row in rows] == ["made-base-s1", "made-base-s2", "made-wide-s1", "made-wide-s2"]
     assert [row["model.d_model"] for row in rows] == ["128", "128", "256", "256"]
     assert [row["bits_per_byte"] for row in rows] == ["0.5", "0.51", "0.52", "0.53"]
@@ -129,12 +128,13 @@ def test_a_scaling_law_is_fitted_where_sizes_and_budgets_are_swept() -> None:
         )
         for run in runs
     ]
-    law = law_of(made_comparison(made_set(*runs, against="n_parameters", by="train.tokens"), finished), "bits_per_byte")
+    law = made_comparison(made_set(*runs, against="n_parameters", by="train.tokens"), finished).scaling_law(
+        "bits_per_byte"
+    )
     assert law is not None
     assert law.irreducible == pytest.approx(0.4, rel=0.01)
     assert law.size_exponent == pytest.approx(0.5, rel=0.02)
-    assert law_of(made_comparison(made_set(*runs, against="n_parameters"), finished), "bits_per_byte") is None
-    assert (
-        law_of(made_comparison(made_set(*runs[:3], against="n_parameters", by="train.tokens"), finished[:3]), "loss")
-        is None
-    )
+    one_line = made_comparison(made_set(*runs, against="n_parameters"), finished)
+    assert one_line.scaling_law("bits_per_byte") is None
+    few = made_comparison(made_set(*runs[:3], against="n_parameters", by="train.tokens"), finished[:3])
+    assert few.scaling_law("loss") is None

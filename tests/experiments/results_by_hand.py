@@ -1,4 +1,4 @@
-"""Results as DVC might tell them, made by hand."""
+"""Runs and results made by hand, in place of those that DVC would report."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,12 +8,12 @@ from unittest.mock import patch
 import pandas as pd
 
 from commands.deps import ROOT
-from experiments.compare import comparison as module
-from experiments.compare.comparison import Comparison, Finished, compare
+from experiments.compare import comparison as comparison_module
+from experiments.compare.comparison import Comparison, FinishedRun, compare
 from experiments.compare.curves import Curves, broke_down
-from experiments.define.definitions import ExperimentSet, Run, flatten
-from experiments.define.reading import load_params
-from experiments.run.engine import Result
+from experiments.define.experiment_set import ExperimentSet, Run
+from experiments.define.parameters import flatten, load_params
+from experiments.run.results import Result
 
 PARAMS = load_params(ROOT / "params.yaml")
 
@@ -39,24 +39,24 @@ def made_curve(losses: list[float]) -> pd.DataFrame:
 def made_result(run: Run, bits_per_byte: float, **metrics: Any) -> Result:
     """The finished experiment of a run."""
     parameters = flatten(PARAMS) | run.overrides
-    told = {"bits_per_byte": bits_per_byte, "loss": 2 * bits_per_byte, "accuracy": 1 - bits_per_byte}
+    values = {"bits_per_byte": bits_per_byte, "loss": 2 * bits_per_byte, "accuracy": 1 - bits_per_byte}
     return Result(
-        run.name, "0" * 40, "done", parameters, told | {"n_parameters": 1000, "vocab_size": 2048} | metrics, {}
+        run.name, "0" * 40, "done", parameters, values | {"n_parameters": 1000, "vocab_size": 2048} | metrics, {}
     )
 
 
 def made_finished(
     run: Run, bits_per_byte: float, losses: list[float] | None, samples: str | None = None, **metrics: Any
-) -> Finished:
+) -> FinishedRun:
     """A run with its result and curves; no curves where `losses` is None."""
     result = made_result(run, bits_per_byte, **metrics)
     curve = None if losses is None else made_curve(losses)
     curves = Curves(curve, curve, samples, None, None)
-    return Finished(run, result, curves, broke_down(result, curves))
+    return FinishedRun(run, result, curves, broke_down(result, curves))
 
 
-def made_comparison(one: ExperimentSet, finished: Sequence[Finished]) -> Comparison:
-    """The comparison of a set from runs whose curves are given, not read from a repository."""
-    by_name = {each.run.name: each for each in finished}
-    with patch.object(module, "read_curves", lambda result, root: by_name[result.name].curves):
-        return compare(one, PARAMS, {name: each.result for name, each in by_name.items()}, Path())
+def made_comparison(experiment_set: ExperimentSet, finished: Sequence[FinishedRun]) -> Comparison:
+    """The comparison of a set from finished runs, whose curves are not read from a repository."""
+    by_name = {run.definition.name: run for run in finished}
+    with patch.object(comparison_module, "read_curves", lambda result, root: by_name[result.name].curves):
+        return compare(experiment_set, PARAMS, {name: run.result for name, run in by_name.items()}, Path())

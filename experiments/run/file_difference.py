@@ -1,4 +1,4 @@
-"""Where two files that should be the same first differ, in words."""
+"""Where two files first differ, in words."""
 
 import json
 from itertools import zip_longest
@@ -9,12 +9,12 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 _BLOCK = 1 << 20
-_HEAD = 8000  # bytes without a NUL make a text, as git judges
-_AROUND = 30  # characters shown on either side of a difference
+_HEAD = 8000  # as git does, we take a file for text when its first 8000 bytes hold no NUL
+_AROUND = 30  # characters shown before and after a difference
 
 
 def first_difference(expected: Path, got: Path) -> str:
-    """Where two files first differ: a tensor, a line or a byte; both must exist, their names do not matter."""
+    """Where two existing files first differ: a tensor, a line or a byte."""
     return (
         _tensor_difference(expected, got)
         or (_line_difference(expected, got) if _is_text(expected) and _is_text(got) else "")
@@ -23,9 +23,9 @@ def first_difference(expected: Path, got: Path) -> str:
 
 
 def _tensor_difference(expected: Path, got: Path) -> str:
-    """The first tensor, or else metadata key, that two safetensors files differ in; "" where they hold the same.
+    """The first tensor that differs in two safetensors files, or else the first metadata key that differs.
 
-    Also "" for files of any other kind.
+    "" where the files hold the same, and for files of any other kind.
     """
     try:
         with safe_open(expected, framework="np") as first, safe_open(got, framework="np") as second:
@@ -40,10 +40,12 @@ def _tensor_difference(expected: Path, got: Path) -> str:
 
 
 def _same_tensor(first: Any, second: Any, name: str) -> bool:
-    if name not in first.keys() or name not in second.keys():  # noqa: SIM118  a file is no dict
+    if name not in first.keys() or name not in second.keys():  # noqa: SIM118  (this file object is not a dict)
         return False
     a, b = first.get_tensor(name), second.get_tensor(name)
-    return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())  # of bytes, NaN equals NaN
+    return bool(
+        a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+    )  # compared as bytes, NaN equals NaN
 
 
 def _tensor_values(first: Any, second: Any, name: str) -> str:
@@ -69,7 +71,7 @@ def _is_text(path: Path) -> bool:
 
 
 def _line_difference(expected: Path, got: Path) -> str:
-    """The first line that two texts differ in; "" where they differ in the end of a line only."""
+    """The first line that differs in two texts; "" where only the ends of lines differ."""
     with (
         expected.open(encoding="utf-8", errors="backslashreplace") as first,
         got.open(encoding="utf-8", errors="backslashreplace") as second,
@@ -83,7 +85,7 @@ def _line_difference(expected: Path, got: Path) -> str:
 
 
 def _byte_difference(expected: Path, got: Path) -> str:
-    """The first byte that two files differ in."""
+    """The first byte that differs in two files."""
     with expected.open("rb") as first, got.open("rb") as second:
         offset = 0
         while (a := first.read(_BLOCK)) == (b := second.read(_BLOCK)) and a:
@@ -102,16 +104,16 @@ def _change(first: str, second: str) -> str:
 
 
 def _cut(line: str, around: int = 0) -> str:
-    """The part of a line near a place, in quotes."""
+    """The part of a line near one of its characters, in quotes."""
     line, start = line.rstrip("\n"), max(0, around - _AROUND)
     end = start + 2 * _AROUND
     return f"{'…' if start else ''}{line[start:end]!r}{'…' if end < len(line) else ''}"
 
 
 def _common(a: bytes | str, b: bytes | str) -> int:
-    """How many bytes or characters two sequences begin with in common."""
+    """The length of the common beginning of two sequences, in bytes or characters."""
     low, high = 0, min(len(a), len(b))
-    while low < high:  # halving compares slices, which is fast in Python
+    while low < high:  # bisection compares slices, which is fast in Python
         middle = (low + high + 1) // 2
         low, high = (middle, high) if a[low:middle] == b[low:middle] else (low, middle - 1)
     return low

@@ -12,26 +12,26 @@ GRID = list(itertools.product([3e5, 1e6, 3e6, 1e7, 1e8], [1e6, 4e6, 2e7, 1e9]))
 SIZES, TOKENS = [n for n, _ in GRID], [d for _, d in GRID]
 
 
-def test_a_law_is_found_again_from_the_losses_it_gives() -> None:
-    found = fit_scaling_law(SIZES, TOKENS, [CHINCHILLA.loss(n, d) for n, d in GRID])
+def test_the_fit_finds_a_law_again_from_its_losses() -> None:
+    law = fit_scaling_law(SIZES, TOKENS, [CHINCHILLA.loss(n, d) for n, d in GRID])
     for name in ("irreducible", "size_exponent", "token_exponent"):
-        assert getattr(found, name) == pytest.approx(getattr(CHINCHILLA, name), rel=0.01)
-    assert found.loss(1e9, 1e11) == pytest.approx(CHINCHILLA.loss(1e9, 1e11), rel=0.01)
+        assert getattr(law, name) == pytest.approx(getattr(CHINCHILLA, name), rel=0.01)
+    assert law.loss(1e9, 1e11) == pytest.approx(CHINCHILLA.loss(1e9, 1e11), rel=0.01)
 
 
-def test_noise_of_a_few_thousandths_hardly_moves_what_the_law_expects() -> None:
+def test_noise_of_a_few_thousandths_hardly_changes_what_the_law_predicts() -> None:
     noise = np.random.Generator(np.random.Philox(key=1)).normal(0, 0.003, len(GRID))
-    found = fit_scaling_law(
+    law = fit_scaling_law(
         SIZES, TOKENS, [CHINCHILLA.loss(n, d) * (1 + float(e)) for (n, d), e in zip(GRID, noise, strict=True)]
     )
-    errors = [found.loss(n, d) / CHINCHILLA.loss(n, d) - 1 for n, d in GRID]
+    errors = [law.loss(n, d) / CHINCHILLA.loss(n, d) - 1 for n, d in GRID]
     assert max(map(abs, errors)) < 0.006  # two standard deviations of the noise
 
 
 def test_no_number_of_a_law_is_negative() -> None:
-    # Losses that fall faster than any floor allows: the best unbounded fit has a negative one.
-    found = fit_scaling_law(SIZES, TOKENS, [max(1e-3, 1e5 / n**0.9 + 1e5 / d**0.9 - 0.001) for n, d in GRID])
-    assert min(found.irreducible, found.size_factor, found.token_factor) >= 0
+    # These losses fall below every positive floor, so the best fit without bounds has a negative one.
+    law = fit_scaling_law(SIZES, TOKENS, [max(1e-3, 1e5 / n**0.9 + 1e5 / d**0.9 - 0.001) for n, d in GRID])
+    assert min(law.irreducible, law.size_factor, law.token_factor) >= 0
 
 
 def test_too_few_sizes_or_budgets_are_named() -> None:

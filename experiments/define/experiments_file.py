@@ -1,4 +1,4 @@
-"""Reading experiments.yaml and params.yaml: what a mistake is, and where it stands."""
+"""Reading experiments.yaml. An error names the place of the mistake, the rule and the value."""
 
 import itertools
 import re
@@ -6,41 +6,27 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
-from experiments.define.definitions import (
+from experiments.define.experiment_set import ExperimentSet, Run
+from experiments.define.parameters import (
     PARAMETERS,
     SECTIONS,
-    ExperimentSet,
     Overrides,
-    Run,
     check_known,
     did_you_mean,
     flatten,
+    load_mapping,
 )
 
-
-def load_params(path: Path) -> dict[str, Any]:
-    """The content of params.yaml.
-
-    Raises:
-        ValueError: for a mistake in it, one line each.
-    """
-    values = _load_yaml(path)
-    for name, section in SECTIONS.items():
-        section.load(path)
-        assert name in values
-    return values
+_KEYS_OF_A_SET = {"asks", "base", "seeds", "baseline", "experiments", "sweep", "against", "by"}
 
 
 def load_experiments(path: Path) -> dict[str, ExperimentSet]:
     """Every preset and set of an experiments.yaml by its name.
 
     Raises:
-        ValueError: for a mistake in it: place, rule, value.
+        ValueError: for a mistake in the file; the message gives place, rule and value.
     """
-    content = _load_yaml(path)
+    content = load_mapping(path)
     _check_keys(content, {"presets", "sets"}, str(path))
     presets, sets = content.get("presets") or {}, content.get("sets") or {}
     for title, entries in (("presets", presets), ("sets", sets)):
@@ -49,12 +35,12 @@ def load_experiments(path: Path) -> dict[str, ExperimentSet]:
         raise ValueError(f"{path}: must have presets or sets, got neither")
     if twice := presets.keys() & sets.keys():
         raise ValueError(f"{path}: a preset and a set must not share a name, got {sorted(twice)[0]!r}")
-    found = {name: _preset(name, entry, f"{path}: presets.{name}") for name, entry in presets.items()}
-    found |= {name: _set(name, entry, found, f"{path}: sets.{name}") for name, entry in sets.items()}
-    names = [run.name for one in found.values() for run in one.runs]
+    all_sets = {name: _preset(name, entry, f"{path}: presets.{name}") for name, entry in presets.items()}
+    all_sets |= {name: _set(name, entry, all_sets, f"{path}: sets.{name}") for name, entry in sets.items()}
+    names = [run.name for experiment_set in all_sets.values() for run in experiment_set.runs]
     if len(names) > len(set(names)):
         raise ValueError(f"{path}: runs must differ in name, got {max(names, key=names.count)!r} twice")
-    return found
+    return all_sets
 
 
 def _preset(name: str, entry: Any, place: str) -> ExperimentSet:
@@ -65,8 +51,7 @@ def _preset(name: str, entry: Any, place: str) -> ExperimentSet:
 
 
 def _set(name: str, entry: Any, presets: Mapping[str, ExperimentSet], place: str) -> ExperimentSet:
-    own = {"asks", "base", "seeds", "baseline", "experiments", "sweep", "against", "by"}
-    _check_keys(entry, own | SECTIONS.keys(), place)
+    _check_keys(entry, _KEYS_OF_A_SET | SECTIONS.keys(), place)
     shared: Overrides = {}
     if base := entry.get("base"):
         if not isinstance(base, str) or base not in presets:
@@ -108,7 +93,7 @@ def _set(name: str, entry: Any, presets: Mapping[str, ExperimentSet], place: str
 
 
 def _members(entries: Any, place: str) -> dict[str, tuple[str, Overrides]]:
-    """Question and overrides of each experiment of a set."""
+    """The question and the overrides of each experiment of a set, by its name."""
     if not isinstance(entries, dict) or not entries:
         raise ValueError(f"{place}: must be a mapping of names to experiments, got {entries!r}")
     _check_names(entries, place)
@@ -120,7 +105,10 @@ def _members(entries: Any, place: str) -> dict[str, tuple[str, Overrides]]:
 
 
 def _sweep(sweep: Any, asks: str, place: str) -> dict[str, tuple[str, Overrides]]:
-    """An experiment for every combination of the values; its name is its values."""
+    """The question and the overrides of an experiment for every combination of the swept values.
+
+    The values make its name: `0.003-2`.
+    """
     _check_keys(sweep, set(SECTIONS), place)
     values = _overrides(sweep, place)
     for key, listed in values.items():
@@ -144,7 +132,7 @@ def _value_name(value: Any) -> str:
 
 
 def _overrides(entry: Mapping[str, Any], place: str) -> Overrides:
-    """What the sections in an entry change."""
+    """The overrides that the sections of an entry make."""
     for key in entry.keys() & SECTIONS.keys():
         if not isinstance(entry[key], dict):
             raise ValueError(f"{place}.{key}: must be a mapping of parameters, got {entry[key]!r}")
@@ -155,7 +143,7 @@ def _overrides(entry: Mapping[str, Any], place: str) -> Overrides:
 
 
 def _check_names(entries: Any, place: str) -> None:
-    """Names become those of DVC's experiments, which are references of git."""
+    """Check names, because they become names of DVC's experiments, and so of references of git."""
     if not isinstance(entries, dict):
         raise ValueError(f"{place}: must be a mapping, got {entries!r}")
     for name in entries:
@@ -176,15 +164,3 @@ def _text(entry: Mapping[str, Any], key: str, place: str) -> str:
     if not isinstance(text, str) or not text.strip():
         raise ValueError(f"{place}.{key}: must be a sentence, got {text!r}")
     return text.strip()
-
-
-def _load_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = YAML(typ="safe").load(path)
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file; run this at the root of the repository") from None
-    except YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: must be a mapping, got {content!r}")
-    return content

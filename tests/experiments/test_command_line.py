@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 EXPERIMENTS = """
 presets:
-  one: {asks: Does one run?, hardware: any CPU, train: {steps: 10}}
+  short: {asks: Does it run?, hardware: any CPU, train: {steps: 10}}
 sets:
   norms:
     asks: Does it need norms, and how fast may it learn?
@@ -105,7 +105,7 @@ def test_plots_diff_takes_experiments_of_unequal_lengths(workspace: Workspace, n
         assert name in page
 
 
-def test_a_curve_that_is_not_here_is_missing_not_an_error(workspace: Workspace, norms: str, tmp_path: Path) -> None:
+def test_a_curve_that_is_not_here_is_no_error(workspace: Workspace, norms: str, tmp_path: Path) -> None:
     cache = workspace.path / ".dvc" / "cache"
     cache.rename(tmp_path / "cache")
     try:
@@ -116,7 +116,7 @@ def test_a_curve_that_is_not_here_is_missing_not_an_error(workspace: Workspace, 
     assert not (tmp_path / "plots").exists()
 
 
-def test_an_edited_definition_is_told_from_what_was_run(workspace: Workspace, norms: str) -> None:
+def test_an_edited_definition_is_distinguished_from_what_was_run(workspace: Workspace, norms: str) -> None:
     path = workspace.path / "experiments.yaml"
     path.write_text(EXPERIMENTS.replace("steps: 80", "steps: 90"))
     try:
@@ -135,16 +135,16 @@ def test_uncommitted_edits_survive_and_force_replaces_an_experiment(workspace: W
     edited = params + "# an edit that is not committed\n"
     (workspace.path / "params.yaml").write_text(edited)
     try:
-        output = workspace.run(*PYTHON, "run", "one")
+        output = workspace.run(*PYTHON, "run", "short")
         assert "note: uncommitted changes are part of these experiments: params.yaml" in output
         assert (workspace.path / "params.yaml").read_text() == edited
     finally:
         (workspace.path / "params.yaml").write_text(params)
-    assert "one" in names(workspace)
-    assert "is done already" in workspace.run(*PYTHON, "run", "one")
-    assert "train.steps=10, now 20" in workspace.run(*PYTHON, "run", "one", "-S", "train.steps=20", status=2)
-    workspace.run(*PYTHON, "run", "one", "-S", "train.steps=20", "--force")
-    assert "is done already" in workspace.run(*PYTHON, "run", "one", "-S", "train.steps=20")
+    assert "short" in names(workspace)
+    assert "is done already" in workspace.run(*PYTHON, "run", "short")
+    assert "train.steps=10, now 20" in workspace.run(*PYTHON, "run", "short", "-S", "train.steps=20", status=2)
+    workspace.run(*PYTHON, "run", "short", "-S", "train.steps=20", "--force")
+    assert "is done already" in workspace.run(*PYTHON, "run", "short", "-S", "train.steps=20")
 
 
 def test_a_failed_run_does_not_stop_the_others(workspace: Workspace) -> None:
@@ -157,19 +157,19 @@ def test_a_failed_run_does_not_stop_the_others(workspace: Workspace) -> None:
     assert compared.splitlines()[-1] == "without a result: failing-bad (not run)"
 
 
-def test_ctrl_c_stops_with_one_line_and_the_same_command_goes_on(workspace: Workspace) -> None:
-    words = [*PYTHON, "run", "one", "-S", "train.steps=4000", "--seeds", "1,2"]
+def test_ctrl_c_stops_with_one_line_and_the_same_command_continues(workspace: Workspace) -> None:
+    words = [*PYTHON, "run", "short", "-S", "train.steps=4000", "--seeds", "1,2"]
     running = workspace.start(*words, STORYLINE_SAVE_EVERY_S="0")
     resume = workspace.path / ".resume"
     deadline = time.monotonic() + 120
     while not list(resume.glob("*/state.npz")) and time.monotonic() < deadline:
         time.sleep(0.1)
-    os.killpg(running.pid, signal.SIGINT)  # as the terminal does: to everything in the foreground
+    os.killpg(running.pid, signal.SIGINT)  # the terminal also sends it to all processes in the foreground
     output, _ = running.communicate(timeout=120)
     assert running.returncode == 130, output
-    assert output.splitlines()[-1] == "stopped; the same command goes on from there"
+    assert output.splitlines()[-1] == "stopped; run the same command again to continue"
     assert "[2/2]" not in output
-    assert "one-s1" not in names(workspace)
+    assert "short-s1" not in names(workspace)
     assert list(resume.glob("*/state.npz"))
 
 
@@ -190,15 +190,18 @@ def test_the_queue_runs_with_two_workers_and_keeps_the_log_of_a_failure(workspac
     [
         (["run", "norm"], "norm: no such experiment, did you mean norms?; `python -m experiments list` shows all"),
         (["run", "norms", "-S", "model.nrom=none"], "model.nrom: no such parameter, did you mean model.norm?"),
-        (["run", "one", "-S", "model.d_model=33"], "one: model.d_model: must be a multiple of n_heads=2, got 33"),
+        (["run", "short", "-S", "model.d_model=33"], "short: model.d_model: must be a multiple of n_heads=2, got 33"),
         (
             ["compare", "norms", "--seeds", "99"],
             "norms: has no results from this commit; python -m experiments run norms",
         ),
-        (["run", "one", "--seeds", "1", "-S", "seed=2"], "seed: must be given as --seeds 2 for one, which runs once a"),
         (
-            ["run", "one", "--seeds", "77", "-S", r"data.separator='a\b'"],
-            r"'a\\b': must go into params.yaml, for `dvc exp run -S` takes no",
+            ["run", "short", "--seeds", "1", "-S", "seed=2"],
+            "seed: must be given as --seeds 2 for short, which runs once",
+        ),
+        (
+            ["run", "short", "--seeds", "77", "-S", r"data.separator='a\b'"],
+            r"'a\\b': must be written into params.yaml, because `dvc exp run -S` cannot",
         ),
         (
             ["compare", "norms", "--rev", "nowhere"],
@@ -223,7 +226,7 @@ def test_outside_of_the_repository_it_says_where_to_go(workspace: Workspace, tmp
 
 def test_list_and_show_say_what_there_is(workspace: Workspace) -> None:
     listing = workspace.run(*PYTHON, "list")
-    assert "33,504 parameters  Does one run?" in listing
+    assert "33,504 parameters  Does it run?" in listing
     assert "3 runs" in listing
     shown = workspace.run(*PYTHON, "show", "norms-none", "--seeds", "2")
     assert "norms-none-s2: Twice the steps without norms?" in shown

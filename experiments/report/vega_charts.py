@@ -1,4 +1,4 @@
-"""The charts of a report: their data, and their specifications in Vega-Lite."""
+"""The interactive charts of the page: their data, and their specifications in Vega-Lite."""
 
 import math
 from collections.abc import Sequence
@@ -7,19 +7,18 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from experiments.compare.comparison import Comparison, Finished, Row
-from experiments.compare.scaling import law_of
-from experiments.report.pictures import AXES, colours, line_of, swept_value
+from experiments.compare.comparison import Comparison, FinishedRun, Row
+from experiments.report.style import AXES, METRIC_NAMES, colours, experiment_colours
 
-# "title", "spec", the fields "shown" of a point, and its data: "runs" by column for the page to unfold, or plain "rows"
+# The keys are "title", "spec" (Vega-Lite), "shown" (the fields that a tooltip shows, with their titles), and the data:
+# "rows", or "runs" by column, which the page turns into rows.
 Chart = dict[str, Any]
 Kind = Literal["train", "valid"]
 
-_POINTS = 6000  # of one chart in all: a phone can still follow a finger over them
+_POINTS = 6000  # points of all curves of a chart together; a phone can still show tooltips for so many
 _CHOSEN = "length(chosen) == 0 || indexof(chosen, datum.experiment) >= 0"
 _SHORT = "datum.value >= 1000 ? format(datum.value, '.3~s') : format(datum.value, '.3~g')"
 _CROSS = "M-1,-1L1,1M1,-1L-1,1"
-_TITLES = {"bits_per_byte": "bits per byte", "loss": "nats per token", "accuracy": "token accuracy"}
 _CONFIG = {
     "font": "system-ui, sans-serif",
     "background": None,
@@ -31,25 +30,21 @@ _CONFIG = {
 }
 
 
-def experiment_colours(comparison: Comparison) -> dict[str, str]:
-    """The colour of each experiment, the same in all charts and pictures."""
-    return {row.experiment: colour for row, colour in zip(comparison.rows, colours(len(comparison.rows)), strict=True)}
+def curves_chart(comparison: Comparison, kind: Kind) -> Chart | None:
+    """The chart of training or validation loss, with a line for each run; None where no run has that curve here.
 
-
-def curves(comparison: Comparison, kind: Kind) -> Chart | None:
-    """The chart of training or validation loss, a line for each run; None where no run has that curve here.
-
-    The page chooses the x axis, and the scale of the y axis.
+    The page sets the x axis and the scale of the y axis.
     """
-    found = [(row, each, table) for row, each in every_run(comparison) if (table := curve(each, kind)) is not None]
-    if not found:
+    drawn = [(row, run, table) for row, run in comparison.runs if (table := finite_curve(run, kind)) is not None]
+    if not drawn:
         return None
-    losses = [table["loss"] for *_, table in found]
+    losses = [table["loss"] for *_, table in drawn]
     low, start = min(float(loss.min()) for loss in losses), max(float(loss.iloc[0]) for loss in losses)
-    # Peaks far above where any run starts, of runs that diverge, stay at the upper edge and leave the rest its room.
+    # Runs that diverge may peak far above the start of all runs. Such peaks are drawn at the upper edge, so that the
+    # other curves do not become flat.
     high = min(max(float(loss.max()) for loss in losses), 1.1 * start)
     shown = {"step": "step", "tokens": "tokens", "loss": "loss"}
-    if any("elapsed_s" in table for *_, table in found):
+    if any("elapsed_s" in table for *_, table in drawn):
         shown["elapsed_s"] = "seconds"
     ends = {
         "transform": [{"filter": "datum.diverged && datum.last"}],
@@ -69,7 +64,7 @@ def curves(comparison: Comparison, kind: Kind) -> Chart | None:
             "y": {
                 "field": "loss",
                 "type": "quantitative",
-                "title": _TITLES["loss"],
+                "title": METRIC_NAMES["loss"],
                 "scale": {"domain": [0.98 * low, 1.02 * high], "clamp": True, "nice": False},
                 "axis": {"tickCount": 6},
             },
@@ -80,38 +75,38 @@ def curves(comparison: Comparison, kind: Kind) -> Chart | None:
                 "mark": {"type": "line", "strokeWidth": 1.4, "strokeJoin": "round"},
                 "encoding": {"detail": {"field": "run"}, "opacity": _faded(0.9)},
             },
-            *([ends] if any(each.diverged for _, each, _ in found) else []),
+            *([ends] if any(run.diverged for _, run, _ in drawn) else []),
             {"transform": [{"filter": _CHOSEN}], **_hover()},
         ],
         "config": _CONFIG,
     }
     title = {"valid": "Validation loss", "train": "Training loss"}[kind]
-    runs = [_columns(*one, n=_POINTS // len(found)) for one in found]
+    runs = [_columns(row, run, table, n=_POINTS // len(drawn)) for row, run, table in drawn]
     return {"title": title, "spec": spec, "shown": shown, "runs": runs}
 
 
-def final(comparison: Comparison, metric: str) -> Chart | None:
-    """The chart of the final figure against the swept value; None for a set that names none.
+def final_chart(comparison: Comparison, metric: str) -> Chart | None:
+    """The chart of the final metric against the swept value; None for a set without `against`.
 
-    A point for each run, a line through the means of those that did not diverge; the scaling law where there is one.
+    It has a point for each run, a line through the means of the runs that did not diverge, and the scaling law if any.
 
     Raises:
-        ValueError: when the set is drawn against something that is no number.
+        ValueError: when the value of `against` is no number.
     """
-    against, by = comparison.one.against, comparison.one.by
+    against, by = comparison.experiment_set.against, comparison.experiment_set.by
     if against is None:
         return None
     rows: list[dict[str, Any]] = []
     n_tokens: dict[str, float] = {}
-    name, law = metric.replace("_", " "), law_of(comparison, metric)
+    name, law = metric.replace("_", " "), comparison.scaling_law(metric)
     for row in comparison.rows:
-        series = line_of(row, by) if by else ""
-        place = {"experiment": row.experiment, "x": swept_value(row, against), "series": series}
-        n_tokens[series] = row.finished[0].result.metrics["tokens"]
+        series = row.line_name(by) if by else ""
+        place = {"experiment": row.experiment, "x": row.swept_value(against), "series": series}
+        n_tokens[series] = row.runs[0].result.metrics["tokens"]
         if metric in row.summaries:
             rows.append(place | {"is": "mean", "y": row.summaries[metric].mean})
-        for each in row.finished:
-            value = {"y": each.result.metrics[metric], "run": label(row, each), "diverged": each.diverged}
+        for run in row.runs:
+            value = {"y": run.result.metrics[metric], "run": run_label(row, run), "diverged": run.diverged}
             if math.isfinite(value["y"]):
                 rows.append(place | value | {"is": "run"})
     if not rows:
@@ -127,8 +122,8 @@ def final(comparison: Comparison, metric: str) -> Chart | None:
     colour = _colour(comparison)
     if by:
         symbols = {"symbolType": "stroke", "symbolStrokeWidth": 3, "symbolOpacity": 1}
-        known = {"domain": [*n_tokens], "range": colours(len(n_tokens))}
-        colour = {"field": "series", "title": by, "scale": known, "legend": symbols}
+        scale_of_colours = {"domain": [*n_tokens], "range": colours(len(n_tokens))}
+        colour = {"field": "series", "title": by, "scale": scale_of_colours, "legend": symbols}
     shape = {"condition": {"test": "datum.diverged", "value": _CROSS}, "value": "circle"}
     dotted = {
         "transform": [{"filter": "datum.is == 'law'"}],
@@ -150,7 +145,7 @@ def final(comparison: Comparison, metric: str) -> Chart | None:
             "y": {
                 "field": "y",
                 "type": "quantitative",
-                "title": _TITLES[metric],
+                "title": METRIC_NAMES[metric],
                 "scale": {"domain": _range(comparison.rows, metric), "clamp": True, "nice": False},
                 "axis": {"tickCount": 6},
             },
@@ -175,43 +170,43 @@ def final(comparison: Comparison, metric: str) -> Chart | None:
     return {"title": f"Final {name} by {against}", "spec": spec, "shown": shown, "rows": rows}
 
 
-def every_run(comparison: Comparison) -> list[tuple[Row, Finished]]:
-    """The runs that have a result, each with its row."""
-    return [(row, each) for row in comparison.rows for each in row.finished]
-
-
-def curve(each: Finished, kind: Kind) -> pd.DataFrame | None:
-    """The finite part of a curve; None where there is nothing to draw."""
-    table = each.curves.train if kind == "train" else each.curves.valid
+def finite_curve(run: FinishedRun, kind: Kind) -> pd.DataFrame | None:
+    """The rows of a curve whose loss is finite; None where there are none."""
+    table = run.curves.train if kind == "train" else run.curves.valid
     if table is None:
         return None
     table = table[np.isfinite(table["loss"])]
     return None if table.empty else table
 
 
-def label(row: Row, each: Finished) -> str:
+def run_label(row: Row, run: FinishedRun) -> str:
     """A run in words: `no-norm, seed 1, diverged`."""
-    seed = each.result.parameters.get("seed", each.run.seed)
-    return row.experiment + (f", seed {seed}" if seed is not None else "") + (", diverged" if each.diverged else "")
+    seed = run.result.parameters.get("seed", run.definition.seed)
+    return row.experiment + (f", seed {seed}" if seed is not None else "") + (", diverged" if run.diverged else "")
 
 
-def _columns(row: Row, each: Finished, table: pd.DataFrame, n: int) -> dict[str, Any]:
-    """A curve by column: about `n` points of it, evenly spread, and always its last."""
+def _columns(row: Row, run: FinishedRun, table: pd.DataFrame, n: int) -> dict[str, Any]:
+    """A curve by column: about `n` of its points, evenly spaced, always with the last one."""
     thinned = table.iloc[:: -max(1, len(table) // n)][::-1]
     columns = {name: [_short(value) for value in thinned[name]] for name in (*AXES, "loss") if name in thinned}
-    return {"experiment": row.experiment, "run": label(row, each), "diverged": each.diverged, "columns": columns}
+    return {"experiment": row.experiment, "run": run_label(row, run), "diverged": run.diverged, "columns": columns}
 
 
 def _short(value: float) -> float | None:
-    """Five digits of it, for a file that is half as long; counts stay whole. None for what JSON has no number for."""
+    """A value rounded to five digits, which halves the file; whole numbers stay exact. None for NaN and infinity,
+    because JSON has no such numbers.
+    """
     if not math.isfinite(value):
         return None
     return int(value) if value == int(value) else float(f"{value:.5g}")
 
 
 def _range(rows: Sequence[Row], metric: str) -> list[float]:
-    """Where the final figures lie; those of diverged runs only as far as they leave half of the height to the rest."""
-    values = [(each.result.metrics[metric], each.diverged) for row in rows for each in row.finished]
+    """The range of the y axis: that of the runs that did not diverge, extended to the diverged runs.
+
+    Each side is extended by at most the height that the others take, so that the others do not become a flat line.
+    """
+    values = [(run.result.metrics[metric], run.diverged) for row in rows for run in row.runs]
     values = [(value, diverged) for value, diverged in values if math.isfinite(value)]
     good = [value for value, diverged in values if not diverged] or [value for value, _ in values]
     room = (max(good) - min(good)) or 0.1 * abs(good[0]) or 1.0
@@ -221,20 +216,24 @@ def _range(rows: Sequence[Row], metric: str) -> list[float]:
 
 
 def _colour(comparison: Comparison) -> dict[str, Any]:
-    """The page has a legend of its own, for all of its charts."""
-    known = experiment_colours(comparison)
-    return {"field": "experiment", "legend": None, "scale": {"domain": list(known), "range": list(known.values())}}
+    """The colour of an experiment, without a legend, because the page has one legend for all of its charts."""
+    colour_of = experiment_colours(comparison)
+    return {
+        "field": "experiment",
+        "legend": None,
+        "scale": {"domain": list(colour_of), "range": list(colour_of.values())},
+    }
 
 
 def _faded(opacity: float) -> dict[str, Any]:
-    """The opacity of what is chosen, or of all while nothing is."""
+    """The opacity of the chosen experiments, or of all while none is chosen; the others are nearly transparent."""
     return {"condition": {"test": _CHOSEN, "value": opacity}, "value": 0.08}
 
 
 def _hover() -> dict[str, Any]:
-    """A layer that shows the point next to the pointer; the page says what it is.
+    """A layer that marks the point nearest to the pointer; the page writes its tooltip.
 
-    The tooltips of Vega-Lite itself do not know fields of text by the nearest point.
+    The tooltips of Vega-Lite cannot show the text fields of the nearest point.
     """
     select = {"type": "point", "on": "pointerover", "clear": "pointerout", "nearest": True}
     opacity = {"condition": {"param": "hover", "empty": False, "value": 1}, "value": 0}

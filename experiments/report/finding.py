@@ -1,0 +1,50 @@
+"""What the numbers of a comparison say, in sentences."""
+
+from collections.abc import Sequence
+
+from experiments.compare.comparison import METRICS, Comparison
+
+METRIC = METRICS[0]  # bits per byte, because it also compares texts that are cut into different tokens
+
+
+def finding(comparison: Comparison) -> list[str]:
+    """The best experiment, its distance to the baseline, how certain that distance is, and which runs diverged."""
+    means = {row.experiment: row.summaries[METRIC].mean for row in comparison.rows if METRIC in row.summaries}
+    ranking = sorted(means, key=means.__getitem__)
+    sentences = []
+    if ranking:
+        of = f" of {len(ranking)} experiments" if len(ranking) > 1 else ""
+        sentences.append(f"“{ranking[0]}” has the fewest bits per byte{of}: {means[ranking[0]]:.4f}.")
+    if comparison.baseline in ranking and len(ranking) > 1:
+        sentences += _distance(comparison, ranking)
+    if diverged := [row for row in comparison.rows if row.n_diverged]:
+        counts = [f" ({row.n_diverged} of {len(row.runs)} runs)" * (len(row.runs) > 1) for row in diverged]
+        names = [f"“{row.experiment}”{count}" for row, count in zip(diverged, counts, strict=True)]
+        sentences.append(f"Diverged: {', '.join(names)}.")
+    return sentences
+
+
+def _distance(comparison: Comparison, ranking: Sequence[str]) -> list[str]:
+    """The distance of the best experiment to the baseline; if the baseline is the best, to the second best."""
+    baseline_is_best = ranking[0] == comparison.baseline
+    baseline = "the baseline" if comparison.baseline == "baseline" else f"the baseline, “{comparison.baseline}”"
+    other = ranking[1] if baseline_is_best else ranking[0]
+    gap = next(row for row in comparison.rows if row.experiment == other).differences[METRIC]
+    error = gap.standard_error
+    certainty = f" (standard error {error:.4f})" if error is not None else ""
+    sentences = [
+        f"It is the baseline. The next one is “{other}” with {gap.value:.4f} more{certainty}."
+        if baseline_is_best
+        else f"That is {-gap.value:.4f} less than {baseline}{certainty}."
+    ]
+    if error is None:
+        sentences.append(
+            "Each experiment ran with one seed only, so it is not known how much of the difference is chance."
+        )
+    elif abs(gap.value) < 2 * error:
+        sentences.append(
+            "The difference is less than two standard errors, so these seeds do not show which one is better."
+        )
+    elif not baseline_is_best and len(ranking) > 2:
+        sentences.append("It was picked as the best of several by this same result, so its true mean may be worse.")
+    return sentences

@@ -1,0 +1,242 @@
+"""The report of a comparison: one HTML page that needs no network. The same results give the same bytes."""
+
+import json
+import platform
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from html import escape
+from importlib.metadata import version
+from itertools import pairwise
+from pathlib import Path
+from string import Template
+
+from ruamel.yaml import YAML
+
+from experiments.compare.comparison import METRICS, Comparison
+from experiments.compare.table import remarks, table
+from experiments.report.finding import METRIC, finding
+from experiments.report.html import cell_elements, dot, legend, note, switch, table_element
+from experiments.report.plot_page import vega_bundle
+from experiments.report.style import METRIC_NAMES, experiment_colours
+from experiments.report.vega_charts import Chart, Kind, curves_chart, final_chart, finite_curve, run_label
+from experiments.run.dvc_commands import ask_git, exp_run_command
+from lm.system.files import replacing
+
+_PACKAGES = ("torch", "numpy", "dvc", "tokenizers", "pandas")
+_POINTS = "Each run is a point, or a cross if it diverged. Runs far from the others are drawn at the edge."
+_LINES = "Each run is a line, with a cross at its end if it diverged. Losses above the start of all runs are cut off."
+_KINDS: dict[Kind, str] = {"train": "training curve", "valid": "validation curve"}
+_EXPLAINED = (
+    "* marks the best experiment. The spread is the standard deviation over the seeds of one experiment. The "
+    "difference is the mean of the experiment minus the mean of the baseline. Its standard error is the spread of all "
+    "experiments together, times √(1/n + 1/m) for n and m seeds. Runs that diverged are left out of these numbers. If "
+    "all runs of an experiment diverged, the number in brackets is the mean of their last good weights."
+)
+
+
+def write_report(comparison: Comparison, path: Path) -> None:
+    """Write the page. Its commands start from the commit that the experiments were made from.
+
+    Raises:
+        ValueError: when a value of `against`, the x axis of the final metric, is no number.
+    """
+    possible = {
+        "final": final_chart(comparison, METRIC),
+        "valid": curves_chart(comparison, "valid"),
+        "train": curves_chart(comparison, "train"),
+    }
+    charts = {name: chart for name, chart in possible.items() if chart}
+    body = [
+        _results(comparison),
+        _final(comparison, charts) + _curves(comparison, charts),
+        _samples(comparison),
+        _reproduction(comparison),
+    ]
+    page = Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8")).substitute(
+        name=escape(comparison.experiment_set.name),
+        asks=escape(comparison.experiment_set.asks),
+        finding=escape(" ".join(finding(comparison))),
+        body="\n".join(body),
+        vega=vega_bundle(),
+        charts=json.dumps(charts, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+    )
+    with replacing(path) as file:
+        file.write(page.encode())
+
+
+def sections(samples: str) -> list[str]:
+    """The texts of a file of samples, one for each prompt."""
+    texts: list[str] = []
+    previous = ""
+    for line in samples.split("\n"):
+        if line.startswith("> "):
+            if previous.startswith("> "):
+                texts[-1] += "\n" + line[2:]
+            else:
+                texts.append(line[2:])
+        previous = line
+    return texts
+
+
+def _results(comparison: Comparison) -> str:
+    header, rows = table(comparison, METRIC)
+    colours, best = experiment_colours(comparison), comparison.best(METRIC)
+    lines = []
+    for row, cells in zip(comparison.rows, rows, strict=True):
+        asks = f"<small>{escape(row.asks)}</small>" if row.asks != comparison.experiment_set.asks else ""
+        first = f"<th>{dot(colours[row.experiment])}{escape(cells[0])}{asks}</th>"
+        kind = "best" if row.experiment == best else "diverged" if row.n_diverged else ""
+        lines.append(f'<tr class="{kind}">{first}{cell_elements(header[1:], cells[1:])}</tr>')
+    notes = [*remarks(comparison, METRIC), _EXPLAINED]
+    return f"<h2>Results</h2>\n{table_element(header, lines)}\n{''.join(map(note, notes))}"
+
+
+def _final(comparison: Comparison, charts: Mapping[str, Chart]) -> str:
+    """The final metric by the swept value; empty for a set that is not drawn against one."""
+    if "final" not in charts:
+        return ""
+    law = " The dotted lines are the scaling law." if comparison.scaling_law(METRIC) else ""
+    chart = f'<div class="charts">{_chart_element("final", charts["final"])}</div>'
+    return f"<h2>Final {METRIC_NAMES[METRIC]}</h2>\n{chart}{note(_POINTS + law)}\n"
+
+
+def _curves(comparison: Comparison, charts: Mapping[str, Chart]) -> str:
+    """The curves of training and validation loss, with notes on what is missing and what may be compared."""
+    drawn = [_chart_element(name, chart) for name, chart in charts.items() if name != "final"]
+    notes = [*_notes_on_missing_curves(comparison), *_notes_on_fairness(comparison)]
+    parts = ["<h2>Curves</h2>"] if drawn or notes else []
+    if drawn:
+        x_axes = {"step": "steps", "tokens": "tokens"} | ({"elapsed_s": "seconds"} if _machines(comparison) else {})
+        switches = switch("x", x_axes) + switch("y", {"log": "log", "linear": "linear"})
+        parts += [f'<div class="tools">{switches}</div>', legend(comparison)]
+        parts += [f'<div class="charts">{"".join(drawn)}</div>', note(_LINES)]
+    parts += map(note, notes)
+    return "\n".join(parts)
+
+
+def _chart_element(name: str, chart: Chart) -> str:
+    return f'<div><h3>{escape(chart["title"])}</h3><div class="chart" id="{name}"></div></div>'
+
+
+def _notes_on_missing_curves(comparison: Comparison) -> list[str]:
+    missing = {
+        name: [run_label(row, run) for row, run in comparison.runs if getattr(run.curves, kind) is None]
+        for kind, name in _KINDS.items()
+    }
+    if missing["training curve"] == missing["validation curve"]:
+        missing = {"curves": missing["training curve"]}
+    notes = [f"no {name} here for {'; '.join(labels)}: dvc pull" for name, labels in missing.items() if labels]
+    empty = [
+        run_label(row, run)
+        for row, run in comparison.runs
+        if any(getattr(run.curves, kind) is not None and finite_curve(run, kind) is None for kind in _KINDS)
+    ]
+    if empty:
+        notes.append(f"No loss was measured before the end of {'; '.join(empty)}.")
+    return notes
+
+
+def _notes_on_fairness(comparison: Comparison) -> list[str]:
+    notes = []
+    if machines := _machines(comparison):
+        n_timed = len([run for _, run in comparison.runs if run.curves.machine])
+        notes.append(
+            f"Seconds were measured on {'; '.join(machines)} for {n_timed} of {len(comparison.runs)} runs. They "
+            "include the time that the machine spent on other work. So compare all experiments by steps or tokens, and "
+            "by seconds only those runs that had the machine for themselves."
+        )
+    vocabularies = sorted({run.result.metrics["vocab_size"] for _, run in comparison.runs})
+    if len(vocabularies) > 1:
+        notes.append(
+            f"Vocabularies of {', '.join(f'{size:,}' for size in vocabularies)} cut a text into different tokens, "
+            "so compare their bits per byte, not their losses per token."
+        )
+    return notes
+
+
+def _machines(comparison: Comparison) -> list[str]:
+    """The machines on which runs were timed, without repetition."""
+    return sorted({run.curves.machine for _, run in comparison.runs if run.curves.machine})
+
+
+def _samples(comparison: Comparison) -> str:
+    """For each prompt, the texts of all experiments beside each other, from the first seed that has samples."""
+    colours = experiment_colours(comparison)
+    cards: dict[str, list[str]] = {}
+    absent = []
+    for row in comparison.rows:
+        run = next((run for run in row.runs if run.curves.samples is not None), None)
+        if run is None or run.curves.samples is None:
+            absent.append(row.experiment)
+            continue
+        title = f"{dot(colours[row.experiment])}{escape(run_label(row, run))}"
+        texts = sections(run.curves.samples)
+        for prompt, text in zip(run.result.parameters["sample.prompts"], texts, strict=True):
+            marked = f"**{prompt}**"
+            words = f"<b>{escape(prompt)}</b>{escape(text[len(marked) :])}" if text.startswith(marked) else escape(text)
+            cards.setdefault(prompt, []).append(
+                f'<article data-experiment="{escape(row.experiment)}"><h4>{title}</h4><p>{words}</p></article>'
+            )
+    parts = ["<h2>Samples</h2>"]
+    if cards:
+        parts += [note("The samples of the first seed, without any selection."), legend(comparison)]
+    for prompt, articles in cards.items():
+        heading = f"“{escape(prompt)}”" if prompt else "Without a prompt"
+        parts.append(f'<h3>{heading}</h3><div class="scroll cards">{"".join(articles)}</div>')
+    if absent:
+        parts.append(note(f"no samples here for {', '.join(absent)}: dvc pull"))
+    return "\n".join(parts)
+
+
+def _reproduction(comparison: Comparison) -> str:
+    """The commit, the commands with the parameters that the runs really had, their results, and the versions."""
+    finished = {run.definition.name: run for _, run in comparison.runs}
+    experiment_commit = comparison.runs[0][1].result.rev
+    commit = ask_git("rev-parse", f"{experiment_commit}^").strip()  # because DVC commits an experiment on its start
+    params = YAML(typ="safe").load(ask_git("show", f"{commit}:params.yaml"))
+    runs = [
+        replace(run, overrides=finished[run.name].result.parameters) if run.name in finished else run
+        for run in comparison.experiment_set.runs
+    ]
+    settings = {run.name: _settings(exp_run_command(run, params)) for run in runs}
+    shared = [setting for setting in settings[runs[0].name] if all(setting in other for other in settings.values())]
+    commands = [f"git checkout {commit}", "make setup", "source .venv/bin/activate"]
+    commands += [shlex.join(exp_run_command(run, params)) for run in runs]
+
+    header = ["run", "parameters of its own", "bits per byte", "loss", "accuracy", "note"]
+    lines = []
+    for run in runs:
+        finished_run = finished.get(run.name)
+        unshared = ", ".join(setting for setting in settings[run.name] if setting not in shared)
+        metrics = finished_run.result.metrics if finished_run else {}
+        values = [f"{metrics[metric]:.4f}" if metrics else "" for metric in METRICS]
+        state = "not run" if finished_run is None else "diverged" if finished_run.diverged else ""
+        cells = cell_elements(header[1:], [unshared, *values, state])
+        lines.append(f'<tr class="{"diverged" * (state == "diverged")}"><th>{escape(run.name)}</th>{cells}</tr>')
+    versions = [f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in _PACKAGES)]
+    edited = [
+        name
+        for name in ask_git("diff", "--name-only", commit, experiment_commit).splitlines()
+        if name.endswith((".py", "dvc.yaml"))
+    ]
+    notes = [f"These files were edited after that commit, before the runs: {', '.join(edited)}."] if edited else []
+    notes += [f"Written with {', '.join(versions)}."]
+    if machines := _machines(comparison):
+        notes.append(f"Timed on {'; '.join(machines)}.")
+    also = f", with <code>{escape(', '.join(shared))}</code>" if shared else ""
+    return "\n".join(
+        [
+            "<h2>How to reproduce</h2>",
+            f"<p>All runs started from commit <code>{commit}</code> and its <code>params.yaml</code>{also}.</p>",
+            f'<div class="block"><button class="copy">copy</button><pre>{escape(chr(10).join(commands))}</pre></div>',
+            "<h3>Every run</h3>",
+            table_element(header, lines),
+            *map(note, notes),
+        ]
+    )
+
+
+def _settings(words: Sequence[str]) -> list[str]:
+    """The overrides in a `dvc exp run` command, as `key=value`."""
+    return [word for flag, word in pairwise(words) if flag == "-S"]

@@ -1,0 +1,108 @@
+"""Run experiments, one after the other or through DVC's queue."""
+
+import os
+import shlex
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from experiments.define.experiment_set import Run
+from experiments.define.parameters import flatten
+from experiments.run.dvc_commands import ask_dvc, exp_run_command, run_dvc, uncommitted_files
+from experiments.run.results import Result, State, load_results
+
+POLL_S = 15
+
+
+def run_all(
+    runs: Sequence[Run], params: Mapping[str, Any], *, queue: bool = False, jobs: int = 0, force: bool = False
+) -> int:
+    """The exit status: 0 when all runs are done or queued, 1 when a run failed.
+
+    Each run happens in a temporary copy of the workspace, so the workspace itself does not change. A run that is
+    already done is not repeated, so a set that was stopped can be continued. With `jobs`, the function returns when
+    that many workers have emptied the queue.
+
+    Raises:
+        ValueError: before anything runs, when an experiment has the name of a run, but other parameters.
+    """
+    waiting = _not_done(runs, params, {} if force else load_results())
+    if changed := uncommitted_files():
+        print(f"note: uncommitted changes are part of these experiments: {', '.join(changed)}", flush=True)
+    failed = []
+    for number, run in enumerate(waiting, start=1):
+        words = exp_run_command(run, params, "--queue" if queue else "--temp", *(["--force"] if force else []))
+        print(f"[{number}/{len(waiting)}] {shlex.join(words)}", flush=True)
+        if not _start(words, quiet=queue):
+            failed.append(run.name)
+    if failed:
+        print(f"{len(failed)} of {len(waiting)} failed: {', '.join(failed)}; the same command tries them again")
+    if queue:
+        print("log of one job: dvc queue logs NAME; state of all: dvc queue status; stop all: dvc queue stop --kill")
+        if not jobs:
+            print("start: dvc queue start --jobs 1")
+        elif _work_off_queue([run.name for run in runs], jobs):
+            return 1
+    return 1 if failed else 0
+
+
+def _start(words: list[str], quiet: bool) -> bool:
+    """Whether a dvc command succeeded. A quiet command prints only its error."""
+    if not quiet:
+        return run_dvc(words) == 0
+    try:
+        ask_dvc(*words[1:])
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def _not_done(runs: Sequence[Run], params: Mapping[str, Any], results: Mapping[str, Result]) -> list[Run]:
+    """The runs that are still to do. Prints a line for each of the others."""
+    waiting = []
+    for run in runs:
+        wanted = flatten(run.parameters(params))
+        result = results.get(run.name)
+        if result is None or result.state == "failed":
+            waiting.append(run)
+            continue
+        if different := [key for key, value in wanted.items() if result.parameters.get(key) != value]:
+            key = different[0]
+            raise ValueError(
+                f"{run.name}: an experiment of this name has {key}={result.parameters.get(key)!r}, "
+                f"now {wanted[key]!r}; add --force to replace it, or remove it: dvc exp remove {run.name}"
+            )
+        print(f"{run.name} is {result.state} already")
+    return waiting
+
+
+def _work_off_queue(names: Sequence[str], jobs: int) -> int:
+    """Keep DVC's workers running until these experiments are done; the exit status is 1 when one of them failed.
+
+    A worker of DVC dies when it reads a message while another process is still writing it
+    (https://github.com/treeverse/dvc/pull/7903): we saw it once in twenty minutes on a busy machine. The worker then
+    finishes its current job, but takes no other. So this function starts workers again as long as jobs are queued.
+    """
+    # Several trainers that each use every core slow each other down.
+    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
+    print(f"{jobs} workers, each with OMP_NUM_THREADS={threads}; after Ctrl-C they continue to work")
+    before: Counter[State] = Counter()
+    while True:
+        results = load_results()
+        states = {name: results[name].state for name in names if name in results}
+        counts = Counter(states.values())
+        if counts != before:
+            print(", ".join(f"{counts[state]} {state}" for state in sorted(counts)), flush=True)
+            before = counts
+        if not counts["queued"] and not counts["running"]:
+            break
+        if counts["queued"]:
+            ask_dvc("queue", "start", "--jobs", str(jobs), OMP_NUM_THREADS=threads)
+        time.sleep(POLL_S)
+    failed = [name for name, state in states.items() if state == "failed"]
+    for name in failed:
+        print(f"{name} failed: dvc queue logs {name}")
+    return 1 if failed else 0

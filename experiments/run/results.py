@@ -1,0 +1,55 @@
+"""The results of experiments, as DVC stores them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from experiments.define.parameters import Overrides, flatten
+from experiments.run.dvc_commands import ask_dvc
+
+State = Literal["done", "failed", "queued", "running"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """An experiment as `dvc exp show` reports it."""
+
+    name: str
+    rev: str  # the commit of the experiment, or its id in the queue
+    state: State
+    parameters: Overrides  # the values of params.yaml, by dotted names
+    metrics: dict[str, Any]  # the values of all metrics files together
+    outs: dict[str, str]  # path to MD5
+
+
+def load_results(rev: str | None = None) -> dict[str, Result]:
+    """The experiments made from a commit (HEAD unless given), by name; of several with one name, the newest.
+
+    Raises:
+        ValueError: when DVC reports an error, for instance because there is no such commit.
+    """
+    shown = json.loads(ask_dvc("exp", "show", "--json", *(["--rev", rev] if rev else [])))
+    results: dict[str, Result] = {}
+    for commit in shown:
+        for experiment in commit.get("experiments") or []:
+            for entry in experiment["revs"][:1]:  # the first is the newest
+                if entry["name"]:
+                    result = _result(entry, experiment.get("executor"))
+                    # With --force an experiment can be done and queued again at the same time.
+                    if result.name not in results or result.state in ("queued", "running"):
+                        results[result.name] = result
+    return results
+
+
+def _result(entry: Mapping[str, Any], executor: Mapping[str, Any] | None) -> Result:
+    data = entry["data"] or {}
+    parameters = flatten((data.get("params") or {}).get("params.yaml", {}).get("data") or {})
+    metrics: dict[str, Any] = {}
+    for file in (data.get("metrics") or {}).values():
+        metrics |= file.get("data") or {}
+    outs = {path: out["hash"] for path, out in (data.get("outs") or {}).items() if out["hash"]}
+    state: State = "failed" if entry["error"] else "done"
+    if executor and executor.get("state") in ("failed", "queued", "running"):
+        state = executor["state"]
+    return Result(entry["name"], entry["rev"], state, parameters, metrics, outs)

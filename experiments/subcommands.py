@@ -1,0 +1,100 @@
+"""What each command of `python -m experiments` does with its arguments. Each function returns the exit status."""
+
+import argparse
+import shlex
+from pathlib import Path
+
+from experiments.compare.comparison import Comparison, compare
+from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
+from experiments.define.experiment_set import ExperimentSet, select, with_overrides
+from experiments.define.experiments_file import load_experiments
+from experiments.define.parameters import load_params, model_size, parse_override
+from experiments.report.page import write_report
+from experiments.report.png_plots import draw_plots
+from experiments.run.dvc_commands import exp_run_command
+from experiments.run.execute import run_all
+from experiments.run.results import load_results
+from lm.system.files import replacing
+
+_EXPERIMENTS, _PARAMS = Path("experiments.yaml"), Path("params.yaml")
+
+
+def list_experiments(_: argparse.Namespace) -> int:
+    """Print all presets and sets."""
+    sets = load_experiments(_EXPERIMENTS)
+    params = load_params(_PARAMS)
+    width = max(map(len, sets))
+    for title, is_preset in (("presets", True), ("sets", False)):
+        print(title)
+        for experiment_set in sets.values():
+            if (experiment_set.hardware is not None) == is_preset:
+                size = model_size(experiment_set.runs[0].parameters(params))
+                n_runs = len(experiment_set.runs)
+                about = f"{size:>11,} parameters" if is_preset and size else f"{n_runs:>11} runs      "
+                print(f"  {experiment_set.name:<{width}} {about}  {experiment_set.asks}")
+    return 0
+
+
+def show(arguments: argparse.Namespace) -> int:
+    """Print what the selected experiments ask, and the size and the dvc command of each run."""
+    (selected,), params = _selected(arguments), load_params(_PARAMS)
+    print(f"{selected.name}: {selected.asks}")
+    if selected.hardware:
+        print(f"meant for {selected.hardware}")
+    for run in selected.runs:
+        size = model_size(run.parameters(params))
+        print(f"\n{run.name}" + ("" if run.asks == selected.asks else f": {run.asks}"))
+        print(
+            f"  {f'{size:,} parameters' if size else 'number of parameters not known before the tokenizer is trained'}"
+        )
+        print(f"  {shlex.join(exp_run_command(run, params))}")
+    return 0
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the selected experiments, or queue them."""
+    params = load_params(_PARAMS)
+    runs = {run.name: run for selected in _selected(arguments) for run in selected.runs}
+    queue = arguments.queue or arguments.jobs > 0
+    return run_all(list(runs.values()), params, queue=queue, jobs=arguments.jobs, force=arguments.force)
+
+
+def compare_results(arguments: argparse.Namespace) -> int:
+    """Print the table of a comparison; write it and the plots as files where the arguments ask for them."""
+    comparison = _comparison(arguments)
+    cells = table(comparison, arguments.metric)
+    print(f"{comparison.experiment_set.name}: {comparison.experiment_set.asks}\n\n{as_text(cells)}")
+    for line in remarks(comparison, arguments.metric):
+        print(line)
+    if arguments.markdown:
+        _write(arguments.markdown, as_markdown(cells))
+    if arguments.csv:
+        _write(arguments.csv, as_csv(comparison))
+    if arguments.plots:
+        for path in draw_plots(comparison, arguments.metric, arguments.plots):
+            print(path)
+    return 0
+
+
+def report(arguments: argparse.Namespace) -> int:
+    """Write the page of a comparison."""
+    write_report(_comparison(arguments), arguments.page)
+    print(arguments.page)
+    return 0
+
+
+def _selected(arguments: argparse.Namespace) -> list[ExperimentSet]:
+    """The sets that the arguments name, with the overrides and seeds of the command line."""
+    sets = load_experiments(_EXPERIMENTS)
+    overrides = {key: value for text in arguments.set_param for key, value in parse_override(text).items()}
+    return [with_overrides(select(sets, name), overrides, arguments.seeds) for name in arguments.name]
+
+
+def _comparison(arguments: argparse.Namespace) -> Comparison:
+    (selected,), params = _selected(arguments), load_params(_PARAMS)
+    return compare(selected, params, load_results(arguments.rev), Path.cwd())
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as file:
+        file.write(text.encode())
