@@ -1,6 +1,7 @@
 """The curves and samples of an experiment, from DVC's cache, and how long its training took on this machine."""
 
 import io
+import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,22 @@ from dvc.api import DVCFileSystem
 from experiments.run.results import Result
 from lm.system.files import read_json
 
-TRAIN, VALID, SAMPLES = "plots/train.csv", "plots/valid.csv", "samples/base.md"
+TRAIN, VALID, SAMPLES = "plots/train.csv", "plots/valid.csv", "samples/base.json"
 STEPS = "plots/steps.csv"  # whose MD5 names the file of how long the run took
 # A run has diverged when its last training loss is more than RISE times its lowest one. Noise is far smaller.
 RISE = 1.2
 # It has also diverged when, after the fraction START of its steps, a training loss is more than GUESS times
 # ln(vocab_size), which is the loss of a model that knows nothing.
 GUESS, START = 1.1, 0.1
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A text that the trained model wrote."""
+
+    prompt: str
+    text: str  # the continuation, without the prompt
+    n_tokens: int  # of the continuation
 
 
 @dataclass(frozen=True)
@@ -29,7 +39,7 @@ class Curves:
 
     train: pd.DataFrame | None
     valid: pd.DataFrame | None
-    samples: str | None
+    samples: tuple[Sample, ...] | None
     machine: str | None  # the machine that the run was timed on
     tokens_per_s: float | None
 
@@ -38,7 +48,7 @@ def read_curves(result: Result, root: Path) -> Curves:
     """The curves of a finished experiment of the repository at `root`."""
     files = DVCFileSystem(str(root), rev=result.rev)
     train, valid = _table(files, TRAIN), _table(files, VALID)
-    samples = _text(files, SAMPLES)
+    samples = _samples(files, SAMPLES)
     timing = root / ".timings" / f"{result.outs.get(STEPS)}.json"
     if train is None or not timing.exists():
         return Curves(train, valid, samples, None, None)
@@ -76,6 +86,13 @@ def _interpolated(elapsed_s: dict[int, float], steps: "pd.Series[int]") -> dict[
 def _table(files: DVCFileSystem, path: str) -> pd.DataFrame | None:
     text = _text(files, path)
     return None if text is None else pd.read_csv(io.StringIO(text))
+
+
+def _samples(files: DVCFileSystem, path: str) -> tuple[Sample, ...] | None:
+    text = _text(files, path)
+    if text is None:
+        return None
+    return tuple(Sample(entry["prompt"], entry["text"], len(entry["ids"])) for entry in json.loads(text)["samples"])
 
 
 def _text(files: DVCFileSystem, path: str) -> str | None:

@@ -65,20 +65,6 @@ def write_report(comparison: Comparison, path: Path) -> None:
         file.write(page.encode())
 
 
-def sections(samples: str) -> list[str]:
-    """The texts of a file of samples, one for each prompt."""
-    texts: list[str] = []
-    previous = ""
-    for line in samples.split("\n"):
-        if line.startswith("> "):
-            if previous.startswith("> "):
-                texts[-1] += "\n" + line[2:]
-            else:
-                texts.append(line[2:])
-        previous = line
-    return texts
-
-
 def _results(comparison: Comparison) -> str:
     header, rows = table(comparison, METRIC)
     colours, best = experiment_colours(comparison), comparison.best(METRIC)
@@ -171,12 +157,12 @@ def _samples(comparison: Comparison) -> str:
             absent.append(row.experiment)
             continue
         title = f"{dot(colours[row.experiment])}{escape(run_label(row, run))}"
-        texts = sections(run.curves.samples)
-        for prompt, text in zip(run.result.parameters["sample.prompts"], texts, strict=True):
-            marked = f"**{prompt}**"
-            words = f"<b>{escape(prompt)}</b>{escape(text[len(marked) :])}" if text.startswith(marked) else escape(text)
-            cards.setdefault(prompt, []).append(
-                f'<article data-experiment="{escape(row.experiment)}"><h4>{title}</h4><p>{words}</p></article>'
+        for sample in run.curves.samples:
+            prompt = f"<b>{escape(sample.prompt)}</b>" if sample.prompt else ""
+            is_cut = sample.n_tokens >= run.result.parameters["sample.max_new_tokens"]
+            text = f"<p>{prompt}{escape(sample.text)}{' …' * is_cut}</p>"
+            cards.setdefault(sample.prompt, []).append(
+                f'<article data-experiment="{escape(row.experiment)}"><h4>{title}</h4>{text}</article>'
             )
     parts = ["<h2>Samples</h2>"]
     if cards:

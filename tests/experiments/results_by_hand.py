@@ -45,13 +45,11 @@ def made_result(run: Run, bits_per_byte: float, **metrics: Any) -> Result:
     )
 
 
-def made_finished(
-    run: Run, bits_per_byte: float, losses: list[float] | None, samples: str | None = None, **metrics: Any
-) -> FinishedRun:
+def made_finished(run: Run, bits_per_byte: float, losses: list[float] | None, **metrics: Any) -> FinishedRun:
     """A run with its result and curves; no curves where `losses` is None."""
     result = made_result(run, bits_per_byte, **metrics)
     curve = None if losses is None else made_curve(losses)
-    curves = Curves(curve, curve, samples, None, None)
+    curves = Curves(curve, curve, None, None, None)
     return FinishedRun(run, result, curves, broke_down(result, curves))
 
 

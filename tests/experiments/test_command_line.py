@@ -1,7 +1,9 @@
 """`python -m experiments` end to end: real runs of a micro pipeline, DVC's queue, failures, interruption."""
 
 import csv
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -95,6 +97,17 @@ def test_the_comparison_shows_every_experiment(workspace: Workspace, norms: str,
     pictures = {path.name for path in (tmp_path / "plots").iterdir()}
     assert pictures == {f"norms-loss-by-{column}.png" for column in ("step", "tokens", "elapsed")}
     assert all((tmp_path / "plots" / name).read_bytes().startswith(b"\x89PNG") for name in pictures)
+
+
+def test_the_report_is_a_page_with_the_curves_of_every_run(workspace: Workspace, norms: str, tmp_path: Path) -> None:
+    path = tmp_path / "norms.html"
+    assert workspace.run(*PYTHON, "report", "norms", str(path)) == f"{path}\n"
+    page = path.read_text()
+    charts = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
+    assert charts is not None
+    runs = {run["experiment"] for run in json.loads(charts[1])["train"]["runs"]}
+    assert runs == {"baseline", "none", "blowing-up"}
+    assert "dvc exp run -n norms-none -S model.norm=none -S train.steps=80 -S train.if_diverged=record" in page
 
 
 def test_plots_diff_takes_experiments_of_unequal_lengths(workspace: Workspace, norms: str, tmp_path: Path) -> None:

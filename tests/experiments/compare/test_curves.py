@@ -1,10 +1,15 @@
 """Tests of experiments/compare/curves.py that need no run; test_command_line.py reads the curves of real runs."""
 
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import pandas as pd
 import pytest
 
-from experiments.compare.curves import Curves, _interpolated, broke_down
+from experiments.compare.curves import Curves, Sample, _interpolated, broke_down, read_curves
 from tests.experiments.results_by_hand import made_curve, made_result, made_run
+from tests.workspace import Workspace
 
 RUN = made_run("base")
 
@@ -39,3 +44,21 @@ def test_a_run_that_the_train_stage_calls_diverged_has_diverged_whatever_its_cur
 def test_seconds_between_two_laps_are_interpolated() -> None:
     seconds = _interpolated({10: 1.0, 20: 3.0}, pd.Series([10, 15, 20]))
     assert [seconds[step] for step in (10, 15, 20)] == [1.0, 2.0, 3.0]
+
+
+def test_samples_are_read_from_the_commit_of_the_experiment(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    result = replace(made_result(RUN, 1.0), rev="HEAD")
+    assert read_curves(result, tmp_path).samples is None
+    texts = [
+        {"prompt": "", "text": "A cat.\n---\nIt slept.", "ids": [5, 6, 7]},
+        {"prompt": "Once", "text": " more", "ids": [8]},
+    ]
+    (tmp_path / "samples").mkdir()
+    (tmp_path / "samples" / "base.json").write_text(json.dumps({"seed": 1, "settings": {}, "samples": texts}))
+    (tmp_path / "dvc.yaml").unlink()  # so git alone holds the file
+    workspace.commit()
+    assert read_curves(result, tmp_path).samples == (
+        Sample("", "A cat.\n---\nIt slept.", 3),
+        Sample("Once", " more", 1),
+    )

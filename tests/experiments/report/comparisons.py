@@ -1,30 +1,25 @@
 """Comparisons made by hand, from runs with made-up curves and samples."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from experiments.compare.comparison import Comparison, FinishedRun
-from experiments.compare.curves import Curves
+from experiments.compare.curves import Curves, Sample
 from experiments.define.experiment_set import ExperimentSet, Run
 from experiments.define.parameters import flatten
 from experiments.run.results import Result
 from tests.experiments.results_by_hand import PARAMS, made_comparison
 
 PROMPTS = ["", "Once upon a time"]
-SAMPLES = """# Samples
-
-temperature 0.8, top-k None, top-p 0.95, seed 1. Prompts in bold.
-
-> A cat said, "I <script>document.title = 'hacked'</script> & purr."
-> ---
-> It slept.
-
----
-
-> **Once upon a time**, there was a {name} who told a long story about a dog, a kite and the rain. …"""
+STORY = ", there was a {name} who told a long story about a dog, a kite and the rain."
+SAMPLES = (
+    Sample("", "A cat said, \"I <script>document.title = 'hacked'</script> & purr.\"\n---\nIt slept.", 12),
+    Sample("Once upon a time", STORY, PARAMS["sample"]["max_new_tokens"]),  # cut off
+)
 
 
 def curve(n: int, end: float, rise: float = 0.0, timed: bool = True) -> pd.DataFrame:
@@ -73,10 +68,10 @@ def ablations() -> Comparison:
     ) -> FinishedRun:
         run = runs_by_name[f"abl-{name}"]
         machine = "AMD EPYC, 2 cores" if timed else None
-        text = SAMPLES.replace("{name}", run.experiment)
+        samples = tuple(replace(sample, text=sample.text.replace("{name}", run.experiment)) for sample in SAMPLES)
         train, valid = curve(n, 2.4 * bits, rise, timed), curve(n // 2, 2.4 * bits, rise, timed)
         valid[["step", "tokens"]] *= 2
-        return finished(run, bits, Curves(train, valid, text, machine, 9800.0 if timed else None), diverged)
+        return finished(run, bits, Curves(train, valid, samples, machine, 9800.0 if timed else None), diverged)
 
     finished_runs = [
         done("baseline-s1", 0.870, 50),

@@ -9,8 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 from experiments.compare.comparison import Comparison
-from experiments.report.page import sections
-from tests.experiments.report.comparisons import SAMPLES, ablations, curve, sweep
+from tests.experiments.report.comparisons import ablations, curve, sweep
 
 
 class Page(HTMLParser):
@@ -66,6 +65,14 @@ def test_it_shows_every_run_and_says_what_is_missing(written: Callable[[Comparis
         assert words in text
 
 
+def test_samples_show_the_prompt_in_bold_and_mark_a_text_that_was_cut(written: Callable[[Comparison], str]) -> None:
+    html = written(ablations())
+    assert "<p><b>Once upon a time</b>, there was a longer who told a long story" in html
+    assert Page(html).text.count("a dog, a kite and the rain. …") == 4  # the first seed of the experiments with samples
+    assert 'purr."\n---\nIt slept.' in Page(html).text
+    assert "It slept. …" not in Page(html).text
+
+
 def test_commands_repeat_what_was_run(written: Callable[[Comparison], str], repository: Path) -> None:
     comparison = ablations()
     longer = next(row for row in comparison.rows if row.experiment == "longer")
@@ -86,13 +93,6 @@ def test_vocabularies_that_differ_are_a_warning(written: Callable[[Comparison], 
         "Vocabularies of 2,048, 4,096 cut a text into different tokens, so compare their bits per byte"
         in Page(written(comparison)).text
     )
-
-
-def test_sections_keep_lines_that_look_like_a_rule() -> None:
-    texts = sections(SAMPLES)
-    assert texts[0].split("\n")[1:] == ["---", "It slept."]
-    assert texts[1].startswith("**Once upon a time**, there")
-    assert len(texts) == 2
 
 
 def test_a_run_that_diverged_at_once_is_named(written: Callable[[Comparison], str]) -> None:
