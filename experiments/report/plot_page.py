@@ -1,9 +1,9 @@
-"""The page that `dvc plots` fills in: it holds its own copy of Vega, so that it opens without a network.
+"""Write the template of the page that `dvc plots` fills in. It holds a copy of Vega, so it opens without a network.
 
-python -m experiments.report.plot_page PATH     writes the page (part of `make setup`)
+python -m experiments.report.plot_page .dvc/plots/page.html     (part of `make setup`)
 """
 
-import sys
+import argparse
 from pathlib import Path
 
 import vl_convert
@@ -39,16 +39,22 @@ VEGA
 
 
 def write_plot_page(path: Path) -> None:
-    """Write the template of the page; DVC puts the plots where it says `{plot_divs}`."""
+    """Write the template of the page. DVC replaces `{plot_divs}` in it by the plots."""
     with replacing(path) as file:
         file.write(_PAGE.replace("VEGA", vega_bundle()).encode())
 
 
 def vega_bundle() -> str:
-    """JavaScript that defines `vegaEmbed` with all that it needs, to stand in a script element."""
-    # A bundle may hold the end tag of the script it is put in as a string; escaped, it means the same.
+    """JavaScript for a script element, which defines `vegaEmbed` and everything that it needs."""
+    # A string in the bundle may hold the end tag of a script element. Escaped, the string has the same value.
     return vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;").replace("</script", "<\\/script")
 
 
 if __name__ == "__main__":
-    write_plot_page(Path(sys.argv[1]))
+    parser = argparse.ArgumentParser(
+        prog="python -m experiments.report.plot_page",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("path", type=Path, metavar="FILE.html", help="the page to write")
+    write_plot_page(parser.parse_args().path)
