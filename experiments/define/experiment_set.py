@@ -89,7 +89,8 @@ def with_overrides(experiment_set: ExperimentSet, overrides: Overrides, seeds: l
     runs_by_seed = seeds is not None or any(run.seed is not None for run in experiment_set.runs)
     if "seed" in overrides and runs_by_seed:
         raise ValueError(
-            f"seed: must be given as --seeds {overrides['seed']} for {experiment_set.name}, which runs once a seed"
+            f"seed: must be given as --seeds {overrides['seed']} for {experiment_set.name}, "
+            "which runs once for each seed"
         )
     runs = [replace(run, overrides=run.overrides | overrides) for run in experiment_set.runs]
     if seeds is not None:

@@ -45,7 +45,9 @@ def test_a_value_that_the_pipeline_refuses_is_refused_before_anything_runs(tmp_p
 
 
 def test_the_seed_of_a_set_with_seeds_is_replaced_by_a_flag_and_not_by_an_override(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"^seed: must be given as --seeds 5 for norms, which runs once a seed$"):
+    with pytest.raises(
+        ValueError, match=r"^seed: must be given as --seeds 5 for norms, which runs once for each seed$"
+    ):
         with_overrides(load(tmp_path)["norms"], {"seed": 5}, None)
     (run,) = with_overrides(load(tmp_path)["base"], {"seed": "5"}, None).runs
     with pytest.raises(ValueError, match=r"^base: seed: must be an integer from 0 to 2\*\*32 - 1, got '5'$"):

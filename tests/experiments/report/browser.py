@@ -1,4 +1,4 @@
-"""A headless Chromium, steered over a pipe in the protocol of its developer tools."""
+"""A headless Chromium, controlled through a pipe with the protocol of its developer tools."""
 
 import base64
 import fcntl
@@ -12,18 +12,18 @@ from pathlib import Path
 from typing import Any, Self
 
 CHROMIUM = shutil.which("chromium")
-_PATIENCE_S = 120  # for one answer, on a machine that may be busy
+_PATIENCE_S = 120  # for an answer; generous, because the machine may be busy
 
 
 class Browser:
-    """A page in a browser that reaches no network, and all that went wrong in it."""
+    """A page in a browser without a network. It records errors, warnings and requests."""
 
     def __init__(self, profile: Path) -> None:
         assert CHROMIUM is not None
         ours, theirs = [], []
-        for end in (0, 1):  # we write what it reads from descriptor 3, and read what it writes to 4
+        for end in (0, 1):  # Chromium reads commands from descriptor 3 and writes answers to descriptor 4
             low = os.pipe()
-            pipe = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in low]  # out of the way of 3 and 4
+            pipe = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in low]  # so that none of them is 3 or 4
             for fd in low:
                 os.close(fd)
             theirs.append(pipe[end])
@@ -34,7 +34,7 @@ class Browser:
         self._process = subprocess.Popen(
             [CHROMIUM, *flags, "about:blank"],
             preexec_fn=lambda: [os.dup2(fd, place) for fd, place in zip(theirs, (3, 4), strict=True)],
-            close_fds=False,  # Python opens all of its own to be closed then; 3 and 4 shall stay
+            close_fds=False,  # 3 and 4 must stay open; Python marks its other descriptors to be closed
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -42,8 +42,8 @@ class Browser:
         for fd in theirs:
             os.close(fd)
         self._buffer, self._n_sent, self._session = b"", 0, ""
-        self.problems: list[str] = []  # errors and warnings of scripts, and of what the page may load
-        self.requests: list[str] = []  # every address that the page asked for
+        self.problems: list[str] = []  # errors and warnings, of scripts and of what the page loads
+        self.requests: list[str] = []  # every address that the page requested
         target = self.send("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
@@ -72,7 +72,7 @@ class Browser:
                 return answer["result"]
 
     def open(self, path: Path, width: int, height: int, mobile: bool = False) -> None:
-        """Show a file in a window, or on a phone, of that size."""
+        """Show a file in a window of that size, or on a phone of that size."""
         self.problems.clear()
         self.requests.clear()
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
@@ -104,7 +104,7 @@ class Browser:
         self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
 
     def screenshot(self, path: Path) -> None:
-        """Write a picture of the whole page, PNG."""
+        """Write a picture of the whole page as PNG."""
         size = self.send("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         shot = self.send("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)
