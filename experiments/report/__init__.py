@@ -1,0 +1,1 @@
+"""Show a comparison: an HTML page with interactive charts, and plots as PNG."""
