@@ -104,7 +104,7 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
         "train.precision: must be fp32 with backend 'numpy', got 'fp16'"
     )
     assert error_of(TrainConfig, TRAIN | {"momentum": 0.0, "nesterov": True}) == (
-        "train.nesterov: needs a momentum above 0, got train.momentum=0"
+        "train.nesterov: needs a momentum above 0, got momentum=0"
     )
     data = dict(YAML(typ="safe").load(PARAMS)["data"])
     assert error_of(DataConfig, data | {"source": "files", "train": []}) == (
@@ -117,7 +117,7 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"ramp_steps": 3}, "ramp_steps: needs train.accumulate above 1, for the batch grows by its parts, got 3"),
+        ({"ramp_steps": 3}, "ramp_steps: needs accumulate above 1, because the batch grows by its parts, got 3"),
         ({"ramp_steps": -1}, "ramp_steps: must be greater than or equal to 0, got -1"),
         (
             {"shard": True, "precision": "fp16"},

@@ -19,7 +19,7 @@ def test_nesterov_s_momentum_without_momentum_is_refused() -> None:
     assert not train_config(momentum=0.0).nesterov
     with pytest.raises(ValueError) as error:  # noqa: PT011 (compared as a whole)
         train_config(nesterov=True, momentum=0.0)
-    assert str(error.value) == "train.nesterov: needs a momentum above 0, got train.momentum=0"
+    assert str(error.value) == "train.nesterov: needs a momentum above 0, got momentum=0"
 
 
 @pytest.mark.parametrize(
