@@ -249,3 +249,27 @@ def test_the_number_of_steps_follows_from_a_budget_of_tokens() -> None:
     assert train_config(steps=7).n_steps(8) == 7
     assert [train_config(tokens=n).n_steps(8) for n in (1, 32, 63, 64, 3200)] == [1, 1, 1, 2, 100]
     assert [train_config(warmup_steps=w).n_warmup_steps(100) for w in (None, 0, 3)] == [5, 0, 3]
+
+
+def test_a_file_of_an_earlier_version_gets_one_line_that_says_what_has_moved() -> None:
+    message = (
+        "these parameters are of an earlier version, and have moved: "
+        "train.log_every to observe.log_every, train.tensorboard to observe.tensorboard"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        train_config(log_every=10, tensorboard=False)
+
+
+def test_the_errors_of_a_section_carry_its_own_name() -> None:
+    class FinetuneConfig(TrainConfig):
+        """A second section with the fields of the first."""
+
+    for changes, message in (
+        ({"steps": 0}, "finetune.steps: must be greater than or equal to 1, got 0"),
+        ({"accumulate": 3}, "finetune.accumulate: must divide batch_size=4 into equal parts, got 3"),
+        ({"backend": "numpy", "shard": True}, "finetune.shard: must be false with backend 'numpy', got True"),
+    ):
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            FinetuneConfig.parse(TRAIN | changes)
+    config = FinetuneConfig.parse(TRAIN | {"compile": True})
+    assert str(config.wrong("device", "must be near, got 'far'")) == "finetune.device: must be near, got 'far'"
