@@ -75,7 +75,7 @@ def losses(backend: str, learning_rate: float, n_steps: int) -> list[float]:
     model_config, config = configs(backend, {"steps": n_steps, "learning_rate": learning_rate, "valid_every": n_steps})
     train, valid = (TokenFile(Path(f"data/tokens/{name}.bin"), Path(f"data/tokens/{name}.json")) for name in SPLITS)
     trained = build_backend(config, model_config, train.card.vocab_size, seed=0)
-    windows = [Windows(tokens, model_config.context_length) for tokens in (train, valid)]
+    windows = [Windows(tokens.ids, model_config.context_length) for tokens in (train, valid)]
     return list(Trainer(trained, windows[0], windows[1], config, seed=0).run())
 
 

@@ -236,7 +236,7 @@ def race(contestant: Contestant) -> dict[str, Any]:
     context_length, train, n_steps = contestant.model.context_length, contestant.train, contestant.n_steps
     tokens, valid = contestant.tokens("train"), contestant.tokens("valid")
     check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(tokens.path), tokens.card.tokenizer_sha256)
-    windows = Windows(valid, context_length).spread(len(valid.ids))
+    windows = Windows(valid.ids, context_length).spread(len(valid.ids))
     batches = windows.split(train.part_size)
     training = storyline(contestant) if contestant.peer_learning_rate is None else nanogpt(contestant)
     rows, seconds = [], 0.0
@@ -273,7 +273,7 @@ def storyline(contestant: Contestant) -> Training:
         contestant.tokens("valid"),
     )
     backend = build_backend(train, model, tokens.card.vocab_size, contestant.seed)
-    windows = [Windows(each, model.context_length) for each in (tokens, valid)]
+    windows = [Windows(each.ids, model.context_length) for each in (tokens, valid)]
     trainer = Trainer(backend, windows[0], windows[1], train, contestant.seed)
     _say(f"{contestant.name}: {', '.join(backend.compute_report.words)}")
     size = n_parameters(model, tokens.card.vocab_size)
@@ -323,7 +323,7 @@ def nanogpt(contestant: Contestant) -> Training:
             return cross_entropy(logits(input_ids=inputs).logits.flatten(0, 1), targets.flatten())
 
     def steps() -> Iterator[None]:
-        windows = Windows(tokens, model.context_length)
+        windows = Windows(tokens.ids, model.context_length)
         for step in range(n_steps):
             n_parts = train.n_parts(step)
             drawn = windows.draw(contestant.seed, train.n_sequences(step), n_parts * train.part_size)

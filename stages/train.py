@@ -28,7 +28,7 @@ def main(stage: Stage) -> None:
     train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
     valid = TokenFile(stage.path("valid_tokens"), stage.path("valid_card"))
     check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(train.path), train.card.tokenizer_sha256)
-    windows = [Windows(tokens, model_config.context_length) for tokens in (train, valid)]
+    windows = [Windows(tokens.ids, model_config.context_length, str(tokens.path)) for tokens in (train, valid)]
     with explained(config):
         backend = build_backend(config, model_config, train.card.vocab_size, seed)
         trainer = Trainer(backend, windows[0], windows[1], config, seed)

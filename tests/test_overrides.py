@@ -97,7 +97,7 @@ def train(tokens: TokenFile, model: dict[str, Any], training: dict[str, Any]) ->
     model_config = ModelConfig.parse(DEFAULTS["model"] | model)
     config = TrainConfig.parse(DEFAULTS["train"] | short | training)
     backend = build_backend(config, model_config, VOCAB_SIZE, 0)
-    windows = Windows(tokens, model_config.context_length)
+    windows = Windows(tokens.ids, model_config.context_length)
     trainer = Trainer(backend, windows, windows, config, 0)
     losses = list(trainer.run())
     assert np.isfinite(losses).all()
@@ -137,7 +137,7 @@ def test_a_seed_far_up_works(tokens: TokenFile, backend: str) -> None:
     )
     model_config = ModelConfig.parse(DEFAULTS["model"] | {"dropout": 0.1})
     built = build_backend(config, model_config, VOCAB_SIZE, seed)
-    windows = Windows(tokens, model_config.context_length)
+    windows = Windows(tokens.ids, model_config.context_length)
     list(Trainer(built, windows, windows, config, seed).run())
 
 
@@ -156,7 +156,7 @@ from lm.formats.tokens import TokenFile
 from lm.training.build import build_backend
 from lm.training.source import Windows
 from lm.training.trainer import Trainer
-windows = Windows(TokenFile(Path({str(tokens.path)!r}), Path({str(card)!r})), 64)
+windows = Windows(TokenFile(Path({str(tokens.path)!r}), Path({str(card)!r})).ids, 64)
 params = YAML(typ="safe").load(Path("params.yaml"))
 model_config = ModelConfig.parse(params["model"] | dict(n_layers=1, context_length=64))
 def trainer(compiled):

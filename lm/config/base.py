@@ -50,6 +50,10 @@ class Section(BaseModel):
                 by_place[".".join(map(str, (cls.name(), *place)))].append(mistake)
             raise ValueError("\n".join(_explain(cls, *mistakes) for mistakes in by_place.items())) from None
 
+    def changed(self, **values: Any) -> Self:
+        """The same section with some values changed, checked like a new one."""
+        return self.parse(self.model_dump() | values)
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """The section as it stands in a params.yaml."""

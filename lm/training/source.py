@@ -6,10 +6,9 @@ Nothing else is remembered, so a run that was stopped, or one of several process
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Int64, Integer
 from numpy.typing import NDArray
 
-from lm.formats.tokens import TokenFile
 from lm.training.batch import Batch
 
 
@@ -29,23 +28,23 @@ class Source(Protocol):
 
 
 class Windows:
-    """Windows of a token file: `context_length` inputs and, one further on, as many targets, each of weight 1.
+    """Windows of one long array of ids: `context_length` inputs and, one further on, as many targets, each of weight 1.
 
-    An epoch cuts the file into windows that do not overlap and visits each once, in an order and from an offset of its
+    An epoch cuts the array into windows that do not overlap and visits each once, in an order and from an offset of its
     own.
 
     Raises:
-        ValueError: when the file is shorter than one window.
+        ValueError: when there are fewer ids than one window has; the error names them by `place`.
     """
 
-    def __init__(self, tokens: TokenFile, context_length: int) -> None:
-        n_tokens = len(tokens.ids)
+    def __init__(self, ids: Integer[np.ndarray, " tokens"], context_length: int, place: str = "tokens") -> None:
+        n_tokens = len(ids)
         if n_tokens < context_length + 1:
             raise ValueError(
-                f"{tokens.path}: must hold at least context_length + 1 = {context_length + 1} tokens, got {n_tokens}"
+                f"{place}: must hold at least context_length + 1 = {context_length + 1} tokens, got {n_tokens}"
             )
         self.context_length = context_length
-        self._ids = tokens.ids
+        self._ids = ids
         # One window less than fits, where there are two or more, leaves room for the epoch's offset.
         self.per_epoch = max(1, (n_tokens - context_length) // context_length)
         self._n_offsets = min(context_length, n_tokens - self.per_epoch * context_length)
@@ -58,7 +57,7 @@ class Windows:
         return Batch.of_windows(self._take(np.array(starts)))
 
     def spread(self, count: int) -> Batch:
-        """At most `count` windows spread evenly over the file, always the same ones."""
+        """At most `count` windows spread evenly over all ids, always the same ones."""
         n_windows = (len(self._ids) - 1) // self.context_length
         chosen = np.arange(min(count, n_windows)) * n_windows // min(count, n_windows)
         return Batch.of_windows(self._take(chosen * self.context_length))

@@ -65,7 +65,7 @@ def build(case: str, files: Path, team: Team) -> tuple[Trainer, TorchBackend]:
     config, shape = train_config(**BASE | train), model_config(**model)
     backend = TorchBackend(Transformer(shape, VOCAB_SIZE, SEED), config, torch.device("cpu"), team)
     token_files = (TokenFile(files / f"{n}.bin", files / f"{n}.json") for n in ("train", "valid"))
-    train_windows, valid_windows = (Windows(tokens, shape.context_length) for tokens in token_files)
+    train_windows, valid_windows = (Windows(tokens.ids, shape.context_length) for tokens in token_files)
     return Trainer(backend, train_windows, valid_windows, config, SEED), backend
 
 

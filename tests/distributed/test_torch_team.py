@@ -151,7 +151,7 @@ def test_a_second_run_gives_the_same_bits(runs: Runs, case: str) -> None:
 def test_together_they_see_the_batches_that_one_sees(runs: Runs, case: str) -> None:
     config = train_config(**BASE | CASES[case][1])
     first, second = (load(runs.once, case, rank).values["seen"] for rank in (0, 1))
-    tokens = Windows(TokenFile(runs.files / "train.bin", runs.files / "train.json"), 8)
+    tokens = Windows(TokenFile(runs.files / "train.bin", runs.files / "train.json").ids, 8)
     for step in range(N_STEPS):
         n = config.n_parts(step) * config.part_size
         batch = tokens.draw(SEED, config.n_sequences(step), n).inputs

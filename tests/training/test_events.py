@@ -16,7 +16,7 @@ def test_events_hold_every_row_of_the_curves(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path, random_documents(20, 30, 50), vocab_size=50)
     config = train_config(steps=6, valid_every=3)
     backend = build_backend(config, model_config(), 50, 0)
-    windows = Windows(tokens, model_config().context_length)
+    windows = Windows(tokens.ids, model_config().context_length)
     trainer = Trainer(backend, windows, windows, config, 0)
     log = EventLog(tmp_path / "events", trainer)
     for _ in trainer.run():
@@ -37,7 +37,7 @@ def test_a_run_that_begins_again_takes_the_place_of_what_was_written(tmp_path: P
     config = train_config(steps=4, valid_every=4)
     for seed in (0, 1):
         backend = build_backend(config, model_config(), 50, seed)
-        windows = Windows(tokens, 8)
+        windows = Windows(tokens.ids, 8)
         trainer = Trainer(backend, windows, windows, config, seed)
         log = EventLog(tmp_path / "events", trainer)
         for _ in trainer.run():

@@ -36,7 +36,7 @@ def trainer(tokens: TokenFile, backend: str = "numpy", model: dict[str, Any] | N
     config = train_config(**({"backend": backend, "valid_every": 4, "steps": 8} | changes))
     its_model = model_config(**(model or {}))
     built = build_backend(config, its_model, VOCAB_SIZE, seed=5)
-    windows = Windows(tokens, its_model.context_length)
+    windows = Windows(tokens.ids, its_model.context_length)
     return Trainer(built, windows, windows, config, seed=5)
 
 
@@ -105,7 +105,7 @@ def test_in_float64_two_hundred_steps_part_by_a_millionth_even_at_a_rate_that_is
     in_torch = TorchBackend(TorchTransformer(model, VOCAB_SIZE, seed=5).double(), config, torch.device("cpu"))
     weights = {name: w.numpy().copy() for name, w in in_torch.model.state_dict().items()}
     in_numpy = NumpyBackend(Transformer(model, weights), config)
-    windows = Windows(tokens, 16)
+    windows = Windows(tokens.ids, 16)
     runs = [list(Trainer(backend, windows, windows, config, seed=5).run()) for backend in (in_torch, in_numpy)]
     np.testing.assert_allclose(runs[1], runs[0], rtol=0, atol=1e-6)
     assert runs[0][0] - runs[0][-1] > 0.5

@@ -27,15 +27,15 @@ def count_up(n_tokens: int) -> TokenFile:
 
 
 def test_windows_are_a_source() -> None:
-    assert isinstance(Windows(count_up(9), 8), Source)
-    assert Windows(count_up(9), 8).context_length == 8
+    assert isinstance(Windows(count_up(9).ids, 8), Source)
+    assert Windows(count_up(9).ids, 8).context_length == 8
 
 
 @pytest.mark.parametrize("n_tokens", [1, 8])
 def test_a_file_shorter_than_one_window_is_an_error_and_one_as_long_is_not(n_tokens: int) -> None:
     with pytest.raises(ValueError, match=rf"must hold at least context_length \+ 1 = 9 tokens, got {n_tokens}$"):
-        Windows(count_up(n_tokens), 8)
-    windows = Windows(count_up(9), 8)
+        Windows(count_up(n_tokens).ids, 8)
+    windows = Windows(count_up(9).ids, 8)
     assert drawn(windows.draw(0, 0, 3)).tolist() == [[1, 2, 3, 4, 5, 6, 7, 8, 0]] * 3
     assert drawn(windows.spread(3)).tolist() == [[1, 2, 3, 4, 5, 6, 7, 8, 0]]
 
@@ -67,7 +67,7 @@ def test_an_epoch_visits_each_of_its_windows_once_and_they_do_not_overlap(
     size: tuple[int, int], seed: int, epoch: int
 ) -> None:
     context_length, n_tokens = size
-    windows = Windows(count_up(n_tokens), context_length)
+    windows = Windows(count_up(n_tokens).ids, context_length)
     per_epoch = windows.per_epoch
     starts = starts_of(windows.draw(seed, epoch * per_epoch, per_epoch), n_tokens)
     first = min(starts)
@@ -84,8 +84,8 @@ def test_draws_do_not_depend_on_how_the_sequence_is_cut(
 ) -> None:
     context_length, n_tokens = size
     tokens = count_up(n_tokens)
-    whole = drawn(Windows(tokens, context_length).draw(seed, first, sum(counts)))
-    in_parts, backwards = Windows(tokens, context_length), Windows(tokens, context_length)
+    whole = drawn(Windows(tokens.ids, context_length).draw(seed, first, sum(counts)))
+    in_parts, backwards = Windows(tokens.ids, context_length), Windows(tokens.ids, context_length)
     places = first + np.cumsum([0, *counts[:-1]])
     parts = [drawn(in_parts.draw(seed, int(place), count)) for place, count in zip(places, counts, strict=True)]
     single = [drawn(backwards.draw(seed, first + i, 1)) for i in reversed(range(sum(counts)))]
@@ -94,15 +94,15 @@ def test_draws_do_not_depend_on_how_the_sequence_is_cut(
 
 
 def test_every_offset_at_which_an_epoch_can_start_turns_up() -> None:
-    windows = Windows(count_up(4 * 5 + 2), 4)  # 4 windows, and 6 tokens to spare: offsets 0 to 3
+    windows = Windows(count_up(4 * 5 + 2).ids, 4)  # 4 windows, and 6 tokens to spare: offsets 0 to 3
     offsets = {min(starts_of(windows.draw(0, epoch * 4, 4), 22)) for epoch in range(60)}
     assert offsets == {0, 1, 2, 3}
-    single = Windows(count_up(7), 4)  # 1 window in 7 tokens: offsets 0 to 2
+    single = Windows(count_up(7).ids, 4)  # 1 window in 7 tokens: offsets 0 to 2
     assert set(starts_of(single.draw(0, 0, 60), 7)) == {0, 1, 2}
 
 
 def test_different_epochs_and_seeds_have_different_orders() -> None:
-    windows = Windows(count_up(300), 4)
+    windows = Windows(count_up(300).ids, 4)
     n = windows.per_epoch
     orders = [starts_of(windows.draw(seed, epoch * n, n), 300) for seed in range(3) for epoch in range(3)]
     assert len({tuple(order) for order in orders}) == 9
@@ -112,14 +112,14 @@ def test_different_epochs_and_seeds_have_different_orders() -> None:
 def test_golden_windows_of_a_tiny_file() -> None:
     # NumPy promises the bits of Philox for ever, but not those of `permutation`: a change of this list by a new NumPy
     # changes every run, and is to be noticed.
-    windows = Windows(count_up(24), 4)
+    windows = Windows(count_up(24).ids, 4)
     assert starts_of(windows.draw(1337, 0, 12), 24) == [6, 10, 2, 14, 18, 12, 16, 8, 4, 0, 1, 13]
 
 
 @given(sizes, st.integers(1, 12))
 def test_spread_windows_lie_evenly_inside_the_file(size: tuple[int, int], count: int) -> None:
     context_length, n_tokens = size
-    windows = Windows(count_up(n_tokens), context_length)
+    windows = Windows(count_up(n_tokens).ids, context_length)
     starts = starts_of(windows.spread(count), n_tokens)
     n_windows = (n_tokens - 1) // context_length
     assert len(starts) == min(count, n_windows)
@@ -134,9 +134,9 @@ def test_drawing_under_two_seeds_in_turn_changes_neither(size: tuple[int, int], 
     assume(one != other)
     context_length, n_tokens = size
     tokens = count_up(n_tokens)
-    shared = Windows(tokens, context_length)
+    shared = Windows(tokens.ids, context_length)
     mixed = [drawn(shared.draw(seed, i, 1)).tolist() for i in range(4) for seed in (one, other)]
     alone = [
-        drawn(Windows(tokens, context_length).draw(seed, i, 1)).tolist() for i in range(4) for seed in (one, other)
+        drawn(Windows(tokens.ids, context_length).draw(seed, i, 1)).tolist() for i in range(4) for seed in (one, other)
     ]
     assert mixed == alone

@@ -35,7 +35,7 @@ def small_sources() -> tuple[Windows, Windows]:
     train = write_tokens(Path(folder.name), random_documents(20, 30, VOCAB_SIZE), VOCAB_SIZE, "train")
     noise = np.random.Generator(np.random.Philox(key=9)).integers(1, VOCAB_SIZE, (10, 12)).tolist()
     valid = write_tokens(Path(folder.name), noise, VOCAB_SIZE, "valid")
-    sources = Windows(train, 8), Windows(valid, 8)
+    sources = Windows(train.ids, 8), Windows(valid.ids, 8)
     weakref.finalize(sources[0], folder.cleanup)
     return sources
 
