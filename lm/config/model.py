@@ -1,5 +1,6 @@
 """Parameters of the Transformer."""
 
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -7,6 +8,14 @@ from pydantic import Field, model_validator
 from lm.config.base import Section
 
 Size = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes that a configuration may leave to be derived, as numbers."""
+
+    n_kv_heads: int  # key/value heads, a divisor of the query heads
+    d_ff: int  # width of the feed-forward layer
 
 
 class ModelConfig(Section):
@@ -37,22 +46,15 @@ class ModelConfig(Section):
         return self.d_model // self.n_heads
 
     @property
-    def kv_heads(self) -> int:
-        """The number of key/value heads: as many as query heads unless `n_kv_heads` says fewer."""
-        return self.n_kv_heads or self.n_heads
+    def sizes(self) -> Sizes:
+        """The sizes that null leaves to be derived.
 
-    @property
-    def hidden(self) -> int:
-        """The width of the feed-forward layer.
-
-        When `d_ff` is null it keeps the parameter count of every kind near 8 d_model^2: 4 d_model for two matrices;
-        for SwiGLU's three, 8/3 d_model to the nearest multiple of 64 (Shazeer 2020, https://arxiv.org/abs/2002.05202).
+        As many key/value heads as query heads. A `d_ff` that keeps the parameter count of every kind of feed-forward
+        layer near 8 d_model^2: 4 d_model for two matrices; for SwiGLU's three, 8/3 d_model to the nearest multiple of
+        64 (Shazeer 2020, https://arxiv.org/abs/2002.05202).
         """
-        if self.d_ff is not None:
-            return self.d_ff
-        if self.feed_forward == "swiglu":
-            return max(64, round(8 / 3 * self.d_model / 64) * 64)
-        return 4 * self.d_model
+        d_ff = max(64, round(8 / 3 * self.d_model / 64) * 64) if self.feed_forward == "swiglu" else 4 * self.d_model
+        return Sizes(self.n_kv_heads or self.n_heads, self.d_ff or d_ff)
 
     @property
     def hidden_scale(self) -> float:
@@ -63,7 +65,7 @@ class ModelConfig(Section):
     def _check(self) -> Self:
         if self.d_model % self.n_heads:
             raise ValueError(f"model.d_model: must be a multiple of n_heads={self.n_heads}, got {self.d_model}")
-        if self.n_heads % self.kv_heads:
+        if self.n_heads % self.sizes.n_kv_heads:
             raise ValueError(f"model.n_kv_heads: must divide n_heads={self.n_heads}, got {self.n_kv_heads}")
         if self.positions == "rope" and self.d_head % 2:
             raise ValueError(f"model.positions: 'rope' needs an even d_model / n_heads, got {self.d_head}")

@@ -89,8 +89,8 @@ def _specs(config: ModelConfig, vocab_size: int) -> Iterator[tuple[str, Paramete
         if config.bias:
             yield f"{name}.bias", ParameterSpec((n_out,), (out,), "bias", 0.0, wider=wider, parts=parts)
 
-    model, inner = (d_model, "d_model"), (config.hidden, "d_ff")
-    n_queries, n_keys = config.n_heads * config.d_head, config.kv_heads * config.d_head
+    model, inner = (d_model, "d_model"), (config.sizes.d_ff, "d_ff")
+    n_queries, n_keys = config.n_heads * config.d_head, config.sizes.n_kv_heads * config.d_head
     heads = (n_queries + 2 * n_keys, "query+key+value")
     yield from table("embedding", vocab_size, "vocab_size", "embedding")
     if config.positions == "learned":

@@ -31,7 +31,9 @@ class Attention(nn.Module):
         self.config = config
         self.layer = layer
         self.stored: bool | None = None  # see `attend`
-        self.qkv = nn.Linear(config.d_model, (config.n_heads + 2 * config.kv_heads) * config.d_head, bias=config.bias)
+        n_kv_heads = config.sizes.n_kv_heads
+        self.head_counts = [config.n_heads, n_kv_heads, n_kv_heads]
+        self.qkv = nn.Linear(config.d_model, sum(self.head_counts) * config.d_head, bias=config.bias)
         self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
         self.query_norm = RMSNorm(config.d_head) if config.qk_norm else nn.Identity()
         self.key_norm = RMSNorm(config.d_head) if config.qk_norm else nn.Identity()
@@ -50,15 +52,14 @@ class Attention(nn.Module):
 
         # (batch, seq, all heads, d_head) -> three of (batch, heads, seq, d_head)
         heads = self.qkv(x).unflatten(-1, (-1, config.d_head)).transpose(1, 2)
-        q, k, v = heads.split([config.n_heads, config.kv_heads, config.kv_heads], dim=1)
+        q, k, v = heads.split(self.head_counts, dim=1)
         q, k = self.query_norm(q), self.key_norm(k)
         if config.positions == "rope":
             table = self.rotary[:, start : start + seq]
             q, k = rotate(q, table), rotate(k, table)
         if cache is not None:
             k, v = cache.extend(self.layer, k.to(q.dtype), v.to(q.dtype))
-        if config.kv_heads != config.n_heads:
-            group = config.n_heads // config.kv_heads
+        if (group := config.n_heads // k.shape[1]) > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
 
         y = attend(q, k, v, self._mask(seq, start), config.dropout if self.training else 0.0, self.stored)

@@ -10,11 +10,11 @@ from lm.config.model import ModelConfig
 class KeyValueCache:
     """Room for the keys and values of `context_length` tokens in every layer.
 
-    Shapes: each store is (n_layers, batch, kv_heads, context_length, d_head). `length` counts the filled positions.
+    Shapes: each store is (n_layers, batch, n_kv_heads, context_length, d_head). `length` counts the filled positions.
     """
 
     def __init__(self, config: ModelConfig, batch_size: int, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (config.n_layers, batch_size, config.kv_heads, config.context_length, config.d_head)
+        shape = (config.n_layers, batch_size, config.sizes.n_kv_heads, config.context_length, config.d_head)
         self._keys = torch.zeros(shape, device=device, dtype=dtype)
         self._values = torch.zeros(shape, device=device, dtype=dtype)
         self.length = 0

@@ -16,9 +16,10 @@ class FeedForward(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.kind = config.feed_forward
-        self.up = nn.Linear(config.d_model, config.hidden, bias=config.bias)
-        self.gate = nn.Linear(config.d_model, config.hidden, bias=config.bias) if self.kind == "swiglu" else None
-        self.down = nn.Linear(config.hidden, config.d_model, bias=config.bias)
+        d_model, d_ff = config.d_model, config.sizes.d_ff
+        self.up = nn.Linear(d_model, d_ff, bias=config.bias)
+        self.gate = nn.Linear(d_model, d_ff, bias=config.bias) if self.kind == "swiglu" else None
+        self.down = nn.Linear(d_ff, d_model, bias=config.bias)
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """The layer's output, without the residual."""

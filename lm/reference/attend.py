@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from lm.reference.dropout import Dropout
 
-# Query head h reads key/value head h // group, so queries are laid out as (kv_heads, group) heads.
+# Query head h reads key/value head h // group, so queries are laid out as (n_kv_heads, group) heads.
 Queries = Float[np.ndarray, "batch kv_heads group query d_head"]
 Keys = Float[np.ndarray, "batch kv_heads 1 key d_head"]
 

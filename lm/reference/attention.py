@@ -24,6 +24,7 @@ class Attention:
         self, config: ModelConfig, parameters: Parameters, name: str, layer: int, positions: Positions
     ) -> None:
         self.config, self.layer, self.positions = config, layer, positions
+        self.n_kv_heads = config.sizes.n_kv_heads
         self.qkv = Linear(parameters, f"{name}.qkv")
         self.out = Linear(parameters, f"{name}.out")
         self.query_norm = RMSNorm(parameters, f"{name}.query_norm") if config.qk_norm else NoNorm()
@@ -42,7 +43,7 @@ class Attention:
         start = cache.length if cache else 0
 
         heads = self.qkv.forward(x).reshape(batch, seq, -1, config.d_head)
-        q, k, v = np.split(heads, [config.n_heads, config.n_heads + config.kv_heads], axis=2)
+        q, k, v = np.split(heads, [config.n_heads, config.n_heads + self.n_kv_heads], axis=2)
         q, k = self.query_norm.forward(q), self.key_norm.forward(k)
         if self.positions.rotary is not None:
             self._table = self.positions.rotary[:, start : start + seq]
@@ -50,8 +51,8 @@ class Attention:
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
 
-        # (batch, seq, heads, d_head) -> (batch, kv_heads, group, seq, d_head)
-        q = q.reshape(batch, seq, config.kv_heads, -1, config.d_head).transpose(0, 2, 3, 1, 4)
+        # (batch, seq, heads, d_head) -> (batch, n_kv_heads, group, seq, d_head)
+        q = q.reshape(batch, seq, self.n_kv_heads, -1, config.d_head).transpose(0, 2, 3, 1, 4)
         k, v = (heads.transpose(0, 2, 1, 3)[:, :, None] for heads in (k, v))
         y = self.attend.forward(q, k, v, self.positions.bias(start, seq), generator)
         y = y.transpose(0, 3, 1, 2, 4).reshape(batch, seq, -1)
@@ -61,10 +62,10 @@ class Attention:
         """The gradient of x, the steps of `forward` in reverse."""
         config, (batch, seq, _) = self.config, dy.shape
         dy = self.out.backward(self.dropout.backward(dy))
-        dy = dy.reshape(batch, seq, config.kv_heads, -1, config.d_head).transpose(0, 2, 3, 1, 4)
+        dy = dy.reshape(batch, seq, self.n_kv_heads, -1, config.d_head).transpose(0, 2, 3, 1, 4)
         dq, dk, dv = self.attend.backward(dy)
 
-        # (batch, kv_heads, group, seq, d_head) -> (batch, seq, heads, d_head)
+        # (batch, n_kv_heads, group, seq, d_head) -> (batch, seq, heads, d_head)
         dq, dk, dv = (d.transpose(0, 3, 1, 2, 4).reshape(batch, seq, -1, config.d_head) for d in (dq, dk, dv))
         if self.positions.rotary is not None:
             dq, dk = rotate_back(dq, self._table), rotate_back(dk, self._table)

@@ -10,11 +10,11 @@ from lm.config.model import ModelConfig
 class KeyValueCache:
     """Room for the keys and values of `context_length` tokens in every layer.
 
-    Shapes: each store is (n_layers, batch, context_length, kv_heads, d_head). `length` counts the filled positions.
+    Shapes: each store is (n_layers, batch, context_length, n_kv_heads, d_head). `length` counts the filled positions.
     """
 
     def __init__(self, config: ModelConfig, batch_size: int, dtype: DTypeLike) -> None:
-        shape = (config.n_layers, batch_size, config.context_length, config.kv_heads, config.d_head)
+        shape = (config.n_layers, batch_size, config.context_length, config.sizes.n_kv_heads, config.d_head)
         self._keys, self._values = np.zeros(shape, dtype), np.zeros(shape, dtype)
         self.length = 0
 

@@ -75,7 +75,7 @@ class Positions:
         """What is added to the scores of `seq` queries from position `start` on; None where it would be nothing.
 
         -infinity for keys that lie ahead, or farther back than the window; with ALiBi, minus the slope times how many
-        tokens back the key lies. The two axes of heads, (kv_heads, group), are 1 where all heads have the same.
+        tokens back the key lies. The two axes of heads, (n_kv_heads, group), are 1 where all heads have the same.
         """
         config = self._config
         local = config.window is not None and config.window < start + seq
@@ -88,6 +88,6 @@ class Positions:
                 visible &= distance < config.window
             slopes = alibi_slopes(config.n_heads) if config.positions == "alibi" else np.zeros(1)
             bias = np.where(visible, -slopes[:, None, None] * distance, -np.inf)
-            heads = (config.kv_heads, -1) if config.positions == "alibi" else (1, 1)
+            heads = (config.sizes.n_kv_heads, -1) if config.positions == "alibi" else (1, 1)
             self._bias = (start, seq), bias.reshape(*heads, seq, start + seq).astype(self._dtype)
         return self._bias[1]

@@ -207,11 +207,12 @@ def test_anything_else_is_no_seed(tmp_path: Path, seed: str) -> None:
 
 
 def test_derived_sizes_follow_from_the_others() -> None:
-    assert model_config(d_ff=None, d_model=128).hidden == 320  # 8/3 * 128 = 341, to the nearest multiple of 64
-    assert model_config(d_ff=None, d_model=16).hidden == 64
-    assert model_config(d_ff=None, feed_forward="gelu").hidden == 64
-    assert model_config(d_ff=100).hidden == 100
-    assert (model_config().kv_heads, model_config(n_kv_heads=1).kv_heads, model_config().d_head) == (2, 1, 8)
+    assert model_config(d_ff=None, d_model=128).sizes.d_ff == 320  # 8/3 * 128 = 341, to the nearest multiple of 64
+    assert model_config(d_ff=None, d_model=16).sizes.d_ff == 64
+    assert model_config(d_ff=None, feed_forward="gelu").sizes.d_ff == 64
+    assert model_config(d_ff=100).sizes.d_ff == 100
+    assert [model_config(n_kv_heads=n).sizes.n_kv_heads for n in (None, 1)] == [2, 1]
+    assert model_config().d_head == 8
 
 
 # The sequences of a part, the parts of a batch, and the steps over which they grow to that.

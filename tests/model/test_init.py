@@ -116,11 +116,11 @@ def test_a_model_of_four_layers_of_128_and_a_vocabulary_of_2048_has_1_016_960_pa
 
 def parameter_count(config: ModelConfig, vocab_size: int) -> int:
     """How many parameters a configuration asks for, by hand."""
-    d, d_kv = config.d_model, config.kv_heads * config.d_head
+    d, d_kv = config.d_model, config.sizes.n_kv_heads * config.d_head
     norm = {"rmsnorm": d, "layernorm": d + config.bias * d, "none": 0}[config.norm]
     attention = d * (d + 2 * d_kv) + d * d + config.bias * (2 * d + 2 * d_kv) + config.qk_norm * 2 * config.d_head
     n_inputs = 2 if config.feed_forward == "swiglu" else 1
-    feed_forward = (n_inputs + 1) * d * config.hidden + config.bias * (n_inputs * config.hidden + d)
+    feed_forward = (n_inputs + 1) * d * config.sizes.d_ff + config.bias * (n_inputs * config.sizes.d_ff + d)
     return (
         vocab_size * d * (1 if config.tie_embeddings else 2)
         + (config.context_length * d if config.positions == "learned" else 0)
@@ -160,8 +160,8 @@ def test_the_width_of_the_feed_forward_layer_follows_from_d_model(
     d_model: int, feed_forward: str, expected: int
 ) -> None:
     config = small_config(d_model=d_model, feed_forward=feed_forward, d_ff=None, n_heads=2)
-    assert config.hidden == expected
-    assert small_config(d_model=d_model, feed_forward=feed_forward, d_ff=17, n_heads=2).hidden == 17
+    assert config.sizes.d_ff == expected
+    assert small_config(d_model=d_model, feed_forward=feed_forward, d_ff=17, n_heads=2).sizes.d_ff == 17
 
 
 def test_a_tied_model_has_no_head_of_its_own_and_trains_one_matrix() -> None:

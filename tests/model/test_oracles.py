@@ -69,10 +69,10 @@ def llama_arguments(config: ModelConfig) -> dict[str, Any]:
     return {
         "vocab_size": VOCAB_SIZE,
         "hidden_size": config.d_model,
-        "intermediate_size": config.hidden,
+        "intermediate_size": config.sizes.d_ff,
         "num_hidden_layers": config.n_layers,
         "num_attention_heads": config.n_heads,
-        "num_key_value_heads": config.kv_heads,
+        "num_key_value_heads": config.sizes.n_kv_heads,
         "head_dim": config.d_head,
         "max_position_embeddings": config.context_length,
         "rms_norm_eps": 1e-5,
@@ -135,7 +135,7 @@ def test_a_block_with_layernorm_is_a_causal_encoder_layer_of_pytorch(
     theirs = nn.TransformerEncoderLayer(
         config.d_model,
         config.n_heads,
-        config.hidden,
+        config.sizes.d_ff,
         dropout=0.0,
         activation=ACTIVATIONS[feed_forward],
         batch_first=True,
