@@ -57,7 +57,7 @@ class ModelConfig(Section):
         return Sizes(self.n_kv_heads or self.n_heads, self.d_ff or d_ff)
 
     @property
-    def hidden_scale(self) -> float:
+    def output_scale(self) -> float:
         """What the final hidden state is multiplied with before the head: 1, or base_width / d_model (muP)."""
         return 1.0 if self.base_width is None else self.base_width / self.d_model
 

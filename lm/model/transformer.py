@@ -105,7 +105,7 @@ class Transformer(nn.Module):
         if cache is not None:
             cache.advance(ids.shape[1])
         y: Tensor = self.final_norm(x)
-        return y if self.config.base_width is None else y * self.config.hidden_scale
+        return y if self.config.base_width is None else y * self.config.output_scale
 
     @property
     def head_weight(self) -> Float[Tensor, "vocab d_model"]:

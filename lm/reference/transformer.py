@@ -120,11 +120,11 @@ class Transformer:
             x = block.forward(x, generator, cache)
         if cache is not None:
             cache.advance(ids.shape[1])
-        return self.final_norm.forward(x) * self.dtype.type(self.config.hidden_scale)
+        return self.final_norm.forward(x) * self.dtype.type(self.config.output_scale)
 
     def backward(self, dlogits: Float[np.ndarray, "batch seq vocab"]) -> None:
         """Add to every parameter's gradient, from that of the logits which `forward` gave last."""
-        dx = self.final_norm.backward(self.head.backward(dlogits) * self.dtype.type(self.config.hidden_scale))
+        dx = self.final_norm.backward(self.head.backward(dlogits) * self.dtype.type(self.config.output_scale))
         for block in reversed(self.blocks):
             dx = block.backward(dx)
         dx = self.dropout.backward(dx)

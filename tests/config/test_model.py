@@ -98,7 +98,7 @@ def test_a_section_that_is_no_mapping_is_refused(values: Any) -> None:
 def test_an_integer_is_taken_for_a_float_and_null_where_the_comment_says_so() -> None:
     config = small_config(dropout=0, rope_theta=500, n_kv_heads=None, d_ff=None, window=None, base_width=None)
     assert (config.dropout, config.rope_theta, config.sizes.n_kv_heads) == (0.0, 500.0, config.n_heads)
-    assert config.hidden_scale == 1.0
+    assert config.output_scale == 1.0
 
 
 def test_a_section_is_read_from_its_key_of_a_file_and_cannot_be_changed(tmp_path: Path) -> None:
