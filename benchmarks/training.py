@@ -63,7 +63,7 @@ COMPILED = ", compiled"
 # model batched products are those of attention alone, and the norm of vectors is that of clipping.
 CALLERS = {
     "optimizer": r"^Optimizer\.|linalg_vector_norm",
-    "attention": r"scaled_dot_product|flash|attention|StoredScores|bmm|::_softmax",
+    "attention": r"scaled_dot_product|flash|attention|MathKernel|bmm|::_softmax",
 }
 OPERATORS = {
     "matrix products": r"^aten::(addmm|mm|linear|matmul)|mkldnn|gemm",

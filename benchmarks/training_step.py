@@ -25,9 +25,9 @@ from lm.training.build import build_backend
 
 VOCAB_SIZE = 2048
 CASES = {
-    "as the train stage does": ["stored", "kept"],
+    "as the train stage does": ["math", "kept"],
     "fused attention kernel": ["fused", "kept"],
-    "allocator as it comes": ["stored", "fresh"],
+    "allocator as it comes": ["math", "fresh"],
     "both as they come": ["fused", "fresh"],
 }
 

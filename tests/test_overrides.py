@@ -45,7 +45,7 @@ TRAIN: dict[str, list[Any]] = {
     "device": ["cpu"],
     "precision": ["fp32", "fp16", "bf16"],
     "compile": [False, "auto"],  # True below
-    "attention": ["fused", "stored"],
+    "attention": ["fused", "math"],
     "threads": [1],
     "processes": ["auto"],  # more in test_training_processes
     "shard": [True],

@@ -26,7 +26,7 @@ class TrainConfig(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["fp32", "bf16", "fp16"]
     compile: bool | Literal["auto"]
-    attention: Literal["auto", "fused", "stored"]
+    attention: Literal["auto", "fused", "math"]
     threads: Count | None
     processes: Count | Literal["auto"]
     shard: bool

@@ -1,21 +1,22 @@
-"""The attention function itself: softmax(q k^T / sqrt(d_head) + mask) v, by the faster of two ways.
+"""The attention function itself: softmax(q k^T / sqrt(d_head) + mask) v, by the faster of two kernels.
 
-PyTorch's fused kernel never stores the scores. On a CPU in half precision and short contexts, storing them is faster:
-four plain matrix products, which the processor's half-precision instructions carry, against a kernel that is not made
-for them. On two cores with AVX512-BF16 whole steps of the default model run at 1.4 times the speed
-(`python -m benchmarks.training_step`).
+PyTorch's fused kernel never stores the scores. The math kernel, as PyTorch calls it, computes the formula by plain
+matrix products. On a CPU in half precision and short contexts it is faster, because the processor has instructions for
+such products and the fused kernel does not use them. On two cores with AVX512-BF16 whole steps of the default model run
+at 1.4 times the speed (`python -m benchmarks.training_step`).
 """
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
-_SHORT = 512  # positions; beyond, the stored scores outgrow the processor's caches
+_SHORT = 512  # positions; beyond, the scores outgrow the processor's caches
 
+Kernel = Literal["fused", "math"]
 Mask = Bool[Tensor, "query key"] | Float[Tensor, "heads query key"]
 
 
@@ -25,20 +26,20 @@ def attend(
     v: Float[Tensor, "batch heads key d_head"],
     mask: Mask | None,
     dropout: float,
-    stored: bool | None = None,
+    kernel: Kernel | None = None,
 ) -> Float[Tensor, "batch heads query d_head"]:
     """The attention of every query over the keys.
 
     `mask` is True where a query may look, or a score to add; None is the plain causal rule for as many queries as
-    keys, and for a single query no rule at all: it stands at the end of its keys. `stored` says which way; None takes
-    the faster one.
+    keys, and for a single query no rule at all, because it stands at the end of its keys. A `kernel` of None takes the
+    faster one. The math kernel knows no dropout: with dropout the fused one is taken.
     """
     assert mask is not None or q.shape[2] in (1, k.shape[2]), "queries that follow earlier keys need a mask"
-    if stored is None:
+    if kernel is None:
         half = q.dtype in (torch.bfloat16, torch.float16)
-        stored = k.shape[2] > 1 and stored_is_faster(q.device, half, k.shape[2], dropout)
-    if stored and dropout == 0:
-        y: Tensor = _StoredScores.apply(q, k, v, _as_bias(mask, q, k))  # type: ignore[no-untyped-call]
+        kernel = faster_kernel(q.device, half, k.shape[2], dropout) if k.shape[2] > 1 else "fused"
+    if kernel == "math" and dropout == 0:
+        y: Tensor = _MathKernel.apply(q, k, v, _as_bias(mask, q, k))  # type: ignore[no-untyped-call]
         return y
     if mask is not None and mask.is_floating_point():
         mask = mask.to(q.dtype)
@@ -46,9 +47,9 @@ def attend(
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
 
 
-def stored_is_faster(device: torch.device, half: bool, context_length: int, dropout: float) -> bool:
-    """Whether storing the scores is the faster way."""
-    return device.type == "cpu" and half and dropout == 0 and context_length <= _SHORT
+def faster_kernel(device: torch.device, half: bool, context_length: int, dropout: float) -> Kernel:
+    """The faster kernel for a context of this length, in half precision or not."""
+    return "math" if device.type == "cpu" and half and dropout == 0 and context_length <= _SHORT else "fused"
 
 
 def _as_bias(mask: Mask | None, q: Tensor, k: Tensor) -> Tensor:
@@ -60,7 +61,7 @@ def _as_bias(mask: Mask | None, q: Tensor, k: Tensor) -> Tensor:
     return torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, float("-inf"))
 
 
-class _StoredScores(torch.autograd.Function):
+class _MathKernel(torch.autograd.Function):
     """Attention with its probabilities kept for the backward pass.
 
     With s = q k^T / sqrt(d) + bias, p = softmax(s), y = p v, and dy given: dv = p^T dy, dp = dy v^T,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.config.model import ModelConfig
-from lm.model.attend import attend
+from lm.model.attend import Kernel, attend
 from lm.model.cache import KeyValueCache
 from lm.model.norm import RMSNorm
 from lm.model.positions import alibi_bias, alibi_slopes, rotary_table, rotate
@@ -30,7 +30,7 @@ class Attention(nn.Module):
         super().__init__()
         self.config = config
         self.layer = layer
-        self.stored: bool | None = None  # see `attend`
+        self.kernel: Kernel | None = None  # see `attend`
         n_kv_heads = config.sizes.n_kv_heads
         self.head_counts = [config.n_heads, n_kv_heads, n_kv_heads]
         self.qkv = nn.Linear(config.d_model, sum(self.head_counts) * config.d_head, bias=config.bias)
@@ -62,7 +62,7 @@ class Attention(nn.Module):
         if (group := config.n_heads // k.shape[1]) > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
 
-        y = attend(q, k, v, self._mask(seq, start), config.dropout if self.training else 0.0, self.stored)
+        y = attend(q, k, v, self._mask(seq, start), config.dropout if self.training else 0.0, self.kernel)
         y = self.out(y.transpose(1, 2).flatten(2))
         return F.dropout(y, config.dropout, self.training)
 

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from lm.config.model import ModelConfig
 from lm.formats.parameters import parameter_table
+from lm.model.attend import Kernel
 from lm.model.attention import Attention
 from lm.model.cache import KeyValueCache
 from lm.model.feed_forward import FeedForward
@@ -116,15 +117,15 @@ class Transformer(nn.Module):
         """The head: one matrix product."""
         return F.linear(hidden, self.head_weight)
 
-    def compute_with(self, *, stored: bool | None = None, recompute: bool = False) -> None:
-        """Choose how to compute the same: attention by stored scores or not (`lm.model.attend`), and whether a block's
+    def compute_with(self, *, attention: Kernel | None = None, recompute: bool = False) -> None:
+        """Choose how to compute the same: by which attention kernel (`lm.model.attend`), and whether a block's
         activations are recomputed in the backward pass, which saves their memory for a third more work (Chen et al.
         2016, https://arxiv.org/abs/1604.06174).
         """
         self.recompute = recompute
         for module in self.modules():
             if isinstance(module, Attention):
-                module.stored = stored
+                module.kernel = attention
 
     def reader(self, batch_size: int) -> "CachedReader":
         """A reader of as many texts, for generation."""

@@ -14,7 +14,7 @@ import torch
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.formats.parameters import n_parameters
-from lm.model.attend import stored_is_faster
+from lm.model.attend import Kernel, faster_kernel
 from lm.system.devices import Precision
 from lm.system.processes import n_cores
 
@@ -33,7 +33,7 @@ class ComputeChoices:
     shard: bool
     threads: int | None
     compile: bool
-    attention: str
+    attention: Kernel
     recompute: bool
 
     def facts(self) -> dict[str, Any]:
@@ -127,15 +127,14 @@ def _compile(config: TrainConfig, n_parameters: int, context_length: int, device
     return compiler, "a long run" if compiler else "no C++ compiler"
 
 
-def _attention(config: TrainConfig, model_config: ModelConfig, device: torch.device) -> tuple[str, str]:
-    if config.attention == "stored" and model_config.dropout:
-        raise config.wrong("attention", f"'stored' has no dropout, got model.dropout={model_config.dropout}")
+def _attention(config: TrainConfig, model_config: ModelConfig, device: torch.device) -> tuple[Kernel, str]:
+    if config.attention == "math" and model_config.dropout:
+        raise config.wrong("attention", f"'math' has no dropout, got model.dropout={model_config.dropout}")
     if config.attention != "auto":
         return config.attention, f"as {config.name()}.attention says"
     half = config.precision != "fp32"
-    if stored_is_faster(device, half, model_config.context_length, model_config.dropout):
-        return "stored", "faster in half precision and short contexts"
-    return "fused", "stores no scores"
+    kernel = faster_kernel(device, half, model_config.context_length, model_config.dropout)
+    return kernel, "faster in half precision and short contexts" if kernel == "math" else "stores no scores"
 
 
 def _name(device: torch.device) -> str:

@@ -37,7 +37,7 @@ class TorchBackend:
         set_up(choices)
         self.model, self.model_config, self.table = model, model.config, model.table
         self._config, self._device = config, device
-        model.compute_with(stored=choices.attention == "stored", recompute=choices.recompute)
+        model.compute_with(attention=choices.attention, recompute=choices.recompute)
         self._objective = _Objective(model, device, config.precision)
         if choices.compile:
             # For each size of batch by itself: which sizes came before would decide, and a resumed run has seen others.

@@ -1,4 +1,4 @@
-"""The attention function by both of its ways, against PyTorch's own in higher precision."""
+"""The attention function by both of its kernels, against PyTorch's own in higher precision."""
 
 from typing import Literal
 
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
-from lm.model.attend import Mask, _as_bias, _StoredScores, attend
+from lm.model.attend import Mask, _as_bias, _MathKernel, attend
 from lm.model.positions import alibi_bias, alibi_slopes
 from tests.model.configs import largest
 
@@ -63,13 +63,13 @@ def gradients(y: Tensor, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         (torch.float64, 1e-14),
     ],
 )
-def test_stored_scores_equal_the_fused_kernel_forward_and_backward(
+def test_the_math_kernel_equals_the_fused_one_forward_and_backward(
     rule: Rule, n_queries: int, n_keys: int, dtype: torch.dtype, tolerance: float
 ) -> None:
     inputs = q, k, v = random_inputs(n_queries, n_keys, dtype)
     mask = mask_of(rule, n_queries, n_keys)
     expected = fused(q, k, v, mask)
-    actual: Tensor = _StoredScores.apply(q, k, v, _as_bias(mask, q, k))  # type: ignore[no-untyped-call]
+    actual: Tensor = _MathKernel.apply(q, k, v, _as_bias(mask, q, k))  # type: ignore[no-untyped-call]
     torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
     for ours, theirs in zip(gradients(actual, inputs), gradients(expected, inputs), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
@@ -77,12 +77,12 @@ def test_stored_scores_equal_the_fused_kernel_forward_and_backward(
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize(("n_queries", "n_keys"), LENGTHS[:3])
-def test_the_backward_pass_of_stored_scores_agrees_with_finite_differences(
+def test_the_backward_pass_of_the_math_kernel_agrees_with_finite_differences(
     rule: Rule, n_queries: int, n_keys: int
 ) -> None:
     q, k, v = random_inputs(n_queries, n_keys, torch.float64, d_head=3)
     bias = _as_bias(mask_of(rule, n_queries, n_keys), q, k)
-    assert torch.autograd.gradcheck(_StoredScores.apply, (q, k, v, bias))
+    assert torch.autograd.gradcheck(_MathKernel.apply, (q, k, v, bias))
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -108,7 +108,7 @@ def test_half_precision_stays_near_the_fused_kernel_in_float32(
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("n", [512, 513])
-def test_both_sides_of_the_length_where_attend_changes_its_way_agree_with_float32(rule: Rule, n: int) -> None:
+def test_both_sides_of_the_length_where_attend_changes_its_kernel_agree_with_float32(rule: Rule, n: int) -> None:
     q, k, v = random_inputs(n, n, torch.bfloat16)
     mask = mask_of(rule, n, n)
     actual, expected = attend(q, k, v, mask, dropout=0.0), fused(q.float(), k.float(), v.float(), mask)
@@ -116,7 +116,7 @@ def test_both_sides_of_the_length_where_attend_changes_its_way_agree_with_float3
 
 
 @pytest.mark.parametrize(
-    ("dtype", "n_keys", "dropout", "stored"),
+    ("dtype", "n_keys", "dropout", "math"),
     [
         (torch.bfloat16, 512, 0.0, True),
         (torch.float16, 2, 0.0, True),
@@ -126,12 +126,12 @@ def test_both_sides_of_the_length_where_attend_changes_its_way_agree_with_float3
         (torch.float32, 9, 0.0, False),
     ],
 )
-def test_scores_are_stored_in_half_precision_and_short_contexts_only(
-    dtype: torch.dtype, n_keys: int, dropout: float, stored: bool
+def test_the_math_kernel_is_taken_in_half_precision_and_short_contexts_only(
+    dtype: torch.dtype, n_keys: int, dropout: float, math: bool
 ) -> None:
     y = attend(*random_inputs(n_keys, n_keys, dtype), mask=None, dropout=dropout)
     assert y.grad_fn is not None
-    assert ("StoredScores" in y.grad_fn.name()) == stored
+    assert ("MathKernel" in y.grad_fn.name()) == math
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
@@ -143,7 +143,7 @@ def test_a_single_query_without_a_mask_sees_all_keys(dtype: torch.dtype) -> None
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_a_chunk_of_queries_after_earlier_keys_must_bring_its_mask(dtype: torch.dtype) -> None:
-    # The two ways read "causal" differently there: from the first key, or towards the last.
+    # The two kernels read "causal" differently there: from the first key, or towards the last.
     with pytest.raises(AssertionError, match="need a mask"):
         attend(*random_inputs(4, 9, dtype), mask=None, dropout=0.0)
 

@@ -110,7 +110,7 @@ def test_cached_logits_equal_uncached_ones_however_the_text_is_cut(
     [
         # Some hundred roundings of 6e-8, multiplied by two layers.
         (torch.float32, 5e-6),
-        # Roundings of 2^-9 in every product of two layers; the fused and the stored-score attention also differ.
+        # Roundings of 2^-9 in every product of two layers; the fused and the math kernel also differ.
         (torch.bfloat16, 4e-2),
     ],
 )

@@ -61,7 +61,7 @@ def compiled(changes: dict[str, Any], device: torch.device = CPU) -> tuple[bool,
 
 def test_the_facts_of_a_run_hold_every_choice_and_the_words_say_why(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch, ("g++",))
-    compute, words = choose({"threads": 3, "recompute": True, "attention": "stored"})
+    compute, words = choose({"threads": 3, "recompute": True, "attention": "math"})
     assert compute.facts() == {
         "library": f"torch {torch.__version__}",
         "device": "cpu",
@@ -70,7 +70,7 @@ def test_the_facts_of_a_run_hold_every_choice_and_the_words_say_why(monkeypatch:
         "shard": False,
         "threads": 3,
         "compile": False,
-        "attention": "stored",
+        "attention": "math",
         "recompute": True,
     }
     assert set(COMPUTE_PARAMETERS) <= set(compute.facts())
@@ -79,7 +79,7 @@ def test_the_facts_of_a_run_hold_every_choice_and_the_words_say_why(monkeypatch:
         "fp32",
         "3 threads",
         "not compiled (as train.compile says)",
-        "stored attention (as train.attention says)",
+        "math attention (as train.attention says)",
         "activations recomputed",
     ]
 
@@ -150,15 +150,15 @@ def test_shares_and_unknown_devices_are_not_compiled(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("changes", "model", "device", "expected"),
     [
-        ({"precision": "bf16"}, {}, CPU, "stored"),
-        ({"precision": "fp16"}, {"context_length": 512}, CPU, "stored"),
+        ({"precision": "bf16"}, {}, CPU, "math"),
+        ({"precision": "fp16"}, {"context_length": 512}, CPU, "math"),
         ({"precision": "bf16"}, {"context_length": 513}, CPU, "fused"),
         ({"precision": "bf16"}, {"dropout": 0.1}, CPU, "fused"),
         ({"precision": "bf16"}, {}, CUDA, "fused"),
         ({"precision": "fp32"}, {}, CPU, "fused"),
     ],
 )
-def test_attention_is_stored_where_that_is_faster(
+def test_the_math_kernel_is_taken_where_that_is_faster(
     monkeypatch: pytest.MonkeyPatch,
     changes: dict[str, Any],
     model: dict[str, Any],
@@ -168,18 +168,18 @@ def test_attention_is_stored_where_that_is_faster(
     machine(monkeypatch)
     compute, words = choose(changes, model, device)
     assert compute.attention == expected
-    reason = "faster in half precision and short contexts" if expected == "stored" else "stores no scores"
+    reason = "faster in half precision and short contexts" if expected == "math" else "stores no scores"
     assert f"{expected} attention ({reason})" in words
 
 
 def test_attention_that_is_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch)
-    for asked in ("stored", "fused"):
+    for asked in ("math", "fused"):
         for precision in ("bf16", "fp32"):
             assert choose({"attention": asked, "precision": precision})[0].attention == asked
     assert choose({"attention": "fused"}, {"dropout": 0.1})[0].attention == "fused"
-    with pytest.raises(ValueError, match=r"^train\.attention: 'stored' has no dropout, got model\.dropout=0\.1$"):
-        choose({"attention": "stored"}, {"dropout": 0.1})
+    with pytest.raises(ValueError, match=r"^train\.attention: 'math' has no dropout, got model\.dropout=0\.1$"):
+        choose({"attention": "math"}, {"dropout": 0.1})
 
 
 SLOW = "bf16 (emulated by this processor, many times slower than precision fp32)"
@@ -275,21 +275,21 @@ def test_recomputed_activations_give_the_same_bits(variant: str, dropout: float)
 
 
 @pytest.mark.parametrize("variant", MODELS)
-def test_stored_attention_is_the_fused_one_within_rounding(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_math_kernel_is_the_fused_one_within_rounding(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Transformer(model_config(**MODELS[variant]), VOCAB_SIZE)
     redraw(model, seed=0)  # wide, so that queries choose between keys
-    loss, gradients = computed(model, stored=False)
+    loss, gradients = computed(model, attention="fused")
     taken = []
-    apply: Any = attend._StoredScores.apply
+    apply: Any = attend._MathKernel.apply
 
     def noted(*arguments: Any) -> Any:
         taken.append(1)
         return apply(*arguments)
 
-    monkeypatch.setattr(attend._StoredScores, "apply", noted)
-    stored_loss, stored = computed(model, stored=True)
+    monkeypatch.setattr(attend._MathKernel, "apply", noted)
+    math_loss, by_math = computed(model, attention="math")
     assert len(taken) == 2  # layers
     # Losses of some nats and gradients of some tenths in float32, whose sums are in another order.
-    torch.testing.assert_close(stored_loss, loss, rtol=0, atol=2e-6)
+    torch.testing.assert_close(math_loss, loss, rtol=0, atol=2e-6)
     for name, gradient in gradients.items():
-        torch.testing.assert_close(stored[name], gradient, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(by_math[name], gradient, rtol=1e-5, atol=1e-6)
