@@ -1,7 +1,7 @@
 """Speed and memory of our tokenizer beside those of others, as Markdown tables.
 
     pip install '.[bench]'
-    python -m benchmarks.tokenizer --tinystories FILE --openwebtext FILE --out docs/tokenizer-speed.md
+    python -m benchmarks.tokenizer --tinystories FILE --openwebtext FILE --out docs/results/tokenizer-speed.md
 
 The files are corpora as the download stage writes them (`data/raw/train.txt`). Real text is repeated to get enough of
 it; other text is made up (see `benchmarks.texts`). Every measurement is a process of its own; those that are compared

@@ -19,7 +19,7 @@ def test_the_examples_of_a_module_give_what_they_say(name: str) -> None:
 
 
 def test_the_examples_of_the_documents_give_what_they_say() -> None:
-    results = [doctest.testfile(str(path), module_relative=False) for path in sorted((ROOT / "docs").glob("*.md"))]
+    results = [doctest.testfile(str(path), module_relative=False) for path in sorted((ROOT / "docs").rglob("*.md"))]
     assert sum(result.failed for result in results) == 0
     assert sum(result.attempted for result in results) > 0
 

@@ -1,4 +1,4 @@
-"""What docs/reproducing.md says, done with its own commands, between clones, through a folder and an S3 server."""
+"""What docs/manual/reproducing.md says, with its own commands, between clones, through a folder and an S3 server."""
 
 import copy
 import os
@@ -20,7 +20,7 @@ from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow
 
-PAGE = (ROOT / "docs" / "reproducing.md").read_text()
+PAGE = (ROOT / "docs" / "manual" / "reproducing.md").read_text()
 ACCESS = {
     "AWS_ACCESS_KEY_ID": "name",
     "AWS_SECRET_ACCESS_KEY": "secret",

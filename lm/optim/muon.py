@@ -72,7 +72,7 @@ def orthogonalised(
     """Each matrix U S V^T as about U V^T: singular values between 0.68 and 1.21, but for those near 0.
 
     Five rounds of Newton and Schulz's iteration X = a X + b (X X^T) X + c (X X^T)^2 X, an odd polynomial of every
-    singular value, computed in `dtype` (docs/theory.md).
+    singular value, computed in `dtype` (docs/theory/optimizers.md).
     """
     a, b, c = COEFFICIENTS
     x = matrices.to(dtype)

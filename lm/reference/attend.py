@@ -16,7 +16,7 @@ class Attend:
     """y = softmax(s) v with s = q k^T / sqrt(d) + bias (Vaswani et al. 2017, eq. 1, https://arxiv.org/abs/1706.03762).
 
     With e = exp(s - max s) and z = sum(e) over the keys, y = (e v) / z: dividing the result, not the weights, spares a
-    pass over the largest array there is. The derivation (docs/theory.md, "Attention") ends in, with g = dy / z:
+    pass over the largest array there is. The derivation (docs/theory/attention.md) ends in, with g = dy / z:
     dv = e^T g, ds = e (g v^T - sum(g y)), dq = ds k / sqrt(d), dk = ds^T q / sqrt(d).
     Dropout falls on the weights e / z: on e where it meets v, and so on g v^T on the way back.
     """

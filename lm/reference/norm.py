@@ -1,6 +1,6 @@
 """Normalisation layers. In both, n is the normalised input and r what it was multiplied by to get there.
 
-Derivations: docs/theory.md, "Norms".
+Derivations: docs/theory/layers.md, "Norms".
 """
 
 from typing import Literal

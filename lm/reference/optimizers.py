@@ -137,7 +137,10 @@ class Muon(AdamW):
 
 
 def orthogonalised(matrix: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
-    """A matrix U S V^T as about U V^T, by five rounds of X = a X + b (X X^T) X + c (X X^T)^2 X (docs/theory.md)."""
+    """A matrix U S V^T as about U V^T, by five rounds of X = a X + b (X X^T) X + c (X X^T)^2 X.
+
+    The derivation is in docs/theory/optimizers.md, "Muon".
+    """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix  # the smaller of X X^T and X^T X

@@ -2,7 +2,7 @@
 
 Every layer has `forward`, which remembers what its derivative needs, and `backward`, which takes the gradient of the
 loss with respect to its output, adds those of its parameters to them, and returns that of its input. Reverse-mode
-differentiation is then no more than calling `backward` in the reverse order of `forward` (docs/theory.md).
+differentiation is then no more than calling `backward` in the reverse order of `forward` (docs/theory/notation.md).
 """
 
 from typing import Any
