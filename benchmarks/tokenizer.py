@@ -82,11 +82,13 @@ def _heading(options: argparse.Namespace) -> list[str]:
     return [
         "# The tokenizer's speed and memory",
         "",
-        f"Written by `python -m benchmarks.tokenizer --small {options.small} --size {options.size} "
-        f"--encode {options.encode} --large {options.large} --rounds {options.rounds} ...` "
-        f"on {n_cores()} cores ({_processor()}); Python {platform.python_version()}, "
-        + ", ".join(f"{package} {version(package)}" for package in packages)
-        + ". How it measures stands at its head.",
+        f"A command wrote the tables of this page, on {n_cores()} cores ({_processor()}):",
+        "",
+        f"    python -m benchmarks.tokenizer --small {options.small} --size {options.size} --encode {options.encode} "
+        f"--large {options.large} --rounds {options.rounds} ...",
+        "",
+        f"Python {platform.python_version()}, {', '.join(f'{package} {version(package)}' for package in packages)}.",
+        "The head of `benchmarks/tokenizer.py` says how each figure is measured.",
         "",
     ]
 
@@ -96,8 +98,8 @@ def _training(folder: Path, texts: list[tuple[str, Path]], rounds: int) -> list[
     lines = [
         "## Training",
         "",
-        f"Vocabulary {VOCAB_SIZE:,}, all cores. Seconds, the median of {rounds}; in brackets the peak of memory."
-        " Our file and Hugging Face's are equal to the last byte.",
+        f"The vocabulary is {VOCAB_SIZE:,}, and all cores work. Figures are seconds, the median of {rounds}, and in",
+        "brackets the peak of memory. Our file and Hugging Face's file are equal to the last byte.",
         "",
         f"| text | MB | {' | '.join(TRAINERS)} | best other / ours |",
         "|---|---|" + "---|" * (len(TRAINERS) + 1),
@@ -117,9 +119,10 @@ def _encoding(folder: Path, real: dict[str, Path], rounds: int) -> list[str]:
     lines = [
         "## Encoding",
         "",
-        f"A text file into a .bin of uint16, end to end. MB/s, the median of {rounds}; in brackets the peak of memory"
-        " of all processes. The text is the real one again and again; the tokenizer was trained on it. All write the"
-        " same bytes.",
+        "A text file becomes a .bin of uint16, end to end. Figures are MB/s, "
+        f"the median of {rounds}, and in brackets the peak of",
+        "memory of all processes. The text is the real text, repeated. The tokenizer was trained on the real text.",
+        "All libraries write the same bytes.",
         "",
         f"| text | MB | processes | {' | '.join(ENCODERS)} | ours / tiktoken | ours / Hugging Face |",
         "|---|---|---|" + "---|" * (len(ENCODERS) + 2),
@@ -143,7 +146,8 @@ def _memory_table(folder: Path, texts: list[Path]) -> list[str]:
     lines = [
         "## Memory",
         "",
-        "Ours on made-up text, all cores. MB at the peak: of all processes together, and of the largest of them.",
+        "Our tokenizer on made-up text, on all cores. Memory is the peak in MB: first of all processes together, then",
+        "of the largest process.",
         "",
         "| MB | training, s | training, MB | encoding, s | encoding, MB |",
         "|---|---|---|---|---|",
