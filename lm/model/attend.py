@@ -17,7 +17,12 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 _SHORT = 512  # positions; beyond, the scores outgrow the processor's caches
 
 Kernel = Literal["fused", "math"]
-Mask = Bool[Tensor, "query key"] | Float[Tensor, "heads query key"]
+Mask = (
+    Bool[Tensor, "query key"]
+    | Bool[Tensor, "batch 1 query key"]
+    | Float[Tensor, "heads query key"]
+    | Float[Tensor, "batch heads query key"]
+)
 
 
 def attend(
@@ -27,24 +32,44 @@ def attend(
     mask: Mask | None,
     dropout: float,
     kernel: Kernel | None = None,
+    causal: bool = True,
 ) -> Float[Tensor, "batch heads query d_head"]:
     """The attention of every query over the keys.
 
     `mask` is True where a query may look, or a score to add; None is the plain causal rule for as many queries as
-    keys, and for a single query no rule at all, because it stands at the end of its keys. A `kernel` of None takes the
+    keys, and for a single query no rule at all, because it stands at the end of its keys. Not `causal`, every query
+    may look at every key that a mask does not hide. A `kernel` of None takes the
     faster one. The math kernel knows no dropout: with dropout the fused one is taken.
     """
-    assert mask is not None or q.shape[2] in (1, k.shape[2]), "queries that follow earlier keys need a mask"
+    assert mask is not None or not causal or q.shape[2] in (1, k.shape[2]), (
+        "queries that follow earlier keys need a mask"
+    )
     if kernel is None:
         half = q.dtype in (torch.bfloat16, torch.float16)
         kernel = faster_kernel(q.device, half, k.shape[2], dropout) if k.shape[2] > 1 else "fused"
     if kernel == "math" and dropout == 0:
-        y: Tensor = _MathKernel.apply(q, k, v, _as_bias(mask, q, k))  # type: ignore[no-untyped-call]
+        y: Tensor = _MathKernel.apply(q, k, v, _as_bias(mask, q, k, causal))  # type: ignore[no-untyped-call]
         return y
     if mask is not None and mask.is_floating_point():
         mask = mask.to(q.dtype)
-    causal = mask is None and q.shape[2] > 1
+    causal = causal and mask is None and q.shape[2] > 1
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal)
+
+
+def attention_weights(
+    q: Float[Tensor, "batch heads query d_head"],
+    k: Float[Tensor, "batch heads key d_head"],
+    mask: Mask | None,
+    causal: bool = True,
+) -> Float[Tensor, "batch heads query key"]:
+    """How much each query takes of each key: softmax(q k^T / sqrt(d_head) + mask), whose rows sum to 1.
+
+    `mask` and `causal` are those of `attend`, which sums the values by these weights.
+    """
+    scores = torch.baddbmm(
+        _as_bias(mask, q, k, causal), q.flatten(0, 1), k.flatten(0, 1).mT, alpha=1 / math.sqrt(q.shape[-1])
+    )
+    return scores.softmax(-1).view(*q.shape[:2], *scores.shape[1:])
 
 
 def faster_kernel(device: torch.device, half: bool, context_length: int, dropout: float) -> Kernel:
@@ -52,13 +77,16 @@ def faster_kernel(device: torch.device, half: bool, context_length: int, dropout
     return "math" if device.type == "cpu" and half and dropout == 0 and context_length <= _SHORT else "fused"
 
 
-def _as_bias(mask: Mask | None, q: Tensor, k: Tensor) -> Tensor:
+def _as_bias(mask: Mask | None, q: Tensor, k: Tensor, causal: bool = True) -> Tensor:
     """The mask as scores to add, of shape (query, key) or (batch * heads, query, key)."""
     if mask is None:
-        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device).tril(k.shape[2] - q.shape[2])
+        mask = torch.ones(q.shape[2], k.shape[2], dtype=torch.bool, device=q.device)
+        mask = mask.tril(k.shape[2] - q.shape[2]) if causal else mask
     if mask.is_floating_point():
-        return mask.to(q.dtype).repeat(len(q), 1, 1)
-    return torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, float("-inf"))
+        bias = mask.to(q.dtype)
+    else:
+        bias = torch.zeros(mask.shape, dtype=q.dtype, device=q.device).masked_fill_(~mask, float("-inf"))
+    return bias if bias.ndim == 2 else bias.expand(*q.shape[:2], -1, -1).flatten(0, 1)
 
 
 class _MathKernel(torch.autograd.Function):

@@ -1,15 +1,16 @@
-"""Causal multi-head self-attention (Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762).
+"""Multi-head attention (Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762): causal self-attention, or
+of one sequence to another.
 
 Shapes: batch, heads, seq = query positions, total = key positions (seq plus what a cache holds).
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.config.model import ModelConfig
-from lm.model.attend import Kernel, attend
+from lm.model.attend import Kernel, Mask, attend, attention_weights
 from lm.model.cache import KeyValueCache
 from lm.model.norm import RMSNorm
 from lm.model.positions import alibi_bias, alibi_slopes, rotary_table, rotate
@@ -44,38 +45,87 @@ class Attention(nn.Module):
             self.register_buffer("slopes", alibi_slopes(config.n_heads), persistent=False)
 
     def forward(
-        self, x: Float[Tensor, "batch seq d_model"], cache: KeyValueCache | None = None
+        self,
+        x: Float[Tensor, "batch seq d_model"],
+        cache: KeyValueCache | None = None,
+        memory: Float[Tensor, "batch memory d_model"] | None = None,
+        positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
-        """The layer's output, without the residual. With a cache, x continues the positions that the cache holds."""
-        config, seq = self.config, x.shape[1]
-        start = cache.length if cache else 0
+        """The layer's output, without the residual. With a cache, x continues the positions that the cache holds.
 
-        # (batch, seq, all heads, d_head) -> three of (batch, heads, seq, d_head)
-        heads = self.qkv(x).unflatten(-1, (-1, config.d_head)).transpose(1, 2)
-        q, k, v = heads.split(self.head_counts, dim=1)
+        With a memory this is cross-attention: queries come from x, keys and values from the memory. Each query sees all
+        of it, and no positions matter, because those of two sequences cannot be compared.
+        """
+        q, k, v = self._heads(x, cache, memory, positions)
+        mask = None if memory is not None else self._mask(x.shape[1], cache.length if cache else 0, positions)
+        dropout = self.config.dropout if self.training else 0.0
+        y = attend(q, k, v, mask, dropout, self.kernel, causal=memory is None)
+        y = self.out(y.transpose(1, 2).flatten(2))
+        return F.dropout(y, self.config.dropout, self.training)
+
+    def weights(
+        self,
+        x: Float[Tensor, "batch seq d_model"],
+        memory: Float[Tensor, "batch memory d_model"] | None = None,
+        positions: Int[Tensor, "batch seq"] | None = None,
+    ) -> Float[Tensor, "batch heads seq total"]:
+        """How much each position of x takes of each position of x, or of the memory; before any dropout."""
+        q, k, _ = self._heads(x, None, memory, positions)
+        mask = None if memory is not None else self._mask(x.shape[1], 0, positions)
+        return attention_weights(q, k, mask, causal=memory is None)
+
+    def _heads(
+        self, x: Tensor, cache: KeyValueCache | None, memory: Tensor | None, positions: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries (batch, heads, seq, d_head), keys and values (batch, heads, total, d_head)."""
+        config, seq = self.config, x.shape[1]
+        assert cache is None or (memory is None and positions is None), "a cache holds neither memory nor positions"
+        if memory is None:
+            # (batch, seq, all heads, d_head) -> three of (batch, heads, seq, d_head)
+            heads = self.qkv(x).unflatten(-1, (-1, config.d_head)).transpose(1, 2)
+            q, k, v = heads.split(self.head_counts, dim=1)
+        else:
+            q, k, v = self._heads_of_two(x, memory)
         q, k = self.query_norm(q), self.key_norm(k)
-        if config.positions == "rope":
-            table = self.rotary[:, start : start + seq]
+        if config.positions == "rope" and memory is None:
+            start = cache.length if cache else 0
+            table = self.rotary[:, start : start + seq] if positions is None else self.rotary[:, positions]
             q, k = rotate(q, table), rotate(k, table)
         if cache is not None:
             k, v = cache.extend(self.layer, k.to(q.dtype), v.to(q.dtype))
         if (group := config.n_heads // k.shape[1]) > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
+        return q, k, v
 
-        y = attend(q, k, v, self._mask(seq, start), config.dropout if self.training else 0.0, self.kernel)
-        y = self.out(y.transpose(1, 2).flatten(2))
-        return F.dropout(y, config.dropout, self.training)
+    def _heads_of_two(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries of x, keys and values of the memory, by the rows of `qkv` that are theirs."""
+        n_rows, d_head = self.config.d_model, self.config.d_head  # of the queries, which come first
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(x, weight[:n_rows], None if bias is None else bias[:n_rows])
+        kv = F.linear(memory, weight[n_rows:], None if bias is None else bias[n_rows:])
+        k, v = kv.view(*kv.shape[:2], -1, d_head).transpose(1, 2).chunk(2, dim=1)
+        return q.view(*q.shape[:2], -1, d_head).transpose(1, 2), k, v
 
-    def _mask(self, seq: int, start: int) -> Bool[Tensor, "seq total"] | Float[Tensor, "heads seq total"] | None:
-        """True where a query may look at a key, or the score to add; None where the plain causal rule says it all."""
+    def _mask(self, seq: int, start: int, positions: Tensor | None) -> Mask | None:
+        """True where a query may look at a key, or the score to add; None where the plain causal rule says it all.
+
+        A query looks at what stands before it in the text. Windows and ALiBi go by the distance of positions.
+        """
         config, device = self.config, self.qkv.weight.device
-        local = config.window is not None and config.window < start + seq
-        if not local and config.positions != "alibi" and (start == 0 or seq == 1):
-            return None
-        distance = torch.arange(start, start + seq, device=device)[:, None] - torch.arange(start + seq, device=device)
-        visible = distance >= 0
+        if positions is None:
+            local = config.window is not None and config.window < start + seq
+            if not local and config.positions != "alibi" and (start == 0 or seq == 1):
+                return None
+            keys = torch.arange(start + seq, device=device)
+            distance = keys[start:, None] - keys
+            visible = distance >= 0
+        else:
+            if config.window is None and config.positions != "alibi":
+                return None
+            distance = (positions[:, :, None] - positions[:, None, :]).abs()
+            visible = torch.ones_like(distance, dtype=torch.bool).tril()
         if config.window is not None:
             visible &= distance < config.window
         if config.positions != "alibi":
-            return visible
-        return alibi_bias(self.slopes, distance).masked_fill(~visible, float("-inf"))
+            return visible if positions is None else visible[:, None]
+        return alibi_bias(self.slopes, distance).masked_fill(~visible.unsqueeze(-3), float("-inf"))

@@ -1,5 +1,7 @@
 """Keys and values of past tokens, so that generating a token costs one position instead of all."""
 
+from collections.abc import Sequence
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -31,3 +33,18 @@ class KeyValueCache:
     def advance(self, n_tokens: int) -> None:
         """Count the tokens that every layer has now appended."""
         self.length += n_tokens
+
+    def rewind(self, n_tokens: int) -> None:
+        """Forget the last tokens; others may then be appended in their place."""
+        assert 0 <= n_tokens <= self.length, f"{n_tokens} of {self.length} positions"
+        self.length -= n_tokens
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep these rows of the batch, in this order; a row may be repeated."""
+        index = torch.tensor(rows, device=self._keys.device)
+        self._keys, self._values = (self._selected(store, index) for store in (self._keys, self._values))
+
+    def _selected(self, store: Tensor, rows: Tensor) -> Tensor:
+        selected = store.new_empty(len(store), len(rows), *store.shape[2:])
+        selected[:, :, :, : self.length] = store[:, :, :, : self.length].index_select(1, rows)
+        return selected

@@ -9,8 +9,19 @@ from torch import Tensor, nn
 from lm.model.upcast import upcast
 
 
+def rms_norm(
+    x: Float[Tensor, "*batch width"], weight: Float[Tensor, " width"], eps: float = 1e-5
+) -> Float[Tensor, "*batch width"]:
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis, computed in float32 or better, in the dtype of x.
+
+    Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467
+    """
+    y = upcast(x)
+    return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + eps) * weight).to(x.dtype)
+
+
 class RMSNorm(nn.Module):
-    """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang & Sennrich 2019, https://arxiv.org/abs/1910.07467)."""
+    """`rms_norm` with a weight that starts as ones."""
 
     def __init__(self, width: int, eps: float = 1e-5) -> None:
         super().__init__()
@@ -18,9 +29,8 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        """The normalised x, computed in float32 or better, in the dtype of x."""
-        y = upcast(x)
-        return (y * torch.rsqrt(y.square().mean(-1, keepdim=True) + self.eps) * self.weight).to(x.dtype)
+        """The normalised x, in the dtype of x."""
+        return rms_norm(x, self.weight, self.eps)
 
 
 class LayerNorm(nn.Module):

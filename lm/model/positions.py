@@ -21,10 +21,14 @@ def rotary_table(context_length: int, d_head: int, theta: float) -> Float[Tensor
 
 
 def rotate(
-    x: Float[Tensor, "batch heads seq d_head"], table: Float[Tensor, "2 seq half"]
+    x: Float[Tensor, "batch heads seq d_head"], table: Float[Tensor, "2 seq half"] | Float[Tensor, "2 batch seq half"]
 ) -> Float[Tensor, "batch heads seq d_head"]:
-    """x with each pair (x_i, x_{i + d_head/2}) turned by its position's angle, as Llama pairs them."""
-    cos, sin = table
+    """x with each pair (x_i, x_{i + d_head/2}) turned by its position's angle, as Llama pairs them.
+
+    The table holds the angles of these positions: `rotary_table(...)[:, :seq]` of the first ones, or of others
+    `rotary_table(...)[:, positions]`, with positions (seq,) or (batch, seq).
+    """
+    cos, sin = table if table.ndim == 3 else table[:, :, None]
     a, b = upcast(x).chunk(2, dim=-1)
     return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
 
@@ -44,6 +48,8 @@ def alibi_slopes(n_heads: int) -> Float[Tensor, " heads"]:
     return (2.0 ** (-8.0 * torch.arange(1, n_heads + 1, dtype=torch.float64) / n_heads)).float()
 
 
-def alibi_bias(slopes: Float[Tensor, " heads"], distance: Int[Tensor, "query key"]) -> Float[Tensor, "heads query key"]:
+def alibi_bias(
+    slopes: Float[Tensor, " heads"], distance: Int[Tensor, "*batch query key"]
+) -> Float[Tensor, "*batch heads query key"]:
     """The bias added to attention scores: minus the slope times how many tokens back the key lies."""
-    return -slopes[:, None, None] * distance
+    return -slopes[:, None, None] * distance.unsqueeze(-3)

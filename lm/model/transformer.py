@@ -1,11 +1,10 @@
 """The Transformer language model: token ids in, logits of the next token out."""
 
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int, Int64
-from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 from torch.utils.checkpoint import checkpoint
@@ -37,15 +36,24 @@ class Block(nn.Module):
         self.dropout = config.dropout
 
     def forward(
-        self, x: Float[Tensor, "batch seq d_model"], cache: KeyValueCache | None = None
+        self,
+        x: Float[Tensor, "batch seq d_model"],
+        cache: KeyValueCache | None = None,
+        positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
         """The residual stream after this block."""
         if self.pre:
-            x = x + self.attention(self.attention_norm(x), cache)
+            x = x + self.attention(self.attention_norm(x), cache, positions=positions)
             return x + self._feed_forward(self.feed_forward_norm(x))
-        x = self.attention_norm(x + self.attention(x, cache))
+        x = self.attention_norm(x + self.attention(x, cache, positions=positions))
         y: Tensor = self.feed_forward_norm(x + self._feed_forward(x))
         return y
+
+    def attention_weights(
+        self, x: Float[Tensor, "batch seq d_model"], positions: Int[Tensor, "batch seq"] | None = None
+    ) -> Float[Tensor, "batch heads query key"]:
+        """How much each position takes of each, where the residual stream is x before this block."""
+        return self.attention.weights(self.attention_norm(x) if self.pre else x, positions=positions)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
         return F.dropout(self.feed_forward(x), self.dropout, self.training)
@@ -80,33 +88,75 @@ class Transformer(nn.Module):
         self._draw_weights(seed)
 
     def forward(
-        self, ids: Int[Tensor, "batch seq"], cache: KeyValueCache | None = None
+        self,
+        ids: Int[Tensor, "batch seq"],
+        cache: KeyValueCache | None = None,
+        positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch seq vocab"]:
-        """Logits of the token that follows each position. With a cache, ids continue the text that the cache holds."""
-        return self.logits(self.hidden(ids, cache))
+        """Logits of the token that follows each position.
+
+        With a cache, ids continue the text that the cache holds. Without one, `positions` may say where each token
+        stands, from 0 to context_length - 1; by themselves they count from 0. They change nothing of the causal rule,
+        which goes by the order of the ids.
+        """
+        return self.logits(self.hidden(ids, cache, positions))
 
     def hidden(
-        self, ids: Int[Tensor, "batch seq"], cache: KeyValueCache | None = None
+        self,
+        ids: Int[Tensor, "batch seq"],
+        cache: KeyValueCache | None = None,
+        positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
         """The last residual stream, normalised and scaled: all of the model but its head."""
-        start = cache.length if cache else 0
-        end = start + ids.shape[1]
-        assert end <= self.config.context_length, f"{end} positions in a context of {self.config.context_length}"
-        x: Tensor = self.embedding(ids)
-        if self.config.positions == "learned":
-            x = x + self.position_embedding.weight[start:end]
-        if self.config.positions == "sinusoidal":
-            x = x + self.sinusoidal[start:end]
-        x = F.dropout(x, self.config.dropout, self.training)
+        x = self.embed(ids, cache, positions)
         for block in self.blocks:
             if self.recompute and cache is None and torch.is_grad_enabled():
-                x = checkpoint(block, x, use_reentrant=False)
+                x = checkpoint(block, x, None, positions, use_reentrant=False)
             else:
-                x = block(x, cache)
+                x = block(x, cache, positions)
         if cache is not None:
             cache.advance(ids.shape[1])
         y: Tensor = self.final_norm(x)
         return y if self.config.base_width is None else y * self.config.output_scale
+
+    def embed(
+        self,
+        ids: Int[Tensor, "batch seq"],
+        cache: KeyValueCache | None = None,
+        positions: Int[Tensor, "batch seq"] | None = None,
+    ) -> Float[Tensor, "batch seq d_model"]:
+        """The residual stream before the first block: tokens, and their positions where those are embedded.
+
+        Raises:
+            ValueError: when a position is outside the context.
+        """
+        start = cache.length if cache else 0
+        end = start + ids.shape[1]
+        assert end <= self.config.context_length, f"{end} positions in a context of {self.config.context_length}"
+        assert positions is None or cache is None, "a cache counts its positions itself"
+        if positions is not None and not 0 <= int(positions.min()) <= int(positions.max()) < self.config.context_length:
+            raise ValueError(
+                f"positions: must be from 0 to {self.config.context_length - 1}, "
+                f"got {int(positions.min())} to {int(positions.max())}"
+            )
+        places = slice(start, end) if positions is None else positions
+        x: Tensor = self.embedding(ids)
+        if self.config.positions == "learned":
+            x = x + self.position_embedding.weight[places]
+        if self.config.positions == "sinusoidal":
+            x = x + self.sinusoidal[places]
+        return F.dropout(x, self.config.dropout, self.training)
+
+    def attention_weights(
+        self, ids: Int[Tensor, "batch seq"], positions: Int[Tensor, "batch seq"] | None = None
+    ) -> list[Float[Tensor, "batch heads query key"]]:
+        """How much each position of a text takes of each, one tensor a layer; every row sums to 1."""
+        x, weights = self.embed(ids, None, positions), []
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            weights.append(block.attention_weights(x, positions))
+            x = block(x, None, positions)
+        return weights
 
     @property
     def head_weight(self) -> Float[Tensor, "vocab d_model"]:
@@ -127,9 +177,9 @@ class Transformer(nn.Module):
             if isinstance(module, Attention):
                 module.kernel = attention
 
-    def reader(self, batch_size: int) -> "CachedReader":
-        """A reader of as many texts, for generation."""
-        return CachedReader(self, batch_size)
+    def session(self, batch_size: int) -> "CachedSession":
+        """A session of as many texts, for generation; the model goes to evaluation mode."""
+        return CachedSession(self.eval(), batch_size)
 
     @property
     def n_parameters(self) -> int:
@@ -148,13 +198,13 @@ class Transformer(nn.Module):
                 nn.init.normal_(p, std=spec.deviation, generator=generator)
 
 
-class CachedReader:
-    """Reads texts side by side in evaluation mode; what is read is kept in a key/value cache."""
+class CachedSession:
+    """A `lm.generation.session.Session` that keeps what it has read in a key/value cache, in the model's precision."""
 
     def __init__(self, model: Transformer, batch_size: int) -> None:
-        self._model = model.eval()
-        self._device = model.embedding.weight.device
-        self._cache = KeyValueCache(model.config, batch_size, self._device, model.embedding.weight.dtype)
+        weight = model.embedding.weight
+        self._model, self._device = model, weight.device
+        self._cache = KeyValueCache(model.config, batch_size, weight.device, weight.dtype)
 
     @property
     def length(self) -> int:
@@ -162,8 +212,17 @@ class CachedReader:
         return self._cache.length
 
     @torch.no_grad()
-    def read(self, ids: Int64[np.ndarray, "batch seq"]) -> Float[np.ndarray, "batch vocab"]:
-        """Read on; the logits of the tokens that follow."""
+    def read(
+        self, ids: Int64[np.ndarray, "batch seq"], last: int | None = None
+    ) -> Float[Tensor, "batch positions vocab"]:
+        """Read on; the logits after each of these positions, or each of the `last` ones."""
         hidden = self._model.hidden(torch.from_numpy(ids).to(self._device), self._cache)
-        logits: NDArray[np.floating[Any]] = self._model.logits(hidden[:, -1]).cpu().numpy()
-        return logits
+        return self._model.logits(hidden if last is None else hidden[:, -last:])
+
+    def rewind(self, n_positions: int) -> None:
+        """Forget the last positions, of every text."""
+        self._cache.rewind(n_positions)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with these texts in this order; a text may be chosen several times, or not at all."""
+        self._cache.select(rows)

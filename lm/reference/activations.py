@@ -1,4 +1,4 @@
-"""Activation functions, each with its derivative."""
+"""Activation functions, alone and as layers with their derivatives."""
 
 import math
 from functools import cache
@@ -16,6 +16,18 @@ def sigmoid(x: Array) -> Array:
     y = np.exp(np.minimum(-x, 88.0))
     y += 1
     return np.reciprocal(y, out=y)
+
+
+def softmax(x: Float[np.ndarray, "*shape"], axis: int = -1) -> Float[np.ndarray, "*shape"]:
+    """e^x over its sum along an axis. The largest x is taken off first, so that no e^x is too large."""
+    e = np.exp(x - x.max(axis, keepdims=True))
+    e /= e.sum(axis, keepdims=True)
+    return e
+
+
+def silu(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """x sigmoid(x) (Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415)."""
+    return x * sigmoid(x)
 
 
 class SiLU:

@@ -5,11 +5,21 @@ import math
 import numpy as np
 from jaxtyping import Float
 
+from lm.reference.activations import softmax
 from lm.reference.dropout import Dropout
 
 # Query head h reads key/value head h // group, so queries are laid out as (n_kv_heads, group) heads.
 Queries = Float[np.ndarray, "batch kv_heads group query d_head"]
 Keys = Float[np.ndarray, "batch kv_heads 1 key d_head"]
+
+
+Bias = Float[np.ndarray, "#batch #kv_heads #group query key"]
+
+
+def attention_weights(q: Queries, k: Keys, bias: Bias | None) -> Float[np.ndarray, "batch kv_heads group query key"]:
+    """How much each query takes of each key: softmax(q k^T / sqrt(d_head) + bias), whose rows sum to 1."""
+    scores = q * (1 / math.sqrt(q.shape[-1])) @ k.mT
+    return softmax(scores if bias is None else scores + bias)
 
 
 class Attend:
@@ -29,7 +39,7 @@ class Attend:
         q: Queries,
         k: Keys,
         v: Keys,
-        bias: Float[np.ndarray, "#kv_heads #group query key"] | None,
+        bias: Bias | None,
         generator: np.random.Generator | None,
     ) -> Queries:
         """What each query reads."""

@@ -1,15 +1,20 @@
-"""Causal multi-head self-attention (Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762)."""
+"""Multi-head attention (Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762): causal self-attention, or
+of one sequence to another.
+"""
+
+from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
+from numpy.typing import NDArray
 
 from lm.config.model import ModelConfig
-from lm.reference.attend import Attend
+from lm.reference.attend import Attend, attention_weights
 from lm.reference.cache import KeyValueCache
 from lm.reference.dropout import Dropout
 from lm.reference.linear import Linear
 from lm.reference.norm import NoNorm, RMSNorm
-from lm.reference.parameter import Parameters
+from lm.reference.parameter import Array, Parameters
 from lm.reference.positions import Positions, rotate, rotate_back
 
 
@@ -26,6 +31,9 @@ class Attention:
         self.config, self.layer, self.positions = config, layer, positions
         self.n_kv_heads = config.sizes.n_kv_heads
         self.qkv = Linear(parameters, f"{name}.qkv")
+        # The same matrix, for a memory: its first d_model rows make queries.
+        self.queries = Linear(parameters, f"{name}.qkv", slice(None, config.d_model))
+        self.keys_values = Linear(parameters, f"{name}.qkv", slice(config.d_model, None))
         self.out = Linear(parameters, f"{name}.out")
         self.query_norm = RMSNorm(parameters, f"{name}.query_norm") if config.qk_norm else NoNorm()
         self.key_norm = RMSNorm(parameters, f"{name}.key_norm") if config.qk_norm else NoNorm()
@@ -36,17 +44,52 @@ class Attention:
         self,
         x: Float[np.ndarray, "batch seq d_model"],
         generator: np.random.Generator | None,
-        cache: KeyValueCache | None,
+        cache: KeyValueCache | None = None,
+        memory: Float[np.ndarray, "batch memory d_model"] | None = None,
+        positions: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch seq d_model"]:
-        """The layer's output, without the residual. With a cache, x continues the positions that the cache holds."""
-        config, (batch, seq, _) = self.config, x.shape
-        start = cache.length if cache else 0
+        """The layer's output, without the residual. With a cache, x continues the positions that the cache holds.
 
-        heads = self.qkv.forward(x).reshape(batch, seq, -1, config.d_head)
-        q, k, v = np.split(heads, [config.n_heads, config.n_heads + self.n_kv_heads], axis=2)
+        With a memory this is cross-attention: queries come from x, keys and values from the memory. Each query sees all
+        of it, and no positions matter, because those of two sequences cannot be compared.
+        """
+        q, k, v, bias = self._heads(x, cache, memory, positions)
+        y = self.attend.forward(q, k, v, bias, generator)
+        y = y.transpose(0, 3, 1, 2, 4).reshape(*x.shape[:2], -1)
+        return self.dropout.forward(self.out.forward(y), generator)
+
+    def weights(
+        self,
+        x: Float[np.ndarray, "batch seq d_model"],
+        memory: Float[np.ndarray, "batch memory d_model"] | None = None,
+        positions: Int[np.ndarray, "batch seq"] | None = None,
+    ) -> Float[np.ndarray, "batch heads seq total"]:
+        """How much each position of x takes of each position of x, or of the memory; before any dropout."""
+        q, k, _, bias = self._heads(x, None, memory, positions)
+        weights = attention_weights(q, k, bias)
+        return weights.reshape(len(x), -1, *weights.shape[3:])
+
+    def _heads(
+        self, x: Array, cache: KeyValueCache | None, memory: Array | None, positions: NDArray[np.integer[Any]] | None
+    ) -> tuple[Array, Array, Array, Array | None]:
+        """Queries, keys and values as `Attend` takes them, and what is added to the scores."""
+        config, (batch, seq, _) = self.config, x.shape
+        assert cache is None or (memory is None and positions is None), "a cache holds neither memory nor positions"
+        start = cache.length if cache else 0
+        self._has_memory = memory is not None
+        if memory is None:
+            heads = self.qkv.forward(x).reshape(batch, seq, -1, config.d_head)
+            q, k, v = np.split(heads, [config.n_heads, config.n_heads + self.n_kv_heads], axis=2)
+            bias = self.positions.bias(start, seq, positions)
+        else:
+            q = self.queries.forward(x).reshape(batch, seq, -1, config.d_head)
+            heads = self.keys_values.forward(memory).reshape(batch, memory.shape[1], -1, config.d_head)
+            k, v = np.split(heads, 2, axis=2)
+            bias = None
         q, k = self.query_norm.forward(q), self.key_norm.forward(k)
-        if self.positions.rotary is not None:
-            self._table = self.positions.rotary[:, start : start + seq]
+        if self.positions.rotary is not None and memory is None:
+            rotary = self.positions.rotary
+            self._table = rotary[:, start : start + seq] if positions is None else rotary[:, positions]
             q, k = rotate(q, self._table), rotate(k, self._table)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
@@ -54,20 +97,23 @@ class Attention:
         # (batch, seq, heads, d_head) -> (batch, n_kv_heads, group, seq, d_head)
         q = q.reshape(batch, seq, self.n_kv_heads, -1, config.d_head).transpose(0, 2, 3, 1, 4)
         k, v = (heads.transpose(0, 2, 1, 3)[:, :, None] for heads in (k, v))
-        y = self.attend.forward(q, k, v, self.positions.bias(start, seq), generator)
-        y = y.transpose(0, 3, 1, 2, 4).reshape(batch, seq, -1)
-        return self.dropout.forward(self.out.forward(y), generator)
+        return q, k, v, bias
 
-    def backward(self, dy: Float[np.ndarray, "batch seq d_model"]) -> Float[np.ndarray, "batch seq d_model"]:
-        """The gradient of x, the steps of `forward` in reverse."""
+    def backward(
+        self, dy: Float[np.ndarray, "batch seq d_model"]
+    ) -> tuple[Float[np.ndarray, "batch seq d_model"], Float[np.ndarray, "batch memory d_model"] | None]:
+        """The gradients of x and of the memory, if there was one: the steps of `forward` in reverse."""
         config, (batch, seq, _) = self.config, dy.shape
         dy = self.out.backward(self.dropout.backward(dy))
         dy = dy.reshape(batch, seq, self.n_kv_heads, -1, config.d_head).transpose(0, 2, 3, 1, 4)
         dq, dk, dv = self.attend.backward(dy)
 
         # (batch, n_kv_heads, group, seq, d_head) -> (batch, seq, heads, d_head)
-        dq, dk, dv = (d.transpose(0, 3, 1, 2, 4).reshape(batch, seq, -1, config.d_head) for d in (dq, dk, dv))
-        if self.positions.rotary is not None:
+        dq, dk, dv = (d.transpose(0, 3, 1, 2, 4).reshape(batch, d.shape[3], -1, config.d_head) for d in (dq, dk, dv))
+        if self.positions.rotary is not None and not self._has_memory:
             dq, dk = rotate_back(dq, self._table), rotate_back(dk, self._table)
         dq, dk = self.query_norm.backward(dq), self.key_norm.backward(dk)
-        return self.qkv.backward(np.concatenate([dq, dk, dv], axis=2).reshape(batch, seq, -1))
+        if not self._has_memory:
+            return self.qkv.backward(np.concatenate([dq, dk, dv], axis=2).reshape(batch, seq, -1)), None
+        dx = self.queries.backward(dq.reshape(batch, seq, -1))
+        return dx, self.keys_values.backward(np.concatenate([dk, dv], axis=2).reshape(batch, dk.shape[1], -1))

@@ -1,10 +1,13 @@
 """Keys and values of past tokens, so that generating a token costs one position instead of all."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import DTypeLike
 
 from lm.config.model import ModelConfig
+from lm.reference.parameter import Array
 
 
 class KeyValueCache:
@@ -33,3 +36,17 @@ class KeyValueCache:
     def advance(self, n_tokens: int) -> None:
         """Count the tokens that every layer has now appended."""
         self.length += n_tokens
+
+    def rewind(self, n_tokens: int) -> None:
+        """Forget the last tokens; others may then be appended in their place."""
+        assert 0 <= n_tokens <= self.length, f"{n_tokens} of {self.length} positions"
+        self.length -= n_tokens
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Keep these rows of the batch, in this order; a row may be repeated."""
+        self._keys, self._values = (self._selected(store, rows) for store in (self._keys, self._values))
+
+    def _selected(self, store: Array, rows: Sequence[int]) -> Array:
+        selected = np.empty((len(store), len(rows), *store.shape[2:]), store.dtype)
+        selected[:, :, : self.length] = store[:, rows, : self.length]
+        return selected

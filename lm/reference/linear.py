@@ -3,34 +3,44 @@
 import numpy as np
 from jaxtyping import Float, Int
 
-from lm.reference.parameter import Array, Parameter, Parameters, sum_of_rows
+from lm.reference.parameter import ALL, Array, Parameter, Parameters, sum_of_rows
+
+
+def linear(
+    x: Float[np.ndarray, "*batch inputs"],
+    weight: Float[np.ndarray, "outputs inputs"],
+    bias: Float[np.ndarray, " outputs"] | None = None,
+) -> Float[np.ndarray, "*batch outputs"]:
+    """x W^T + b over the last axis, as one matrix product over all rows of the batch."""
+    y = x.reshape(-1, x.shape[-1]) @ weight.T
+    if bias is not None:
+        y += bias
+    return y.reshape(*x.shape[:-1], -1)
 
 
 class Linear:
-    """y = x W^T + b, over the last axis; W is (outputs, inputs).
+    """y = x W^T + b, over the last axis; W is (outputs, inputs), or some rows of a larger matrix.
 
     With rows x_n and the gradient dy given: dx = dy W, dW = sum_n dy_n x_n^T = dy^T x, db = sum_n dy_n.
     """
 
-    def __init__(self, parameters: Parameters, name: str) -> None:
+    def __init__(self, parameters: Parameters, name: str, rows: slice = ALL) -> None:
         self.weight = parameters[f"{name}.weight"]
         self.bias = parameters.get(f"{name}.bias")
+        self.rows = rows
 
     def forward(self, x: Float[np.ndarray, "*batch inputs"]) -> Float[np.ndarray, "*batch outputs"]:
-        """The map of x, as one matrix product over all rows of the batch."""
+        """The map of x."""
         self._x = x.reshape(-1, x.shape[-1])
-        y = self._x @ self.weight.value.T
-        if self.bias is not None:
-            y += self.bias.value
-        return y.reshape(*x.shape[:-1], -1)
+        return linear(x, self.weight.value[self.rows], None if self.bias is None else self.bias.value[self.rows])
 
     def backward(self, dy: Float[np.ndarray, "*batch outputs"]) -> Float[np.ndarray, "*batch inputs"]:
         """The gradient of x."""
         rows = dy.reshape(-1, dy.shape[-1])
-        self.weight.add_grad(rows.T @ self._x)
+        self.weight.add_grad(rows.T @ self._x, self.rows)
         if self.bias is not None:
-            self.bias.add_grad(sum_of_rows(rows))
-        return (rows @ self.weight.value).reshape(*dy.shape[:-1], -1)
+            self.bias.add_grad(sum_of_rows(rows), self.rows)
+        return (rows @ self.weight.value[self.rows]).reshape(*dy.shape[:-1], -1)
 
 
 class Embedding:

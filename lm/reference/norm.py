@@ -11,6 +11,13 @@ from jaxtyping import Float
 from lm.reference.parameter import Parameters, sum_of_rows
 
 
+def rms_norm(
+    x: Float[np.ndarray, "*batch width"], weight: Float[np.ndarray, " width"], eps: float = 1e-5
+) -> Float[np.ndarray, "*batch width"]:
+    """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang & Sennrich 2019, eq. 4)."""
+    return x * _inverse_rms(x, eps) * weight
+
+
 class RMSNorm:
     """y = n w with n = x r, r = 1 / sqrt(mean(x^2) + eps), over the last axis (Zhang & Sennrich 2019, eq. 4).
 
@@ -23,7 +30,7 @@ class RMSNorm:
 
     def forward(self, x: Float[np.ndarray, "*batch width"]) -> Float[np.ndarray, "*batch width"]:
         """The normalised x."""
-        self._r = 1 / np.sqrt(_mean_of_product(x, x) + self.eps)
+        self._r = _inverse_rms(x, self.eps)
         self._n = x * self._r
         return self._n * self.weight.value
 
@@ -96,6 +103,10 @@ def build_norm(kind: Literal["rmsnorm", "layernorm", "none"], parameters: Parame
             return LayerNorm(parameters, name)
         case "none":
             return NoNorm()
+
+
+def _inverse_rms(x: Float[np.ndarray, "*batch width"], eps: float) -> Float[np.ndarray, "*batch 1"]:
+    return 1 / np.sqrt(_mean_of_product(x, x) + eps)
 
 
 def _mean_of_product(

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 
 Array = NDArray[np.floating[Any]]
+ALL = slice(None)  # rows
 
 
 class Parameter:
@@ -17,8 +18,11 @@ class Parameter:
         self.value = value
         self.grad: Array | None = None
 
-    def add_grad(self, grad: Array) -> None:
-        """Add to the gradient; the array is kept, and must not be used by the caller any more."""
+    def add_grad(self, grad: Array, rows: slice = ALL) -> None:
+        """Add to the gradient of these rows; the array is kept, and must not be used by the caller any more."""
+        if rows != ALL:
+            part, grad = grad, np.zeros_like(self.value)
+            grad[rows] = part
         assert grad.shape == self.value.shape
         if self.grad is None:
             self.grad = grad

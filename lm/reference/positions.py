@@ -4,11 +4,13 @@ Learned positions are a plain table and live in the Transformer itself.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from numpy.typing import DTypeLike
 
 from lm.config.model import ModelConfig
 from lm.reference.parameter import Array
+
+Table = Float[np.ndarray, "2 seq half"] | Float[np.ndarray, "2 batch seq half"]
 
 
 def rotary_table(context_length: int, d_head: int, theta: float) -> Float[np.ndarray, "2 context half"]:
@@ -21,14 +23,15 @@ def rotary_table(context_length: int, d_head: int, theta: float) -> Float[np.nda
     return np.stack([np.cos(angle), np.sin(angle)]).astype(np.float32)
 
 
-def rotate(
-    x: Float[np.ndarray, "batch seq heads d_head"], table: Float[np.ndarray, "2 seq half"]
-) -> Float[np.ndarray, "batch seq heads d_head"]:
+def rotate(x: Float[np.ndarray, "batch seq heads d_head"], table: Table) -> Float[np.ndarray, "batch seq heads d_head"]:
     """x with each pair (a, b) = (x_i, x_{i + d_head/2}) turned by its position's angle.
+
+    The table holds the angles of these positions: `rotary_table(...)[:, :seq]` of the first ones, or of others
+    `rotary_table(...)[:, positions]`, with positions (seq,) or (batch, seq).
 
     (a cos - b sin, b cos + a sin) = (a, b) cos + (b, a) (-sin, sin), in whole rows, which NumPy is quicker with.
     """
-    cos, sin = table[:, :, None]
+    cos, sin = table[..., None, :]
     swapped = np.roll(x, x.shape[-1] // 2, axis=-1)
     swapped *= np.concatenate([-sin, sin], axis=-1)
     y = x * np.concatenate([cos, cos], axis=-1)
@@ -37,7 +40,7 @@ def rotate(
 
 
 def rotate_back(
-    dy: Float[np.ndarray, "batch seq heads d_head"], table: Float[np.ndarray, "2 seq half"]
+    dy: Float[np.ndarray, "batch seq heads d_head"], table: Table
 ) -> Float[np.ndarray, "batch seq heads d_head"]:
     """The gradient of `rotate`: a turn is an orthogonal map, so its transpose is the same turn backwards."""
     return rotate(dy, np.stack([table[0], -table[1]]))
@@ -71,23 +74,34 @@ class Positions:
         if config.positions == "sinusoidal":
             self.sinusoidal = sinusoidal_table(config.context_length, config.d_model).astype(dtype)
 
-    def bias(self, start: int, seq: int) -> Float[np.ndarray, "_ _ query key"] | None:
+    def bias(
+        self, start: int, seq: int, positions: Int[np.ndarray, "batch seq"] | None = None
+    ) -> Float[np.ndarray, "_ _ _ query key"] | None:
         """What is added to the scores of `seq` queries from position `start` on; None where it would be nothing.
 
         -infinity for keys that lie ahead, or farther back than the window; with ALiBi, minus the slope times how many
-        tokens back the key lies. The two axes of heads, (n_kv_heads, group), are 1 where all heads have the same.
+        tokens back the key lies. Where positions are given, windows and ALiBi go by their distance. The first three
+        axes, (batch, n_kv_heads, group), are 1 where all have the same.
         """
         config = self._config
+        if positions is not None:
+            distance = np.abs(positions[:, :, None] - positions[:, None, :])
+            return self._bias_of(distance, np.tri(seq, dtype=bool))
         local = config.window is not None and config.window < start + seq
         if seq == 1 and not local and config.positions != "alibi":
             return None
         if self._bias is None or self._bias[0] != (start, seq):
             distance = np.arange(start, start + seq)[:, None] - np.arange(start + seq)
-            visible = distance >= 0
-            if config.window is not None:
-                visible &= distance < config.window
-            slopes = alibi_slopes(config.n_heads) if config.positions == "alibi" else np.zeros(1)
-            bias = np.where(visible, -slopes[:, None, None] * distance, -np.inf)
-            heads = (config.sizes.n_kv_heads, -1) if config.positions == "alibi" else (1, 1)
-            self._bias = (start, seq), bias.reshape(*heads, seq, start + seq).astype(self._dtype)
+            self._bias = (start, seq), self._bias_of(distance[None], distance >= 0)
         return self._bias[1]
+
+    def _bias_of(
+        self, distance: Int[np.ndarray, "batch query key"], visible: Bool[np.ndarray, "query key"]
+    ) -> Float[np.ndarray, "batch _ _ query key"]:
+        config = self._config
+        if config.window is not None:
+            visible = visible & (distance < config.window)
+        slopes = alibi_slopes(config.n_heads) if config.positions == "alibi" else np.zeros(1)
+        bias = np.where(visible[..., None, :, :], -slopes[:, None, None] * distance[:, None], -np.inf)
+        heads = (config.sizes.n_kv_heads, -1) if config.positions == "alibi" else (1, 1)
+        return bias.reshape(len(bias), *heads, *bias.shape[2:]).astype(self._dtype)

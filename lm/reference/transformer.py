@@ -5,6 +5,7 @@ loss with respect to its output, adds those of its parameters to them, and retur
 differentiation is then no more than calling `backward` in the reverse order of `forward` (docs/theory/notation.md).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,14 +43,16 @@ class Block:
         self,
         x: Float[np.ndarray, "batch seq d_model"],
         generator: np.random.Generator | None,
-        cache: KeyValueCache | None,
+        cache: KeyValueCache | None = None,
+        positions: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch seq d_model"]:
         """The residual stream after this block."""
         if self.pre:
-            x = x + self.attention.forward(self.attention_norm.forward(x), generator, cache)
+            normalised = self.attention_norm.forward(x)
+            x = x + self.attention.forward(normalised, generator, cache, positions=positions)
             y = self.feed_forward.forward(self.feed_forward_norm.forward(x))
             return x + self.dropout.forward(y, generator)
-        x = self.attention_norm.forward(x + self.attention.forward(x, generator, cache))
+        x = self.attention_norm.forward(x + self.attention.forward(x, generator, cache, positions=positions))
         y = self.feed_forward.forward(x)
         return self.feed_forward_norm.forward(x + self.dropout.forward(y, generator))
 
@@ -57,11 +60,17 @@ class Block:
         """The gradient of x."""
         if self.pre:
             dy = dy + self.feed_forward_norm.backward(self.feed_forward.backward(self.dropout.backward(dy)))
-            return dy + self.attention_norm.backward(self.attention.backward(dy))
+            return dy + self.attention_norm.backward(self.attention.backward(dy)[0])
         dy = self.feed_forward_norm.backward(dy)
         dy = dy + self.feed_forward.backward(self.dropout.backward(dy))
         dy = self.attention_norm.backward(dy)
-        return dy + self.attention.backward(dy)
+        return dy + self.attention.backward(dy)[0]
+
+    def attention_weights(
+        self, x: Float[np.ndarray, "batch seq d_model"], positions: Int[np.ndarray, "batch seq"] | None = None
+    ) -> Float[np.ndarray, "batch heads query key"]:
+        """How much each position takes of each, where the residual stream is x before this block."""
+        return self.attention.weights(self.attention_norm.forward(x) if self.pre else x, positions=positions)
 
 
 class Transformer:
@@ -93,34 +102,69 @@ class Transformer:
         ids: Int[np.ndarray, "batch seq"],
         generator: np.random.Generator | None = None,
         cache: KeyValueCache | None = None,
+        positions: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch seq vocab"]:
         """Logits of the token that follows each position.
 
         A generator makes dropout happen, as in training. With a cache, ids continue the text that the cache holds.
+        Without one, `positions` may say where each token stands, as in `lm.model.transformer`.
         """
-        return self.head.forward(self.hidden(ids, generator, cache))
+        return self.head.forward(self.hidden(ids, generator, cache, positions))
 
     def hidden(
         self,
         ids: Int[np.ndarray, "batch seq"],
         generator: np.random.Generator | None = None,
         cache: KeyValueCache | None = None,
+        positions: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch seq d_model"]:
         """The last residual stream, normalised and scaled: all of the model but its head."""
-        start = cache.length if cache else 0
-        end = start + ids.shape[1]
-        assert end <= self.config.context_length, f"{end} positions in a context of {self.config.context_length}"
-        x = self.embedding.forward(ids)
-        if self.position_embedding is not None:
-            x += self.position_embedding.value[start:end]
-        if self.positions.sinusoidal is not None:
-            x += self.positions.sinusoidal[start:end]
-        x = self.dropout.forward(x, generator)
+        x = self.embed(ids, generator, cache, positions)
         for block in self.blocks:
-            x = block.forward(x, generator, cache)
+            x = block.forward(x, generator, cache, positions)
         if cache is not None:
             cache.advance(ids.shape[1])
         return self.final_norm.forward(x) * self.dtype.type(self.config.output_scale)
+
+    def embed(
+        self,
+        ids: Int[np.ndarray, "batch seq"],
+        generator: np.random.Generator | None = None,
+        cache: KeyValueCache | None = None,
+        positions: Int[np.ndarray, "batch seq"] | None = None,
+    ) -> Float[np.ndarray, "batch seq d_model"]:
+        """The residual stream before the first block: tokens, and their positions where those are embedded.
+
+        Raises:
+            ValueError: when a position is outside the context.
+        """
+        start = cache.length if cache else 0
+        end = start + ids.shape[1]
+        assert end <= self.config.context_length, f"{end} positions in a context of {self.config.context_length}"
+        assert positions is None or cache is None, "a cache counts its positions itself"
+        if positions is not None and not 0 <= positions.min() <= positions.max() < self.config.context_length:
+            raise ValueError(
+                f"positions: must be from 0 to {self.config.context_length - 1}, "
+                f"got {positions.min()} to {positions.max()}"
+            )
+        self._positions = positions
+        places = slice(start, end) if positions is None else positions
+        x = self.embedding.forward(ids)
+        if self.position_embedding is not None:
+            x += self.position_embedding.value[places]
+        if self.positions.sinusoidal is not None:
+            x += self.positions.sinusoidal[places]
+        return self.dropout.forward(x, generator)
+
+    def attention_weights(
+        self, ids: Int[np.ndarray, "batch seq"], positions: Int[np.ndarray, "batch seq"] | None = None
+    ) -> list[Float[np.ndarray, "batch heads query key"]]:
+        """How much each position of a text takes of each, one array a layer; every row sums to 1."""
+        x, weights = self.embed(ids, positions=positions), []
+        for block in self.blocks:
+            weights.append(block.attention_weights(x, positions))
+            x = block.forward(x, None, None, positions)
+        return weights
 
     def backward(self, dlogits: Float[np.ndarray, "batch seq vocab"]) -> None:
         """Add to every parameter's gradient, from that of the logits which `forward` gave last."""
@@ -130,17 +174,20 @@ class Transformer:
         dx = self.dropout.backward(dx)
         if self.position_embedding is not None:
             grad = np.zeros_like(self.position_embedding.value)
-            grad[: dx.shape[1]] = dx.sum(0)
+            if self._positions is None:
+                grad[: dx.shape[1]] = dx.sum(0)
+            else:
+                np.add.at(grad, self._positions, dx)
             self.position_embedding.add_grad(grad)
         self.embedding.backward(dx)
 
-    def reader(self, batch_size: int) -> "CachedReader":
-        """A reader of as many texts, for generation."""
-        return CachedReader(self, batch_size)
+    def session(self, batch_size: int) -> "CachedSession":
+        """A session of as many texts, for generation."""
+        return CachedSession(self, batch_size)
 
 
-class CachedReader:
-    """Reads texts side by side; what is read is kept in a key/value cache."""
+class CachedSession:
+    """A `lm.generation.session.Session` that keeps what it has read in a key/value cache."""
 
     def __init__(self, model: Transformer, batch_size: int) -> None:
         self._model = model
@@ -151,6 +198,17 @@ class CachedReader:
         """How many positions have been read."""
         return self._cache.length
 
-    def read(self, ids: Int[np.ndarray, "batch seq"]) -> Float[np.ndarray, "batch vocab"]:
-        """Read on; the logits of the tokens that follow."""
-        return self._model.head.forward(self._model.hidden(ids, cache=self._cache)[:, -1])
+    def read(
+        self, ids: Int[np.ndarray, "batch seq"], last: int | None = None
+    ) -> Float[np.ndarray, "batch positions vocab"]:
+        """Read on; the logits after each of these positions, or each of the `last` ones."""
+        hidden = self._model.hidden(ids, cache=self._cache)
+        return self._model.head.forward(hidden if last is None else hidden[:, -last:])
+
+    def rewind(self, n_positions: int) -> None:
+        """Forget the last positions, of every text."""
+        self._cache.rewind(n_positions)
+
+    def select(self, rows: Sequence[int]) -> None:
+        """Go on with these texts in this order; a text may be chosen several times, or not at all."""
+        self._cache.select(rows)

@@ -48,6 +48,13 @@ def test_rotated_products_depend_on_the_distance_alone(a: int, b: int, shift: in
     assert product(a + shift, b + shift) == pytest.approx(product(a, b), abs=1e-5)
 
 
+def test_positions_may_be_given_for_all_rows_or_for_each() -> None:
+    x = torch.randn(2, 3, 4, 8, generator=torch.Generator().manual_seed(0))
+    table, positions = rotary_table(50, 8, 10000.0), torch.tensor([[3, 1, 4, 1], [5, 9, 2, 6]])
+    rows = [rotate(row[None], table[:, places]) for row, places in zip(x, positions, strict=True)]
+    assert torch.equal(rotate(x, table[:, positions]), torch.cat(rows))
+
+
 def test_a_rotation_keeps_lengths_and_leaves_position_0_alone() -> None:
     x = torch.randn(2, 3, 50, 8, generator=torch.Generator().manual_seed(0))
     y = rotate(x, rotary_table(50, 8, 10000.0))

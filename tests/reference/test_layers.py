@@ -174,7 +174,7 @@ def test_attend(batch: int, kv_heads: int, group: int, n_queries: int, n_before:
         k, v = (x.expand(-1, -1, group, -1, -1) for x in (k, v))
         return F.scaled_dot_product_attention(q, k, v, attn_mask=torch.from_numpy(bias))
 
-    assert_same_as_torch(Attend(0.0), [q, k, v], {}, function, bias[None, None], None)
+    assert_same_as_torch(Attend(0.0), [q, k, v], {}, function, bias[None, None, None], None)
 
 
 def test_attention_is_stable_for_scores_of_any_size() -> None:
