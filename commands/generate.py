@@ -1,4 +1,4 @@
-"""Let a trained model tell stories in pure NumPy, on a machine that need not have PyTorch.
+"""Let a trained model continue texts, in pure NumPy, on a machine that need not have PyTorch.
 
 python -m commands.generate models/base/model.safetensors data/tokenizer.json "Once upon a time" ...
 """
@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from lm.config.sample import SampleConfig
 from lm.formats.model_file import check_same_tokenizer
+from lm.generation.generate import Token, collect, counted
 from lm.generation.texts import continue_prompts
 from lm.reference.load import load_model
 from lm.tokenizer.load import load_tokenizer
@@ -38,20 +39,27 @@ def main() -> None:
     try:
         if not 0 <= seed < 2**32:
             raise ValueError(f"seed: must be an integer from 0 to 2**32 - 1, got {seed}")
-        tell(model, tokenizer, SampleConfig.parse(arguments | {"device": "cpu"}), seed)
+        generate(model, tokenizer, SampleConfig.parse(arguments | {"device": "cpu"}), seed)
     except KeyboardInterrupt:
         sys.exit(130)
     except ValueError as error:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 
 
-def tell(model_path: Path, tokenizer_path: Path, config: SampleConfig, seed: int) -> None:
-    """Load, generate, print."""
+def generate(model_path: Path, tokenizer_path: Path, config: SampleConfig, seed: int) -> None:
+    """Print one text as it is drawn; of several, each as a whole."""
     model, card = load_model(model_path)
     tokenizer = load_tokenizer(tokenizer_path)
     check_same_tokenizer(str(tokenizer_path), tokenizer.sha256, str(model_path), card.tokenizer_sha256)
-    with tqdm(desc="tell", unit=" tokens", disable=None, leave=False) as bar:
-        continuations = continue_prompts(model, tokenizer, config, end_id=card.end_id, seed=seed, progress=bar.update)
+    events = continue_prompts(model, tokenizer, config, end_id=card.end_id, seed=seed)
+    if len(config.prompts) == 1:
+        print(config.prompts[0], end="", flush=True)
+        for text in tokenizer.decode_iterable(event.id for event in events if isinstance(event, Token)):
+            print(text, end="", flush=True)
+        print()
+        return
+    with tqdm(desc="generate", unit=" tokens", disable=None, leave=False) as bar:
+        continuations = collect(counted(events, bar.update), len(config.prompts))
     print("\n\n".join(a + tokenizer.decode(ids) for a, ids in zip(config.prompts, continuations, strict=True)))
 
 

@@ -1,20 +1,23 @@
-"""Let the model continue each prompt, and write the texts as Markdown."""
+"""Let the model continue each prompt, and write the texts: as Markdown to read, as JSON to work with."""
+
+from typing import Any
 
 from tqdm import tqdm
 
 from lm.config.sample import SampleConfig
 from lm.formats.model_file import check_same_tokenizer
+from lm.generation.generate import collect, counted
 from lm.generation.texts import continue_prompts
 from lm.model.load import load_model
 from lm.system.devices import choose_device
-from lm.system.files import replacing
+from lm.system.files import replacing, write_json
 from lm.system.gpus import claim_gpu
 from lm.tokenizer.load import load_tokenizer
 from stages.support import Stage, run
 
 
 def main(stage: Stage) -> None:
-    """Write one section a prompt."""
+    """Write what follows each prompt."""
     config, seed = stage.section(SampleConfig), stage.seed()
     claim_gpu(config.device)
     model, card = load_model(stage.path("model"))
@@ -23,23 +26,29 @@ def main(stage: Stage) -> None:
         str(stage.path("tokenizer")), tokenizer.sha256, str(stage.path("model")), card.tokenizer_sha256
     )
     with tqdm(desc="sample", unit=" tokens", disable=None) as bar:
-        continuations = continue_prompts(
-            model.to(choose_device(config.device)),
-            tokenizer,
-            config,
-            end_id=card.end_id,
-            seed=seed,
-            progress=bar.update,
+        events = continue_prompts(
+            model.to(choose_device(config.device)), tokenizer, config, end_id=card.end_id, seed=seed
         )
+        continuations = collect(counted(events, bar.update), len(config.prompts))
 
+    samples = [
+        {"prompt": prompt, "text": tokenizer.decode(ids), "ids": ids}
+        for prompt, ids in zip(config.prompts, continuations, strict=True)
+    ]
+    settings = config.model_dump(exclude={"prompts", "device"})
+    write_json(stage.path("samples_json"), {"seed": seed, "settings": settings, "samples": samples})
+    with replacing(stage.path("samples")) as file:
+        file.write(_markdown(config, seed, samples).encode())
+
+
+def _markdown(config: SampleConfig, seed: int, samples: list[dict[str, Any]]) -> str:
+    """One section a prompt."""
     settings = f"temperature {config.temperature:g}, top-k {config.top_k}, top-p {config.top_p}, seed {seed}"
     lines = ["# Samples", "", f"{settings}. Prompts in bold.", ""]
-    for prompt, ids in zip(config.prompts, continuations, strict=True):
-        text = tokenizer.decode(ids)
-        cut = "" if len(ids) < config.max_new_tokens else " …"
-        lines += [*(f"> {line}" for line in _bold(prompt, text + cut).split("\n")), "", "---", ""]
-    with replacing(stage.path("samples")) as file:
-        file.write("\n".join(lines[:-2]).encode())
+    for sample in samples:
+        cut = "" if len(sample["ids"]) < config.max_new_tokens else " …"
+        lines += [*(f"> {line}" for line in _bold(sample["prompt"], sample["text"] + cut).split("\n")), "", "---", ""]
+    return "\n".join(lines[:-2])
 
 
 def _bold(prompt: str, continuation: str) -> str:
@@ -53,5 +62,5 @@ if __name__ == "__main__":
         main,
         __doc__,
         inputs={"model": "the trained model", "tokenizer": "the tokenizer.json it was trained with"},
-        outs={"samples": "Markdown file"},
+        outs={"samples": "Markdown: the texts", "samples_json": "JSON: the texts, their ids and the settings"},
     )

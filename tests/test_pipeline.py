@@ -18,6 +18,7 @@ import torch
 from ruamel.yaml import YAML
 
 from commands.deps import load_pipeline
+from lm.tokenizer.load import load_tokenizer
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -101,7 +102,15 @@ def test_every_out_is_there_and_makes_sense(finished: Workspace) -> None:
     assert len(tokens) == evaluation["n_tokens"]
     assert pd.read_csv(finished.path / "plots/train.csv")["step"].tolist() == list(range(5, 121, 5))
     assert pd.read_csv(finished.path / "plots/valid.csv")["step"].tolist() == [20, 40, 60, 80, 100, 120]
-    assert finished.read("samples/base.md").count(b"Once upon a time") >= 1
+    markdown, samples = finished.read("samples/base.md").decode(), json.loads(finished.read("samples/base.json"))
+    assert markdown.count("Once upon a time") >= 1
+    assert samples["settings"] == {"max_new_tokens": 20, "temperature": 0.8, "top_k": None, "top_p": 0.95}
+    assert samples["seed"] == 1337
+    tokenizer = load_tokenizer(finished.path / "data/tokenizer.json")
+    assert [sample["prompt"] for sample in samples["samples"]] == ["", "Once upon a time", "One rainy morning"]
+    for sample in samples["samples"]:
+        assert tokenizer.decode(sample["ids"]) == sample["text"]
+        assert sample["text"].split("\n")[0] in markdown
 
 
 def timing(workspace: Workspace) -> dict[str, Any]:

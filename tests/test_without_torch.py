@@ -9,10 +9,14 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from commands.deps import ROOT
+from lm.config.sample import SampleConfig
 from lm.formats.model_file import ModelCard, save_model
+from lm.generation.generate import collect
+from lm.generation.texts import continue_prompts
 from lm.reference.initial import initial_weights
 from lm.reference.load import load_model
 from lm.tokenizer.learning import bytes_alone
+from lm.tokenizer.load import load_tokenizer
 from tests.small import MODEL, TRAIN, model_config, random_documents, tokenizer_config, write_tokens
 
 # An import of these fails as it does where they are not installed.
@@ -66,6 +70,19 @@ def test_a_model_tells_stories_without_pytorch(tmp_path: Path) -> None:
     assert len(told[0].stdout) > 60
 
 
+def test_one_text_is_printed_as_it_is_drawn(tmp_path: Path) -> None:
+    model_path, tokenizer_path = write_model(tmp_path)
+    (model, card), tokenizer = load_model(model_path), load_tokenizer(tokenizer_path)
+    config = SampleConfig.parse(
+        {"prompts": ["é"], "max_new_tokens": 30, "temperature": 1.0, "top_k": None, "top_p": None, "device": "cpu"}
+    )
+    (ids,) = collect(continue_prompts(model, tokenizer, config, end_id=card.end_id, seed=1), 1)
+    flags = ["--max-new-tokens", "30", "--temperature", "1.0", "--top-p", "1.0", "--seed", "1"]
+    result = run_without_torch("commands.generate", model_path, tokenizer_path, "é", *flags)
+    assert result.stdout == f"é{tokenizer.decode(ids)}\n"  # of single bytes drawn at random, many are no characters
+    assert len(ids) > 5
+
+
 def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_path: Path) -> None:
     params = YAML(typ="safe").load(ROOT / "params.yaml")
     params["model"] = MODEL | {"dropout": 0.1}
@@ -75,7 +92,7 @@ def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_
     inputs = {f"{split}-{what}": tmp_path / f"tokens.{end}" for split in ("train", "valid") for what, end in ENDS}
     files: list[dict[str, bytes]] = []
     for folder in (tmp_path / "one", tmp_path / "other"):
-        outs = {"model": "m.safetensors", "metrics": "m.json", "train-curve": "train.csv", "valid-curve": "valid.csv"}
+        outs = {"model": "m.safetensors", "metrics": "m.json", "step-curve": "steps.csv", "valid-curve": "valid.csv"}
         paths = {"params": tmp_path / "params.yaml"} | inputs | {name: folder / out for name, out in outs.items()}
         flags = [word for name, path in paths.items() for word in (f"--{name}", path)]
         result = run_without_torch("stages.train", *flags, DVC_ROOT=str(folder))

@@ -1,5 +1,6 @@
 """What every tokenizer does: text to ids and back, alone, in batches and as a stream."""
 
+import codecs
 import hashlib
 import json
 import re
@@ -126,6 +127,21 @@ class Tokenizer(ABC):
             ValueError: when there is no such id.
         """
         return b"".join(map(self.token_bytes, ids)).decode(errors="replace")
+
+    def decode_iterable(self, ids: Iterable[int]) -> Iterator[str]:
+        """The text of ids that come one by one, in pieces: a character waits until all of its bytes have come.
+
+        The pieces together are what `decode` gives.
+
+        Raises:
+            ValueError: when there is no such id.
+        """
+        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        for id in ids:
+            if text := decoder.decode(self.token_bytes(id)):
+                yield text
+        if rest := decoder.decode(b"", final=True):
+            yield rest
 
     def token_bytes(self, id: int) -> bytes:
         """The bytes that one token stands for.

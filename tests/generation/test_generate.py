@@ -1,5 +1,6 @@
 """Tests of lm/generation/generate.py."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lm.generation.generate import LanguageModel, generate
+from lm.generation.generate import End, Event, Token, collect, generate
+from lm.generation.sampling import GREEDY, Sampling
+from lm.generation.session import LanguageModel
 from lm.model.transformer import Transformer
 from tests.small import model_config, numpy_twin, random_model
 
 VOCAB_SIZE, END_ID = 23, 0
-GREEDY: dict[str, Any] = {"temperature": 0.0, "top_k": None, "top_p": None, "end_id": END_ID, "seed": 0}
-SAMPLED = GREEDY | {"temperature": 1.0}
+SAMPLED = Sampling(temperature=1.0)
 # Of unequal length, on both sides of the context of 8.
 PROMPTS = [[0, 5, 2], [0], [0, 3, 3, 7, 1, 9, 4, 8], [0, 4, 6, 2, 2, 9, 1, 11, 20, 17, 3, 15, 2], [0, 8]]
+
+
+def texts_of(
+    model: LanguageModel, prompts: list[list[int]], sampling: Sampling, max_new_tokens: int, seed: int = 0
+) -> list[list[int]]:
+    """The ids that follow each prompt."""
+    events = generate(model, prompts, sampling, max_new_tokens=max_new_tokens, end_id=END_ID, seed=seed)
+    return collect(events, len(prompts))
+
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "rope": {},
@@ -67,7 +78,7 @@ def naively(model: Transformer, prompt: list[int], max_new_tokens: int) -> list[
 def test_greedy_generation_equals_reading_the_whole_context_for_each_token(variant: str, library: str) -> None:
     model = random_model(VOCAB_SIZE, **VARIANTS[variant])
     reading: LanguageModel = model if library == "torch" else numpy_twin(model)
-    generated = generate(reading, PROMPTS, max_new_tokens=30, **GREEDY)
+    generated = texts_of(reading, PROMPTS, GREEDY, 30)
     assert generated == [naively(model, prompt, 30) for prompt in PROMPTS]
     assert any(len(ids) > 10 for ids in generated)
 
@@ -77,38 +88,47 @@ class Counting:
 
     def __init__(self, context_length: int) -> None:
         self.config = model_config(context_length=context_length)
-        self.readers: list[CountingReader] = []
+        self.notes: list[object] = []
 
-    def reader(self, batch_size: int) -> "CountingReader":
-        self.readers.append(CountingReader(batch_size))
-        return self.readers[-1]
+    def session(self, batch_size: int) -> "CountingSession":
+        self.notes.append(f"session of {batch_size}")
+        return CountingSession(self.notes)
 
 
-class CountingReader:
-    def __init__(self, batch_size: int) -> None:
-        self.length, self.batch_size = 0, batch_size
-        self.reads: list[list[list[int]]] = []
+class CountingSession:
+    def __init__(self, notes: list[object]) -> None:
+        self.length, self.notes = 0, notes
 
-    def read(self, ids: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-        assert len(ids) == self.batch_size
+    def read(self, ids: NDArray[np.int64], last: int | None = None) -> NDArray[np.floating[Any]]:
         self.length += ids.shape[1]
-        self.reads.append(ids.tolist())
-        return np.eye(VOCAB_SIZE, dtype=np.float32)[(ids[:, -1] + 1) % VOCAB_SIZE]
+        self.notes.append(ids.tolist())
+        return np.eye(VOCAB_SIZE, dtype=np.float32)[(ids + 1) % VOCAB_SIZE][:, -(last or 0) :]
+
+    def rewind(self, n_positions: int) -> None:
+        self.length -= n_positions
+        self.notes.append(f"rewind {n_positions}")
+
+    def select(self, rows: Sequence[int]) -> None:
+        raise AssertionError("a row leaves or moves")
 
 
-def test_any_model_with_a_reader_generates_and_reads_each_token_once_until_its_context_is_full() -> None:
+def test_any_model_with_a_session_generates_and_reads_each_token_once_until_its_context_is_full() -> None:
     model = Counting(context_length=4)
-    assert generate(model, [[3], [7, 8]], max_new_tokens=5, **GREEDY) == [[4, 5, 6, 7, 8], [9, 10, 11, 12, 13]]
-    # Of a full context the older half goes, and what is left is read anew by a reader of its own.
-    assert [reader.reads for reader in model.readers] == [
-        [[[3], [7]], [[4], [8]], [[5], [9]], [[6], [10]]],
-        [[[6, 7], [10, 11]], [[8], [12]]],
+    assert texts_of(model, [[3], [7, 8]], GREEDY, 5) == [[4, 5, 6, 7, 8], [9, 10, 11, 12, 13]]
+    # Of a full context the older half is dropped, and the rest is read anew.
+    assert model.notes == [
+        *["session of 2", [[3], [7]], [[4], [8]], [[5], [9]], [[6], [10]]],
+        *["rewind 4", [[6, 7], [10, 11]], [[8], [12]]],
     ]
 
 
-def test_a_text_that_has_ended_is_read_on_beside_the_others_but_not_given_out() -> None:
+def test_tokens_come_as_they_are_drawn_and_a_text_that_has_ended_gives_no_more() -> None:
     model = Counting(context_length=64)
-    assert generate(model, [[21], [1]], max_new_tokens=4, **GREEDY) == [[22], [2, 3, 4, 5]]
+    events = generate(model, [[21], [1, 1]], GREEDY, max_new_tokens=3, end_id=END_ID, seed=0)
+    assert next(events) == Token(0, 22)
+    assert len(model.notes) == 2  # a session, and one position
+    rest: list[Event] = [End(0, True), Token(1, 2), Token(1, 3), Token(1, 4), End(1, False)]
+    assert list(events) == rest
 
 
 # The same examples in every run: a draw that falls within rounding of the edge between two tokens, one in some
@@ -119,14 +139,14 @@ def test_a_text_that_has_ended_is_read_on_beside_the_others_but_not_given_out() 
     st.integers(1, 16),
 )
 def test_a_text_does_not_depend_on_the_texts_beside_it(prompts: list[list[int]], max_new_tokens: int) -> None:
-    together = generate(MODEL, prompts, max_new_tokens=max_new_tokens, **GREEDY)
-    assert together == [generate(MODEL, [prompt], max_new_tokens=max_new_tokens, **GREEDY)[0] for prompt in prompts]
+    together = texts_of(MODEL, prompts, GREEDY, max_new_tokens)
+    assert together == [texts_of(MODEL, [prompt], GREEDY, max_new_tokens)[0] for prompt in prompts]
     # A row's random stream goes with its place, so each is drawn again in its place, beside other texts.
-    sampled = generate(MODEL, prompts, max_new_tokens=max_new_tokens, **SAMPLED)
+    sampled = texts_of(MODEL, prompts, SAMPLED, max_new_tokens)
     others = [[2] * (1 if len(prompt) > 8 else 12) for prompt in prompts]
     for place, prompt in enumerate(prompts):
         beside = [*others[:place], prompt, *others[place + 1 :]]
-        assert generate(MODEL, beside, max_new_tokens=max_new_tokens, **SAMPLED)[place] == sampled[place]
+        assert texts_of(MODEL, beside, SAMPLED, max_new_tokens)[place] == sampled[place]
 
 
 MODEL = random_model(VOCAB_SIZE)
@@ -134,44 +154,40 @@ MODEL = random_model(VOCAB_SIZE)
 
 def test_a_seed_decides_the_text() -> None:
     model = never_ending()
-    texts = [generate(model, PROMPTS, max_new_tokens=20, **(SAMPLED | {"seed": seed})) for seed in (1, 1, 2)]
+    texts = [texts_of(model, PROMPTS, SAMPLED, 20, seed) for seed in (1, 1, 2)]
     assert texts[0] == texts[1]
     assert all(one != other for one, other in zip(texts[0], texts[2], strict=True))
 
 
 def test_the_same_prompt_in_two_rows_is_continued_in_two_ways() -> None:
-    one, other = generate(never_ending(), [[0, 5], [0, 5]], max_new_tokens=20, **SAMPLED)
+    one, other = texts_of(never_ending(), [[0, 5], [0, 5]], SAMPLED, 20)
     assert one != other
 
 
 def test_a_text_ends_at_its_end_token_or_after_so_many_tokens() -> None:
-    done: list[int] = []
-    texts = generate(MODEL, [[i] for i in range(VOCAB_SIZE)], max_new_tokens=25, progress=done.append, **SAMPLED)
+    texts = texts_of(MODEL, [[i] for i in range(VOCAB_SIZE)], SAMPLED, 25)
     assert all(END_ID not in text for text in texts)
     assert min(len(text) for text in texts) < 25
     assert max(len(text) for text in texts) == 25
-    assert done == [1] * 25
     # A text that was cut short goes on in the same way when more is asked for; one that ended does not.
-    longer = generate(MODEL, [[i] for i in range(VOCAB_SIZE)], max_new_tokens=40, **SAMPLED)
+    longer = texts_of(MODEL, [[i] for i in range(VOCAB_SIZE)], SAMPLED, 40)
     assert [text[:25] for text in longer] == texts
     assert all(len(more) == len(text) for more, text in zip(longer, texts, strict=True) if len(text) < 25)
 
 
 @pytest.mark.parametrize("max_new_tokens", [1, 7, 8, 9, 100])
 def test_as_many_tokens_come_as_were_asked_for_however_long_the_context(max_new_tokens: int) -> None:
-    texts = generate(never_ending(), PROMPTS, max_new_tokens=max_new_tokens, **SAMPLED)
+    texts = texts_of(never_ending(), PROMPTS, SAMPLED, max_new_tokens)
     assert [len(text) for text in texts] == [max_new_tokens] * len(PROMPTS)
 
 
 def test_top_k_and_top_p_reach_the_draw() -> None:
-    greedy = generate(never_ending(), PROMPTS, max_new_tokens=20, **GREEDY)
-    assert generate(never_ending(), PROMPTS, max_new_tokens=20, **(SAMPLED | {"top_k": 1})) == greedy
-    assert generate(never_ending(), PROMPTS, max_new_tokens=20, **(SAMPLED | {"top_p": 1e-9})) == greedy
-    assert generate(never_ending(), PROMPTS, max_new_tokens=20, **SAMPLED) != greedy
+    greedy = texts_of(never_ending(), PROMPTS, GREEDY, 20)
+    assert texts_of(never_ending(), PROMPTS, Sampling(top_k=1), 20) == greedy
+    assert texts_of(never_ending(), PROMPTS, Sampling(top_p=1e-9), 20) == greedy
+    assert texts_of(never_ending(), PROMPTS, SAMPLED, 20) != greedy
 
 
 def test_dropout_takes_no_part() -> None:
     model = never_ending(dropout=0.5).train()
-    assert generate(model, PROMPTS, max_new_tokens=20, **GREEDY) == generate(
-        never_ending(), PROMPTS, max_new_tokens=20, **GREEDY
-    )
+    assert texts_of(model, PROMPTS, GREEDY, 20) == texts_of(never_ending(), PROMPTS, GREEDY, 20)

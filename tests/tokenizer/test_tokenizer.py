@@ -89,6 +89,35 @@ def test_decoding_gives_back_what_was_encoded(kind: str, text: str) -> None:
 
 
 @every_kind
+@given(text=texts, broken=st.lists(st.integers(0, 256), max_size=5), place=st.integers(0, 9))
+def test_ids_that_come_one_by_one_are_decoded_to_whole_characters(
+    kind: str, text: str, broken: list[int], place: int
+) -> None:
+    learned = tokenizer(kind)
+    ids = learned.encode(text)
+    pieces = list(learned.decode_iterable(iter(ids)))
+    assert "".join(pieces) == learned.decode(ids)
+    assert all(pieces)
+    assert all("\ufffd" not in piece for piece in pieces) or "\ufffd" in what_comes_back(kind, text)
+    # Ids in any order, as a bad model may draw them: what is no UTF-8 comes out as when all is decoded at once.
+    ids[place:place] = [id % learned.vocab_size for id in broken]
+    assert "".join(learned.decode_iterable(iter(ids))) == learned.decode(ids)
+
+
+def test_a_character_is_given_out_with_its_last_byte() -> None:
+    learned = tokenizer("byte")
+    asked: list[int] = []
+
+    def ids() -> Iterator[int]:
+        for id in learned.encode("a🦊b"):
+            asked.append(id)
+            yield id
+
+    pieces = [(piece, len(asked)) for piece in learned.decode_iterable(ids())]
+    assert pieces == [("a", 1), ("🦊", 5), ("b", 6)]
+
+
+@every_kind
 @given(text=texts)
 def test_hugging_face_reads_the_file_and_gives_the_same_ids(kind: str, text: str) -> None:
     theirs = hugging_face(kind, special=False)

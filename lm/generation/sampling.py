@@ -1,0 +1,108 @@
+"""How the next token is chosen from logits."""
+
+from dataclasses import asdict, dataclass
+from typing import Any, Self
+
+import numpy as np
+from jaxtyping import Float, Float64, Int64
+from numpy.typing import NDArray
+
+from lm.config.sample import SampleConfig
+from lm.generation.largest import finite, first, largest, on_host, total_weight, weights_of
+
+_FIRST_LOOK = 64  # tokens that top-p sorts at first, because few of them make up most predictions
+_GROWTH = 16  # how many times more it sorts when these do not reach p
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen: the likeliest, or by chance, perhaps among a few.
+
+    `temperature` divides the logits; 0 takes the likeliest token (greedy). `top_k` keeps the k likeliest tokens (Fan et
+    al. 2018, https://arxiv.org/abs/1805.04833), `top_p` the fewest whose probabilities add up to p or more (nucleus
+    sampling, Holtzman et al. 2019, https://arxiv.org/abs/1904.09751); both after temperature, top-k first. Among equals
+    the lower id goes first.
+
+    A new way to choose is a field here, a parameter with its range in `SampleConfig`, and a step in `candidates`.
+
+    Raises:
+        ValueError: with the message of the `sample` section of the parameters, which has the same ranges.
+    """
+
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+
+    def __post_init__(self) -> None:
+        SampleConfig.parse({"prompts": [""], "max_new_tokens": 1, "device": "cpu"} | asdict(self))
+
+    @classmethod
+    def of(cls, config: SampleConfig) -> Self:
+        """The way to choose that the `sample` section asks for."""
+        return cls(config.temperature, config.top_k, config.top_p)
+
+
+GREEDY = Sampling(temperature=0.0)
+
+
+def choose(
+    logits: Float[Any, "batch vocab"], sampling: Sampling, uniform: Float64[np.ndarray, " batch"]
+) -> Int64[np.ndarray, " batch"]:
+    """One id a row, by inverting the cumulative distribution at `uniform`, numbers in [0, 1), one a row.
+
+    The logits are an array or a tensor on any device.
+    """
+    logits = finite(on_host(logits))
+    if sampling.temperature == 0:
+        ids = logits.argmax(-1)  # of equals the first, in both libraries
+        return ids if isinstance(ids, np.ndarray) else ids.cpu().numpy()
+    return draw(*candidates(logits, sampling), uniform)
+
+
+def candidates(
+    logits: Float[Any, "batch vocab"], sampling: Sampling
+) -> tuple[Int64[np.ndarray, "batch n"], Float64[np.ndarray, "batch n"]]:
+    """The ids that may be drawn, in rising order, and their weights: probabilities up to a factor a row.
+
+    A weight of 0 stands where a token is no candidate of its row. The temperature must be above 0.
+    """
+    ids = None
+    if sampling.top_k is not None:
+        ids, logits = largest(logits, sampling.top_k)
+    if sampling.top_p is not None and sampling.top_p < 1:
+        places, weights = nucleus(logits, sampling.temperature, sampling.top_p)
+    else:
+        places, logits = largest(logits, logits.shape[1])
+        weights = weights_of(logits, sampling.temperature)
+    return places if ids is None else np.take_along_axis(ids, places, -1), weights
+
+
+def nucleus(
+    logits: Float[Any, "batch vocab"], temperature: float, p: float
+) -> tuple[Int64[np.ndarray, "batch n"], Float64[np.ndarray, "batch n"]]:
+    """Candidates of top-p: the fewest tokens whose weights add up to p of the whole.
+
+    The whole is summed up first; then the largest weights are sorted, more and more of them until they reach p.
+    """
+    wanted = p * total_weight(logits, temperature)[:, None]
+    n = _FIRST_LOOK
+    while True:
+        ids, values = largest(logits, n)
+        ranked = np.sort(values, axis=-1)[:, ::-1]
+        weights = weights_of(ranked, temperature)
+        reached = np.cumsum(weights, axis=-1)
+        if n >= logits.shape[1] or (reached[:, -1:] >= wanted).all():
+            n_kept = (reached - weights < wanted).sum(-1, keepdims=True)
+            kept = first(values, n_kept, np.take_along_axis(ranked, n_kept - 1, -1))
+            return ids, np.where(kept, weights_of(values, temperature), 0)
+        n *= _GROWTH
+
+
+def draw(
+    ids: Int64[np.ndarray, "batch n"], weights: Float64[np.ndarray, "batch n"], uniform: Float64[np.ndarray, " batch"]
+) -> Int64[np.ndarray, " batch"]:
+    """One of the ids of each row, with the probability that its weight gives it."""
+    cumulative = np.cumsum(weights, axis=-1)
+    places = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(-1)
+    chosen: NDArray[np.int64] = ids[np.arange(len(ids)), places]
+    return chosen

@@ -1,0 +1,104 @@
+"""Sessions against reading the whole text at once, in PyTorch and in NumPy."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from lm.config.model import ModelConfig
+from lm.generation.generate import collect, generate
+from lm.generation.sampling import GREEDY, Sampling
+from lm.generation.session import LanguageModel, Session
+from tests.model.configs import VOCAB_SIZE, configs, random_model, small_config
+from tests.small import numpy_twin
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+@settings(max_examples=60)
+@given(configs(), st.integers(0, 2**16), st.data())
+def test_any_sequence_of_read_rewind_and_select_gives_the_logits_of_reading_the_whole_text_at_once(
+    library: str, config: ModelConfig, seed: int, data: st.DataObject
+) -> None:
+    model = random_model(config, seed, torch.float64)
+    reading: LanguageModel = model if library == "torch" else numpy_twin(model)
+    generator = np.random.Generator(np.random.Philox(key=seed))
+    batch = data.draw(st.integers(1, 3))
+    session, texts = reading.session(batch), np.zeros((batch, 0), np.int64)
+    assert isinstance(session, Session)
+    for _ in range(data.draw(st.integers(1, 8))):
+        length, room = texts.shape[1], config.context_length - texts.shape[1]
+        actions = [*(["read"] if room else []), "rewind", "select"]
+        match data.draw(st.sampled_from(actions)):
+            case "read":
+                ids = generator.integers(0, VOCAB_SIZE, (len(texts), data.draw(st.integers(1, room))))
+                texts = np.concatenate([texts, ids], axis=1)
+                last = data.draw(st.none() | st.integers(1, ids.shape[1]))
+                logits = np.asarray(session.read(ids, last))
+                with torch.no_grad():
+                    expected = model(torch.from_numpy(texts))[:, -(last or ids.shape[1]) :].numpy()
+                # As in the tests of the cache: float32 roundings inside the norms and rotations of the PyTorch model,
+                # tipped by another order of summation.
+                np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+            case "rewind":
+                n = data.draw(st.integers(0, length))
+                session.rewind(n)
+                texts = texts[:, : length - n]
+            case "select":
+                rows = data.draw(st.lists(st.integers(0, len(texts) - 1), min_size=1, max_size=4))
+                session.select(rows)
+                texts = texts[rows]
+        assert session.length == texts.shape[1]
+
+
+def ids_of(*rows: list[int]) -> NDArray[np.int64]:
+    return np.array(rows, dtype=np.int64)
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_rows_that_were_selected_twice_go_on_apart(library: str) -> None:
+    model = random_model(small_config())
+    reading: LanguageModel = model if library == "torch" else numpy_twin(model)
+    session = reading.session(1)
+    session.read(ids_of([3, 1, 4]))
+    session.select([0, 0])
+    first = np.asarray(session.read(ids_of([5], [9])))
+    session.rewind(1)
+    swapped = np.asarray(session.read(ids_of([9], [5])))
+    np.testing.assert_allclose(first, swapped[::-1], rtol=0, atol=1e-5)  # a product rounds by the place of a row
+    assert not np.allclose(first[0], first[1], rtol=0, atol=0.1)
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_no_more_is_forgotten_than_was_read(library: str) -> None:
+    model = random_model(small_config())
+    session: Session = model.session(1) if library == "torch" else numpy_twin(model).session(1)
+    session.read(ids_of([3, 1, 4]))
+    with pytest.raises(AssertionError, match="4 of 3 positions"):
+        session.rewind(4)
+
+
+def test_logits_stay_where_the_model_computes() -> None:
+    model = random_model(small_config())
+    logits = model.session(1).read(ids_of([1, 2]))
+    assert isinstance(logits, torch.Tensor)
+    assert (logits.device, logits.requires_grad) == (model.embedding.weight.device, False)
+    assert isinstance(numpy_twin(model).session(1).read(ids_of([1, 2])), np.ndarray)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("changes", [{}, {"positions": "alibi", "window": 5}, {"positions": "learned"}])
+def test_a_model_in_half_precision_generates(dtype: torch.dtype, changes: dict[str, Any]) -> None:
+    model = random_model(small_config(**changes))
+    half = random_model(small_config(**changes)).to(dtype)
+    expected = model.session(1).read(ids_of([3, 1, 4, 1, 5]))
+    logits = half.session(1).read(ids_of([3, 1, 4, 1, 5]))
+    assert logits.dtype == dtype
+    # Weights, positions and every product are rounded to 8 bits or more, in two layers.
+    torch.testing.assert_close(logits.float(), expected, rtol=0, atol=0.1 * float(expected.abs().max()))
+    for sampling in (GREEDY, Sampling(0.8, 20, 0.9)):
+        events = generate(half, [[3], [1, 4]], sampling, max_new_tokens=20, end_id=0, seed=0)
+        assert any(collect(events, 2))
