@@ -173,7 +173,7 @@ def final_chart(comparison: Comparison, metric: str) -> Chart | None:
 def finite_curve(run: FinishedRun, kind: Kind) -> pd.DataFrame | None:
     """The rows of a curve whose loss is finite; None where there are none."""
     table = run.curves.train if kind == "train" else run.curves.valid
-    if table is None:
+    if table is None or table.empty:  # a file without rows has columns without a numeric type
         return None
     table = table[np.isfinite(table["loss"])]
     return None if table.empty else table
