@@ -105,9 +105,11 @@ def test_the_report_is_a_page_with_the_curves_of_every_run(workspace: Workspace,
     page = path.read_text()
     charts = re.search(r'<script type="application/json" id="charts">(.*?)</script>', page, re.DOTALL)
     assert charts is not None
-    runs = {run["experiment"] for run in json.loads(charts[1])["train"]["runs"]}
-    assert runs == {"baseline", "none", "blowing-up"}
-    assert "dvc exp run -n norms-none -S model.norm=none -S train.steps=80 -S train.if_diverged=record" in page
+    runs = {run["experiment"] for run in json.loads(charts[1])["valid"]["runs"]}
+    assert runs == {"baseline", "none"}  # the third run diverged before its first validation
+    assert "No loss was measured before the end of blowing-up, " in page
+    (line,) = [line for line in page.splitlines() if line.startswith("dvc exp run -n norms-none ")]
+    assert set(line.split()[5:]) == {"-S", "model.norm=none", "train.steps=80", "train.if_diverged=record"}
 
 
 def test_plots_diff_takes_experiments_of_unequal_lengths(workspace: Workspace, norms: str, tmp_path: Path) -> None:
