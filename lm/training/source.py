@@ -64,11 +64,13 @@ class Windows:
 
     def _starts(self, seed: int, epoch: int) -> NDArray[np.int64]:
         """Where each window of an epoch starts, in the order of the visit."""
-        if self._epoch is None or self._epoch[0] != (seed, epoch):
+        kept = self._epoch  # read once, because another thread may draw from another epoch meanwhile
+        if kept is None or kept[0] != (seed, epoch):
             generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
             offset = generator.integers(self._n_offsets)
-            self._epoch = (seed, epoch), generator.permutation(self.per_epoch) * self.context_length + offset
-        return self._epoch[1]
+            kept = (seed, epoch), generator.permutation(self.per_epoch) * self.context_length + offset
+            self._epoch = kept
+        return kept[1]
 
     def _take(self, starts: Int64[np.ndarray, " count"]) -> Int64[np.ndarray, "count window"]:
         windows: NDArray[np.int64] = self._ids[starts[:, None] + np.arange(self.context_length + 1)].astype(np.int64)

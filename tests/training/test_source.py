@@ -2,8 +2,11 @@
 
 import tempfile
 import weakref
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -140,3 +143,25 @@ def test_drawing_under_two_seeds_in_turn_changes_neither(size: tuple[int, int], 
         drawn(Windows(tokens.ids, context_length).draw(seed, i, 1)).tolist() for i in range(4) for seed in (one, other)
     ]
     assert mixed == alone
+
+
+class DrawsMeanwhile(Windows):
+    """Windows from which another thread draws, just after an order was kept for the next draw."""
+
+    meanwhile: Callable[[], object] | None = None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "_epoch" and value and self.meanwhile:
+            draw, self.meanwhile = self.meanwhile, None
+            with ThreadPoolExecutor(1) as thread:
+                thread.submit(draw).result()
+
+
+def test_a_draw_from_another_epoch_meanwhile_changes_nothing() -> None:
+    # The trainer draws ahead in a thread, which may still be at work when a loaded state asks for another epoch.
+    windows, alone = (DrawsMeanwhile(count_up(300), 4) for _ in range(2))
+    n = windows.per_epoch
+    windows.meanwhile = lambda: windows.draw(0, n, n)
+    assert drawn(windows.draw(0, 0, n)).tolist() == drawn(alone.draw(0, 0, n)).tolist()
+    assert windows.meanwhile is None
