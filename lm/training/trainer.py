@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lm.config.train import TrainConfig
 from lm.optim.schedule import learning_rate
 from lm.training.backend import Backend, Measurement, State
-from lm.training.batch import Batch
+from lm.training.batch import Batch, total_weight
 from lm.training.curves import StepRow, ValidRow, from_columns, to_columns
 from lm.training.source import Source
 
@@ -44,7 +44,9 @@ class Trainer:
                 f"got {self.n_warmup_steps}"
             )
         self._train = train
-        self._valid = valid.spread(config.valid_sequences).split(config.part_size)
+        parts = valid.spread(config.valid_sequences).split(config.part_size)
+        total_weight(parts)
+        self._valid = [part for part in parts if part.weight]  # a part without weight has no mean
 
         self._drawer = ThreadPoolExecutor(1)
         self._next: tuple[int, Future[list[Batch]]] | None = None

@@ -6,6 +6,7 @@ import re
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -659,3 +660,30 @@ def test_what_a_run_is_computed_with_is_noted_from_the_step_on_where_it_changes(
         next(resumed.run())
         trainer = resumed
     assert [(entry["from_step"], entry["threads"]) for entry in trainer.computed] == [(0, 1), (4, 2), (6, 1)]
+
+
+class EveryOther:
+    """A source of which every other validation row counts, the second one first."""
+
+    context_length = TRAIN.context_length
+    draw = TRAIN.draw
+
+    def spread(self, count: int) -> Batch:
+        batch = VALID.spread(count)
+        counts = np.arange(len(batch)) % 2
+        return replace(batch, weights=batch.weights * counts.astype(np.float32)[:, None])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_validation_leaves_out_parts_without_weight(backend: str) -> None:
+    trainer = small_trainer(backend=backend, batch_size=1, valid_sequences=4, steps=3)
+    masked = Trainer(trainer.backend, TRAIN, EveryOther(), trainer.config, seed=1)
+    list(masked.run())
+    losses = [masked.backend.measure(VALID.spread(4).rows(i, i + 1)).loss for i in (1, 3)]
+    assert masked.valid_rows[-1].loss == sum(losses) / 2
+
+
+def test_a_validation_without_any_weight_is_an_error() -> None:
+    trainer = small_trainer(valid_sequences=1)
+    with pytest.raises(ValueError, match=r"^batch: the weights of its predictions must add up to more than 0, got 0$"):
+        Trainer(trainer.backend, TRAIN, EveryOther(), trainer.config, seed=1)
