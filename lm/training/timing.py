@@ -18,7 +18,7 @@ class Timing:
         self.elapsed_s: list[float] = []
         self._every_s = every_s
         self._before_s, self._started = 0.0, time.monotonic()
-        self._kept_s = 0.0  # the time of the last lap but one that is kept
+        self._kept_s = 0.0  # the time of the lap before the last
 
     def resume(self, path: Path, step: int) -> None:
         """Go on from what `write` left, as of a step; what came after it is done again and is counted again."""
@@ -26,7 +26,8 @@ class Timing:
             values = read_json(path)
             laps = [lap for lap in zip(values["steps"], values["elapsed_s"], strict=True) if lap[0] <= step]
             self.steps, self.elapsed_s = [lap[0] for lap in laps], [lap[1] for lap in laps]
-            self._before_s = self._kept_s = self.elapsed_s[-1] if laps else 0.0
+            self._before_s = self.elapsed_s[-1] if laps else 0.0
+            self._kept_s = self.elapsed_s[-2] if len(laps) > 1 else 0.0
 
     def lap(self, step: int) -> None:
         """Note the time after a step. The last lap is always kept; of those before it, one in half a second."""

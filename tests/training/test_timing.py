@@ -4,7 +4,7 @@ import time
 from itertools import pairwise
 from pathlib import Path
 
-from lm.system.files import read_json
+from lm.system.files import read_json, write_json
 from lm.training.timing import Timing, machine
 
 
@@ -23,6 +23,15 @@ def test_laps_go_on_where_the_sitting_before_stopped(tmp_path: Path) -> None:
     assert second.elapsed_s[2] >= first.elapsed_s[1]
     second.write(path)
     assert read_json(path) == {"machine": machine(), "steps": [10, 20, 30], "elapsed_s": second.elapsed_s}
+
+
+def test_a_resumed_run_keeps_a_lap_that_was_worth_keeping(tmp_path: Path) -> None:
+    path = tmp_path / "timing.json"
+    write_json(path, {"machine": machine(), "steps": [10, 20], "elapsed_s": [1.0, 2.0]})
+    timing = Timing(every_s=0.5)
+    timing.resume(path, step=20)
+    timing.lap(30)
+    assert timing.steps == [10, 20, 30]
 
 
 def test_of_many_laps_one_in_so_many_seconds_is_kept_and_always_the_last() -> None:
