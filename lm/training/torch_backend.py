@@ -92,9 +92,10 @@ class TorchBackend:
     def measure(self, batch: Batch) -> Measurement:
         """Loss and accuracy of a batch in evaluation mode."""
         self.model.eval()
-        rows, weight = self._own_rows(batch), batch.weight / self.team.size
-        if len(batch) % self.team.size:  # no equal numbers of rows: every process measures all of them
+        if len(batch) % self.team.size:  # the rows do not divide: every process measures all of them
             rows, weight = batch, batch.weight
+        else:
+            rows, weight = self._own_rows(batch), batch.weight / self.team.size
         sums = torch.stack(self._parallel(*self._to_device(rows)))
         return Measurement(*self.team.mean(sums / weight).tolist())
 
@@ -135,6 +136,7 @@ class TorchBackend:
 
     def _own_rows(self, batch: Batch) -> Batch:
         """The rows of this process."""
+        assert len(batch) % self.team.size == 0, f"{len(batch)} rows for {self.team.size} processes"
         n = len(batch) // self.team.size
         return batch.rows(self.team.rank * n, (self.team.rank + 1) * n)
 

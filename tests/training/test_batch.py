@@ -9,9 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from lm.distributed.team import Team
 from lm.training.backend import Backend, Measurement
 from lm.training.batch import Batch, total_weight
 from lm.training.build import build_backend
+from lm.training.torch_backend import TorchBackend
 from tests.small import model_config, train_config
 
 VOCAB_SIZE = 20
@@ -96,3 +98,12 @@ def test_a_batch_in_which_nothing_counts_is_an_error() -> None:
     nothing = Batch(np.ones((1, 2), np.int64), np.ones((1, 2), np.int64), np.zeros((1, 2), np.float32))
     with pytest.raises(ValueError, match=r"^batch: the weights of its predictions must add up to more than 0, got 0$"):
         total_weight([nothing, nothing])
+
+
+def test_rows_that_do_not_divide_among_the_processes_are_not_dropped_in_silence() -> None:
+    backend = small_backend("torch")
+    assert isinstance(backend, TorchBackend)
+    backend.team = Team()
+    backend.team.size = 2
+    with pytest.raises(AssertionError, match="3 rows for 2 processes"):
+        backend.gradient([random_batch(3, seed=0)], (1, 0))
