@@ -78,9 +78,11 @@ def explained(config: TrainConfig) -> Iterator[None]:
             f"{section}.recompute"
         ) from None
     except RuntimeError as error:
+        if team_size() == 1:
+            raise
         from lm.distributed.torch_team import is_lost_member
 
-        if team_size() == 1 or not is_lost_member(error):
+        if not is_lost_member(error):
             raise
         if os.environ["RANK"] != "0":  # the leader is heard at once, and one reason is enough
             print(f"error: lost the other processes: {str(error).splitlines()[0]}", file=sys.stderr)
@@ -99,7 +101,6 @@ class Run:
         self.team = trainer.backend.team
         self.key = _key(trainer, facts)
         self._timing = Timing()
-        self._open = ExitStack()
 
     @property
     def leads(self) -> bool:
@@ -107,12 +108,14 @@ class Run:
         return self.team.leads
 
     def __enter__(self) -> Self:
-        if self.leads:
-            self._folder = self._open.enter_context(open_resume_folder(self._folders.states, self.key))
-        self.team.broadcast(0)  # the others go on once the leader has the folder
-        if not self.leads:
-            self._folder = ResumeFolder(self._folders.states / self.key)
-        self._resume()
+        with ExitStack() as opened:
+            if self.leads:
+                self._folder = opened.enter_context(open_resume_folder(self._folders.states, self.key))
+            self.team.broadcast(0)  # the others wait until the leader has locked the folder
+            if not self.leads:
+                self._folder = ResumeFolder(self._folders.states / self.key)
+            self._resume()
+            self._open = opened.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:

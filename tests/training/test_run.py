@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,19 @@ def test_only_one_process_takes_a_run(tmp_path: Path) -> None:
         run.take_steps()
 
 
+def test_a_run_that_cannot_start_lets_go_of_its_folder(tmp_path: Path) -> None:
+    run = small_run(tmp_path)
+    state = tmp_path / "states" / run.key / "state.npz"
+    state.parent.mkdir(parents=True)
+    state.write_bytes(b"no archive")
+    with pytest.raises(ValueError, match="is damaged"), run:
+        pass
+    state.unlink()
+    with small_run(tmp_path) as again:
+        again.take_steps()
+    assert again.trainer.done
+
+
 def test_events_are_written_where_they_are_asked_for(tmp_path: Path) -> None:
     for events in (False, True):
         with small_run(tmp_path, events=events) as run:
@@ -131,6 +145,7 @@ def test_a_lack_of_memory_says_what_to_lower() -> None:
         raise MemoryError
 
 
-def test_other_errors_pass_through() -> None:
+def test_other_errors_pass_through_even_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lm.distributed.torch_team", None)  # its import fails
     with pytest.raises(RuntimeError, match="shapes"), explained(train_config()):
         raise RuntimeError("shapes")
