@@ -1,7 +1,7 @@
 """Starts the processes that train one model together, and ends them together.
 
-It does what `torchrun --standalone` does, and gives the same environment variables, but says in one line why a run has
-ended, and passes a request to stop on to the leader alone, which saves the run for all.
+It does what `torchrun --standalone` does, and sets the same environment variables. Two things differ: it says in one
+line why a run has ended, and it passes a request to stop to the leader only, because the leader saves the run for all.
 """
 
 import os
@@ -15,26 +15,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-_GRACE_S = 10.0  # for the others to end by themselves when one has
+_GRACE_S = 10.0  # how long the others may take to end by themselves after one process has failed
 
 
-# The exit status of a process that ends because it has lost another: that one knows why.
+# The exit status of a process that ends because it has lost another process. The lost process knows the reason.
 LOST_MEMBER = 75
 
 
 def team_size() -> int:
-    """How many processes a launcher, ours or torchrun, has started, this one among them; 1 without a launcher."""
+    """How many processes the launcher (ours or torchrun) has started, this one included; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def launch(command: Sequence[str], n_processes: int) -> None:
-    """Run a command in so many processes, until all have ended.
+    """Run a command in `n_processes` processes, and wait until all have ended.
 
-    Only the first one's errors are shown as they come; those of another are shown when it is the first to fail.
+    The errors of process 0 are shown at once. The errors of another process are shown only if it is the first to fail.
 
     Raises:
-        SystemExit: with the status of the first that failed, when it has said itself why.
-        ChildProcessError: when a signal, such as that of a system without memory, has killed one.
+        SystemExit: with the status of the first process that failed, when that process has said why.
+        ChildProcessError: when a signal has killed a process, as the system does when memory runs out.
     """
     with tempfile.TemporaryDirectory() as folder:
         logs = [Path(folder, str(rank)).open("w+") for rank in range(n_processes)]  # noqa: SIM115 (closed below)
@@ -49,7 +49,7 @@ def launch(command: Sequence[str], n_processes: int) -> None:
                     env=os.environ | _place(rank, n_processes, port),
                     stdout=None if rank == 0 else subprocess.DEVNULL,
                     stderr=None if rank == 0 else log,
-                    process_group=0,  # Ctrl-C is for this process, which passes it on
+                    process_group=0,  # Ctrl-C reaches this process only, which passes it on
                 )
                 members.append(member)
             _watch(members, logs)
@@ -64,11 +64,11 @@ def launch(command: Sequence[str], n_processes: int) -> None:
 
 
 def _place(rank: int, size: int, port: int) -> dict[str, str]:
-    """What `torch.distributed` reads of a process's place in its team."""
+    """The environment variables that tell `torch.distributed` the place of a process in its team."""
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
     here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     if sys.platform == "linux":
-        here["GLOO_SOCKET_IFNAME"] = "lo"  # Gloo would look the host's name up, which not every network knows
+        here["GLOO_SOCKET_IFNAME"] = "lo"  # otherwise Gloo looks up the name of the host, which not every network knows
     return {name: str(value) for name, value in place.items()} | here
 
 
@@ -88,9 +88,9 @@ def _passing_on(members: Sequence[subprocess.Popen[bytes]]) -> "signal._HANDLER"
 
 
 def _watch(members: Sequence[subprocess.Popen[bytes]], logs: Sequence[IO[str]]) -> None:
-    """Wait until all have ended well, or one has failed and the others have had time to say the same."""
+    """Wait until all processes have ended. After one has failed, the others get `_GRACE_S`. Raises as `launch` does."""
     deadline = None
-    statuses: dict[int, int] = {}  # of those that failed, in the order in which they did
+    statuses: dict[int, int] = {}  # of the processes that failed, in the order of their failures
     while True:
         running = [member for member in members if member.poll() is None]
         statuses |= {rank: m.returncode for rank, m in enumerate(members) if m.returncode and rank not in statuses}
@@ -101,17 +101,17 @@ def _watch(members: Sequence[subprocess.Popen[bytes]], logs: Sequence[IO[str]]) 
         time.sleep(0.05)
     if not statuses:
         return
-    if statuses.get(0) in (128 + signal.SIGINT, -signal.SIGTERM):  # the latter where it was asked as it started
+    if statuses.get(0) in (128 + signal.SIGINT, -signal.SIGTERM):  # the latter if it was still starting
         raise KeyboardInterrupt
-    # The first to fail has the reason, unless all that it knows is that another is gone.
+    # The first process to fail knows the reason, unless it failed because it lost another process.
     rank, status = next((item for item in statuses.items() if item[1] != LOST_MEMBER), next(iter(statuses.items())))
     if status < 0:
-        hint = ", perhaps for want of memory" if status == -signal.SIGKILL else ""
+        hint = ", perhaps because memory ran out" if status == -signal.SIGKILL else ""
         raise ChildProcessError(f"process {rank} of {len(members)} was killed by {signal.Signals(-status).name}{hint}")
     leader = statuses.get(0, LOST_MEMBER)
-    if leader < 0 or leader == LOST_MEMBER:  # otherwise it has told an error that all share
-        told = (Path(logs[r].name).read_text() for r in (rank, *statuses))
-        sys.stderr.write(next(filter(None, told), "error: the processes have lost each other\n"))
+    if leader < 0 or leader == LOST_MEMBER:  # otherwise the leader has already printed the error
+        errors = (Path(logs[r].name).read_text() for r in (rank, *statuses))
+        sys.stderr.write(next(filter(None, errors), "error: the processes have lost each other\n"))
     sys.exit(status)
 
 

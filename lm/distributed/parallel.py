@@ -3,7 +3,7 @@
 With a copy on each (DistributedDataParallel; Li et al. 2020, https://arxiv.org/abs/2006.15704) the gradients are
 averaged. With a part on each (FSDP2's `fully_shard`; Zhao et al. 2023, https://arxiv.org/abs/2304.11277) a process
 keeps a part of every parameter, of its gradient and of its moments, and fetches the whole parameters of a block when it
-needs them. That is for a model that does not fit otherwise.
+needs them. This is for a model that does not fit into memory otherwise.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,20 +20,20 @@ from lm.distributed.team import Team
 def parallelise(
     objective: nn.Module, blocks: Iterable[nn.Module], team: Team, shard: bool, device: torch.device
 ) -> nn.Module:
-    """The objective on its device, or what to call instead. With `shard`, `blocks` are fetched one by one."""
+    """The module to call for the objective, on its device. With `shard`, `blocks` are fetched one by one."""
     if team.size == 1:
         return objective.to(device)
     if not shard:
         return DistributedDataParallel(objective.to(device), gradient_as_bucket_view=True, forward_sync_buffers=False)
     for block in blocks:
-        fully_shard(block.to(device))  # one at a time, for all of them may not fit
+        fully_shard(block.to(device))  # one block at a time, because all of them may not fit
     fully_shard(objective.to(device))
     return objective
 
 
 @contextmanager
 def holds_back_gradients(module: nn.Module, wanted: bool) -> Iterator[None]:
-    """A block whose gradients are only added up in this process, to be sent with those of a later block."""
+    """A `with` block. If `wanted`, its gradients stay in this process; a later block sends their sum."""
     if isinstance(module, FSDPModule):
         module.set_requires_gradient_sync(not wanted)
         yield

@@ -10,34 +10,35 @@ from torch import Tensor
 from lm.distributed.launch import team_size
 from lm.distributed.team import Team
 
-# Longer than any step. The launcher ends a team whose member dies, so this is for a machine that is lost.
+# Longer than any step. The launcher ends a team when a member dies, so this limit is for a machine that is lost.
 _PATIENCE = timedelta(minutes=30)
 
-# The group of a team, kept until the interpreter ends. Its destructor waits for Gloo's threads, and these for Python's
-# lock, with which they give back the tensors of the last exchange. This reference lets go of the lock as it ends; that
-# of a DDP model's reducer does not, and would wait for ever if it were the last.
+# The group of a team, kept until the interpreter ends; otherwise a run can wait for ever at its end. The destructor of
+# the group waits for Gloo's threads. These threads need Python's lock, to free the tensors of the last exchange. When
+# this reference ends, it releases the lock first. The reducer of a DDP model has a reference too; that one does not
+# release the lock, so it must not be the last.
 _joined: list[object] = []
 
 
 class DistributedTeam(Team):
-    """A member of a team that has been formed by `join`."""
+    """A member of a team that `join` has formed."""
 
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
         self.rank, self.size, self._device = rank, size, device
 
     def mean(self, values: Tensor) -> Tensor:  # type: ignore[override]
-        """The mean of all members' values, the same bits for each; changes them in place."""
+        """The mean of the values of all members, in place. Every member gets the same bits."""
         dist.all_reduce(values)
         return values.div_(self.size)
 
     def broadcast(self, value: int) -> int:
-        """The leader's value, so that all do the same at the same step."""
+        """The leader's value, so that all members do the same at the same step."""
         tensor = torch.tensor(value, device=self._device)
         dist.broadcast(tensor, 0)
         return int(tensor)
 
     def leave(self) -> None:
-        """End the connection, once all have come to the end of their work."""
+        """End the connection, after all members have finished their work."""
         dist.barrier()
         dist.destroy_process_group()
 
@@ -45,8 +46,8 @@ class DistributedTeam(Team):
 def join(device: torch.device) -> tuple[Team, torch.device]:
     """This process's team, and its own device.
 
-    A launcher tells a process its place by environment variables, `torchrun` and `lm.distributed.launch` by the same
-    ones. Without them the process is alone. On CPUs the team talks through Gloo, on GPUs through NCCL.
+    A process reads its place in the team from environment variables; `torchrun` and `lm.distributed.launch` set the
+    same ones. Without them the process is alone. On CPUs the team uses Gloo, on GPUs NCCL.
     """
     size = team_size()
     if size == 1:
@@ -63,5 +64,5 @@ def join(device: torch.device) -> tuple[Team, torch.device]:
 
 
 def is_lost_member(error: RuntimeError) -> bool:
-    """Whether an error is that of a connection to a process that is gone: that one, or its launcher, knows why."""
+    """Whether an error says that another process is gone. That process, or its launcher, knows the reason."""
     return isinstance(error, dist.DistError) or "gloo" in str(error).lower()

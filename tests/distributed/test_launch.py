@@ -125,7 +125,7 @@ def test_members_that_all_know_only_of_a_loss_still_fail_and_one_says_so(
 
 @pytest.mark.parametrize("leader", ["time.sleep(60)", f"sys.exit({LOST_MEMBER})"], ids=["hangs", "notices"])
 @pytest.mark.parametrize(
-    ("name", "hint"), [("SIGKILL", ", perhaps for want of memory"), ("SIGTERM", "")], ids=["killed", "terminated"]
+    ("name", "hint"), [("SIGKILL", ", perhaps because memory ran out"), ("SIGTERM", "")], ids=["killed", "terminated"]
 )
 def test_a_process_that_a_signal_ends_is_named_with_it(tmp_path: Path, leader: str, name: str, hint: str) -> None:
     program = f"{MEET}\nif rank: os.kill(os.getpid(), signal.{name})\n{leader}"
@@ -135,7 +135,9 @@ def test_a_process_that_a_signal_ends_is_named_with_it(tmp_path: Path, leader: s
 
 
 def test_a_killed_leader_is_named_too_and_the_others_do_not_outlive_it(tmp_path: Path) -> None:
-    with pytest.raises(ChildProcessError, match=r"^process 0 of 2 was killed by SIGKILL, perhaps for want of memory$"):
+    with pytest.raises(
+        ChildProcessError, match=r"^process 0 of 2 was killed by SIGKILL, perhaps because memory ran out$"
+    ):
         launch_program(f"{MEET}\nif not rank: os.kill(os.getpid(), 9)\ntime.sleep(60)", tmp_path)
     assert not any(map(is_running, members(tmp_path)))
 

@@ -132,7 +132,7 @@ def test_a_killed_worker_is_one_clear_line_and_the_next_run_goes_on(workspace: W
     os.kill(pids["1"], signal.SIGKILL)
     output = process.communicate(timeout=60)[0]
     assert process.returncode != 0
-    assert errors_in(output) == ["error: process 1 of 2 was killed by SIGKILL, perhaps for want of memory"]
+    assert errors_in(output) == ["error: process 1 of 2 was killed by SIGKILL, perhaps because memory ran out"]
     assert stage_processes(workspace) == {}
     assert not any((workspace.path / name).exists() for name in OUTS)
 
@@ -141,7 +141,7 @@ def test_a_killed_worker_is_one_clear_line_and_the_next_run_goes_on(workspace: W
     os.kill(stage_processes(workspace)["0"], signal.SIGKILL)
     output = process.communicate(timeout=60)[0]
     assert process.returncode != 0
-    assert errors_in(output) == ["error: process 0 of 2 was killed by SIGKILL, perhaps for want of memory"]
+    assert errors_in(output) == ["error: process 0 of 2 was killed by SIGKILL, perhaps because memory ran out"]
 
     assert f"resumed after step {steps_saved(workspace)}" in workspace.run(*TRAIN)
     assert outs_of(workspace) == whole
