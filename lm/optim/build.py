@@ -36,7 +36,7 @@ def build_optimizer(model: nn.Module, table: Table, config: TrainConfig) -> Opti
 
 @torch.no_grad()
 def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -> Tensor:
-    """The L2 norm of all gradients taken as one vector; above `max_norm` they are scaled down to it, in place.
+    """The L2 norm of all gradients taken as one vector. Gradients above `max_norm` are scaled down to it, in place.
 
     Pascanu et al. 2012, algorithm 1, https://arxiv.org/abs/1211.5063.
     """

@@ -69,7 +69,7 @@ class Muon(AdamW):
 def orthogonalised(
     matrices: Float[Tensor, "batch rows columns"], dtype: torch.dtype
 ) -> Float[Tensor, "batch rows columns"]:
-    """Each matrix U S V^T as about U V^T: singular values between 0.68 and 1.21, but for those near 0.
+    """About U V^T for each matrix U S V^T: singular values between 0.68 and 1.21, except those near 0.
 
     Five rounds of Newton and Schulz's iteration X = a X + b (X X^T) X + c (X X^T)^2 X, an odd polynomial of every
     singular value, computed in `dtype` (docs/theory/optimizers.md).
@@ -82,6 +82,6 @@ def orthogonalised(
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)  # no singular value above 1
     for _ in range(N_ITERATIONS):
         gram = x @ x.mT
-        # Sums within the products: in bfloat16 fewer roundings, which halves the error.
+        # The products add the terms themselves: fewer roundings in bfloat16, which halves the error.
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x.mT if tall else x).to(matrices.dtype)

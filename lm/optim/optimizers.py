@@ -1,4 +1,4 @@
-"""Optimizers of our own: SGD, Adam and AdamW, on PyTorch's `Optimizer` for its parameter groups and state."""
+"""Our own optimizers, SGD, Adam and AdamW. They use the parameter groups and the state of PyTorch's `Optimizer`."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -13,8 +13,9 @@ ParameterGroups = Iterable[dict[str, Any]]
 class SGD(Optimizer):
     """Stochastic gradient descent with momentum: v = momentum * v + g; p = p - lr * v (Sutskever et al. 2013).
 
-    Nesterov's variant takes p - lr * (g + momentum * v), the gradient where the momentum is about to lead (section 2
-    there). Weight decay is added to the gradient, g + weight_decay * p. Equal to `torch.optim.SGD`.
+    Nesterov's variant takes p - lr * (g + momentum * v): the gradient at the point to which the momentum is about to
+    lead (section 2 of that paper). Weight decay is added to the gradient, g + weight_decay * p. Equal to
+    `torch.optim.SGD`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What an optimizer does with which parameter, the same in every backend."""
+"""How an optimizer treats each parameter, the same in every backend."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from lm.formats.parameters import ParameterSpec
 class UpdateRule(NamedTuple):
     """How one parameter is updated.
 
-    `orthogonal`: by Muon's orthogonalised momentum, not by AdamW. `rate_scale`: the factor of the learning rate.
+    `orthogonal`: by Muon's orthogonalised momentum instead of AdamW. `rate_scale`: the factor of the learning rate.
     """
 
     orthogonal: bool = False
@@ -20,15 +20,17 @@ class UpdateRule(NamedTuple):
 def update_rule(spec: ParameterSpec, config: TrainConfig) -> UpdateRule:
     """The rule of a parameter, by its role.
 
-    Weight decay falls on matrices alone, never on norms and biases. Muon takes the hidden matrices; embeddings and head
-    are tables of vectors, and stay with AdamW (Jordan 2024, https://kellerjordan.github.io/posts/muon/).
+    Weight decay applies to matrices only, never to norms and biases. Muon updates the hidden matrices. AdamW updates
+    the embeddings and the head, because they are tables of vectors (Jordan 2024,
+    https://kellerjordan.github.io/posts/muon/).
 
-    With `model.base_width` rates follow the width, so that a step changes the output of a layer by as much at any width
-    (Yang et al. 2022, appendix B, table 8, https://arxiv.org/abs/2203.03466). AdamW and Adam move every entry by about
-    the rate, and in the product with a hidden matrix d_model such entries add up: 1/d_model. Muon moves a matrix by an
-    orthogonal one times 0.2 sqrt(d_model) (see `lm.optim.muon`), which leaves 1/sqrt(d_model). SGD's steps are as large
-    as the gradients: those of hidden matrices are right as they are, all others shrink by 1/d_model. Rate times weight
-    decay, the share of a matrix that a step forgets, stays the same (Wang & Aitchison 2024,
+    With `model.base_width` the rates depend on the width, so that a step changes the output of a layer by the same
+    amount at every width (Yang et al. 2022, appendix B, table 8, https://arxiv.org/abs/2203.03466). AdamW and Adam
+    change each entry by about the rate. A product with a hidden matrix adds up d_model of these changes, so its rate is
+    scaled by 1/d_model. Muon changes a matrix by an orthogonal matrix times 0.2 sqrt(d_model) (see `lm.optim.muon`), so
+    its rate is scaled by 1/sqrt(d_model). SGD's steps are as large as the gradients. The gradients of hidden matrices
+    already have the right size. All other gradients shrink with 1/d_model, so their rate is scaled by d_model. Rate
+    times weight decay, the share of a matrix that a step forgets, stays the same (Wang & Aitchison 2024,
     https://arxiv.org/abs/2405.13698).
     """
     hidden = spec.role == "hidden"
