@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT, closure, code_of, imports, is_code, load_pipeline
+from commands.deps import GENERATED, ROOT, closure, code_of, imports, is_code, load_pipeline, with_code_lists
 from lm.config.sections import all_sections
 
 PIPELINE = load_pipeline()
@@ -57,6 +57,29 @@ def test_every_stage_module_is_a_stage_of_the_pipeline() -> None:
 def test_code_dependencies_are_the_import_closure(stage: str) -> None:
     code = [dep for dep in PIPELINE["stages"][stage]["deps"] if is_code(dep)]
     assert code == code_of(stage), "run `make deps`"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_shows_command_parameters_and_outs_before_its_dependencies(stage: str) -> None:
+    order = ["desc", "cmd", "always_changed", "params", "outs", "metrics", "deps"]
+    entry = PIPELINE["stages"][stage]
+    assert list(entry) == [key for key in order if key in entry]
+
+
+def test_the_code_list_is_written_below_its_line_and_nothing_else_changes() -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    code = "".join(f"      - {path}\n" for path in code_of("plot"))
+    assert text.count(f"{GENERATED}\n{code}\n") == 1, "run `make deps`"
+    assert with_code_lists(text) == text, "run `make deps`"
+    assert with_code_lists(text.replace(code, "      - stages/old.py\n")) == text
+
+
+def test_a_stage_without_a_place_for_its_code_is_named() -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    end = text.index("\n\n", text.index("  plot:\n"))
+    start = text.rindex(GENERATED, 0, end)
+    with pytest.raises(ValueError, match=r"^dvc\.yaml: deps must end with the line .*, missing in \['plot'\]$"):
+        with_code_lists(text[:start] + text[end:])
 
 
 @pytest.mark.parametrize("stage", STAGES)
