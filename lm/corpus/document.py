@@ -12,7 +12,7 @@ Split = Literal["train", "valid"]
 
 
 class Document(NamedTuple):
-    """A text that stands alone, the split it belongs to and, where its source can tell, how surprising it is."""
+    """A text that stands alone, its split and, if the source knows it, the information of the text in bits."""
 
     split: Split
     text: str
@@ -21,14 +21,14 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """What a source gives: documents in one pass, and facts about where they come from (for the card)."""
+    """The documents of a source, which can be read once, and facts about their origin for the card."""
 
     documents: Iterator[Document]
     facts: dict[str, object] = field(default_factory=dict)
 
 
 def split_documents(lines: Iterable[str], separator: str = SEPARATOR) -> Iterator[str]:
-    """The documents in lines of text (line ends kept), where a line that holds the separator alone ends one."""
+    """The documents in lines of text. A line that holds only the separator ends a document; line ends are kept."""
     held: list[str] = []
     for line in lines:
         if line.strip() == separator:

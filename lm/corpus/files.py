@@ -1,4 +1,4 @@
-"""Local files as a corpus. Imports little, because the pipeline lists the files at every run."""
+"""Local files as a corpus. This module imports little, because the pipeline lists the files at every run."""
 
 import glob
 import hashlib
@@ -12,13 +12,14 @@ from lm.corpus.splits import split_texts
 
 
 def open_files(config: DataConfig, root: Path) -> Corpus:
-    """The documents of the files that `config.train` and `config.valid` name; relative ones start at `root`.
+    """The documents of the files that `config.train` and `config.valid` name; relative paths start at `root`.
 
     Every entry is a path or a pattern (`*`, `?`, `[...]`, and `**` for any folders). Files come in the order of the
-    entries, those of a pattern sorted, each once. Without `config.valid`, documents are held out (see `split_texts`).
+    entries. The files of one pattern are sorted, and each file is read once. Without `config.valid`, a part of the
+    training documents is held out (see `split_texts`).
 
     Raises:
-        ValueError: here for an entry without a file; during the pass for a file that breaks its format.
+        ValueError: at the call, for an entry that matches no file; during the pass, for a file that breaks its format.
     """
     files = _match(config, root)
     train = _read(files["train"], config)
@@ -28,12 +29,12 @@ def open_files(config: DataConfig, root: Path) -> Corpus:
 
 
 def list_inputs(config: DataConfig, root: Path) -> list[dict[str, str | int]]:
-    """What `open_files` would read, for comparison between runs: split, name, size and SHA-256 of every file in order.
+    """The files that `open_files` would read, in order: split, name, size and SHA-256 of each.
 
-    No folder of this machine is in it, so it is the same wherever the same files lie.
+    Runs are compared by this list. It names no folder of this machine, so the same files give the same list anywhere.
 
     Raises:
-        ValueError: for an entry without a file.
+        ValueError: for an entry that matches no file.
     """
     return [
         {"split": split, "name": path.name, "size_bytes": path.stat().st_size, "sha256": _sha256(path)}
@@ -65,7 +66,7 @@ def _match_all(patterns: list[str], root: Path, place: str) -> list[Path]:
 
 def _match_one(pattern: str, root: Path) -> list[Path]:
     path = resolve(pattern, root)
-    if path.is_file():  # first, for a name may hold the characters of a pattern
+    if path.is_file():  # checked first, because a file name may hold the characters of a pattern
         return [path]
     # Path.glob takes no absolute pattern.
     names = glob.glob(str(Path(pattern).expanduser()), root_dir=root, recursive=True)  # noqa: PTH207

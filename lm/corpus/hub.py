@@ -1,9 +1,9 @@
-"""Datasets of the Hugging Face hub as a corpus: a few known by a short name, any other by its repository.
+"""Datasets of the Hugging Face hub as a corpus. A few have a short name; any other is named by its repository.
 
-Files are listed and downloaded through `huggingface_hub` (see `repository`) and read by the readers of local files.
-The `datasets` library would either convert everything to Arrow on disk first or stream without keeping a copy, cannot
-resume a cut download, and splits no text at separator lines; it serves the tests, as the oracle for what a repository
-holds.
+Files are listed and downloaded through `huggingface_hub` (see `repository`), and read by the readers of local files.
+The `datasets` library is not used here: it either converts everything to Arrow on disk first or streams without
+keeping a copy, it cannot resume an interrupted download, and it does not split text at separator lines. The tests use
+it as the oracle for what a repository holds.
 """
 
 import re
@@ -21,7 +21,7 @@ from lm.corpus.splits import split_texts
 
 @dataclass(frozen=True)
 class Known:
-    """A dataset with a short name: its repository and patterns of its files; without `valid`, some is held out."""
+    """A dataset with a short name: its repository and patterns of its files. Without `valid`, some are held out."""
 
     repository: str
     train: str
@@ -47,19 +47,19 @@ SPLIT_WORDS = {
     "eval": "test",
     "evaluation": "test",
 }
-FORMATS = (".parquet", ".jsonl", ".jsonl.gz", ".txt", ".txt.gz")  # the first that a repository offers is taken
+FORMATS = (".parquet", ".jsonl", ".jsonl.gz", ".txt", ".txt.gz")  # only the first that a repository has is read
 
 
 def open_hub(config: DataConfig) -> Corpus:
-    """The documents of `config.dataset` at `config.revision`, main if that is None.
+    """The documents of `config.dataset` at `config.revision`; None means the main branch.
 
-    The dataset is a name in KNOWN, a repository `org/name`, or one folder of a repository, `org/name/folder`, where
-    several hold training files. Files are downloaded one by one, each when the pass reaches it, into the hub's cache.
-    The facts hold the repository, the commit that the revision stood for, and the files.
+    The dataset is a name in KNOWN or a repository `org/name`. If several folders of a repository hold training files,
+    the dataset is one of these folders, `org/name/folder`. Files are downloaded into the cache of the hub one by one,
+    each when the pass reaches it. The facts hold the repository, the commit that the revision names, and the files.
 
     Raises:
-        ValueError: here if the dataset or its training files are not found; during the pass as `open_files` does.
-        ConnectionError: if the hub cannot be reached, here or during the pass.
+        ValueError: at the call, if the dataset or its training files are not found; in the pass, as in `open_files`.
+        ConnectionError: if the hub cannot be reached, at the call or during the pass.
     """
     known = KNOWN.get(config.dataset)
     if known is not None:
@@ -90,13 +90,14 @@ def open_hub(config: DataConfig) -> Corpus:
 
 
 def split_files(files: tuple[str, ...], repository: str, folder: str = "") -> dict[str, list[str]]:
-    """The files of a repository that hold each split, sorted, by the words that name a split on the hub.
+    """The files of a repository for training and for validation, sorted. A word of SPLIT_WORDS names the split.
 
-    A word counts in the name of the file, else in that of the innermost folder that has one. If no file has any, all
-    are for training. Files of other formats are passed over, and if there are several formats, one is taken.
+    The word is looked for in the name of a file, then in its folders, the innermost first. If no path has such a word,
+    all files are for training. Files of unknown formats are ignored. If the training files have several formats, only
+    one format is read: the first in FORMATS.
 
     Raises:
-        ValueError: if training files lie in several folders (but for folders named by a split).
+        ValueError: if training files lie in several folders. Folders named by a split do not count.
     """
     readable = [file for file in sorted(files) if suffix_of(file) and _within(_home(file), folder)]
     splits = {file: _split_of(file) for file in readable}
@@ -109,7 +110,7 @@ def split_files(files: tuple[str, ...], repository: str, folder: str = "") -> di
     if len(homes) > 1:
         some = ", ".join(repr(f"{repository}/{home}") for home in homes[:8])
         got = "/".join(filter(None, (repository, folder)))
-        raise ValueError(f"data.dataset: must name one folder of {len(homes)}, such as {some}, got {got!r}")
+        raise ValueError(f"data.dataset: must name one of {len(homes)} folders, such as {some}, got {got!r}")
     valid = [
         file for file, split in splits.items() if split == "valid" and suffix_of(file) == taken and _home(file) in homes
     ]
@@ -138,7 +139,7 @@ def _matching(files: tuple[str, ...], pattern: str) -> list[str]:
 
 
 def _parse(dataset: str) -> tuple[str, str]:
-    """Repository and folder of a dataset that is not known by a short name."""
+    """Repository and folder of a dataset without a short name."""
     parts = dataset.strip("/").split("/")
     if len(parts) < 2 or not all(parts):
         names = ", ".join(KNOWN)

@@ -1,6 +1,6 @@
-"""Texts from files of every format that a corpus may come in, one at a time and in constant memory.
+"""Texts from files of every format that a corpus may have, one at a time and in constant memory.
 
-A reader gets the place that its errors name (a path, or a file of a repository) and knows nothing of splits or bounds.
+The errors of a reader name the `place` it was given: a path, or a file of a repository.
 """
 
 import gzip
@@ -18,14 +18,14 @@ BUFFER_BYTES = 2**20  # of a parquet file; without a buffer, a whole row group i
 
 
 def suffix_of(name: str) -> str | None:
-    """The suffix in SUFFIXES that a file name ends in, in any case; None for a file no reader knows."""
+    """The suffix in SUFFIXES that a file name ends with, in upper or lower case; None if no reader knows the file."""
     return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
 
 
 def read_texts(path: Path, place: str, text_column: str, separator: str, within_lines: bool = False) -> Iterator[str]:
-    """The texts of one file: of .txt what stands between separator lines, of .jsonl and .parquet one text a row.
+    """The texts of one file: a .txt file is cut at separator lines; a .jsonl or .parquet file has one text per row.
 
-    With `within_lines`, a separator in a .txt file also counts where it shares its line with text.
+    With `within_lines`, a separator inside a line of a .txt file also counts.
 
     Raises:
         ValueError: `place: rule, got value` for an unknown suffix and for content that breaks its format.
@@ -43,7 +43,7 @@ def read_texts(path: Path, place: str, text_column: str, separator: str, within_
 
 
 def _read_lines(path: Path, place: str) -> Iterator[str]:
-    """The lines of a text file, line ends kept; only \\n ends a line. A byte order mark at the start is no text."""
+    """The lines of a text file, line ends included; only \\n ends a line. A byte order mark at the start is dropped."""
     offset = 0
     for data in _read_byte_lines(path, place):
         try:
@@ -101,7 +101,7 @@ def _read_parquet(path: Path, place: str, text_column: str) -> Iterator[str]:
 
 
 def _parquet_rows(file: IO[bytes], place: str, text_column: str) -> Iterator[str]:
-    import pyarrow as pa  # here, for a module that lists files should not pay for reading them
+    import pyarrow as pa  # imported here, because listing files must be fast and does not need it
     import pyarrow.parquet as pq
 
     try:
@@ -121,7 +121,7 @@ def _parquet_rows(file: IO[bytes], place: str, text_column: str) -> Iterator[str
     except UnicodeDecodeError as error:
         raise ValueError(f"{place}: must be UTF-8 in column {text_column!r}, got: {error}") from None
     except (pa.ArrowException, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:  # of the disk, not of the format
+        if isinstance(error, OSError) and error.errno is not None:  # an error of the disk, not of the format
             raise
         raise ValueError(f"{place}: must be a whole parquet file, got: {_one_line(error)}") from None
 

@@ -1,8 +1,8 @@
 """A dataset repository of the Hugging Face hub at one commit, and its files on this machine's disk.
 
-Downloads go into the cache that every client of the hub shares, at the place where `huggingface_hub` looks for them.
-The bytes are fetched here, over plain HTTP, because its own `hf_hub_download` resumes within one call but throws the
-partial file away when the call or the process ends; a cut at 9 of 10 gigabytes would start again.
+Downloads go into the cache that all clients of the hub share, where `huggingface_hub` looks for them. This module
+fetches the bytes itself, over plain HTTP, because `hf_hub_download` resumes a download only within one call. It deletes
+the partial file when the call or the process ends: a download interrupted at 9 of 10 gigabytes would start again.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-# The parent of all that its HTTP client raises; the client itself has changed from one major version to the next.
+# The parent class of all errors of its HTTP client. The client itself differs between major versions.
 from huggingface_hub.errors import HTTPError as ClientError  # type: ignore[attr-defined]
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
@@ -51,7 +51,7 @@ class Repository:
 
     @classmethod
     def at(cls, name: str, revision: str | None) -> "Repository":
-        """The repository `org/name` at a branch, tag or commit; its main branch for None.
+        """The repository `org/name` at a branch, tag or commit; None means its main branch.
 
         Raises:
             ValueError: if there is no such repository or revision, or this user may not read it.
@@ -63,15 +63,15 @@ class Repository:
         )
         files = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
         if info.sha is None:
-            raise ConnectionError(f"{name}: {_endpoint()} does not tell the commit, so it is no Hugging Face hub")
+            raise ConnectionError(f"{name}: {_endpoint()} sent no commit, so it is not a Hugging Face hub")
         return cls(name, info.sha, files)
 
     def download(self, file: str) -> Path:
-        """Where a file lies on disk, after a download unless an earlier one left it there; a partial one is resumed.
+        """The path of a file in the cache. A missing file is downloaded, and a partial download is resumed.
 
         Raises:
             ValueError, ConnectionError: as in `at`.
-            OSError: of the disk, as it is.
+            OSError: an error of the disk, unchanged.
         """
         cached = try_to_load_from_cache(self.name, file, constants.HF_HUB_CACHE, self.commit, "dataset")
         if isinstance(cached, str):
@@ -91,7 +91,7 @@ class Repository:
         with WeakFileLock(lock):
             if not blob.exists():
                 _fill(blob, url, metadata.size, file)
-        # Finds the blob in place, and adds the name under which every client looks for it.
+        # Finds the blob in the cache, and adds the name under which all clients look for it.
         return Path(
             hf_hub_download(
                 self.name,
@@ -105,20 +105,20 @@ class Repository:
 
 
 def _fill(blob: Path, url: str, size: int | None, file: str) -> None:
-    """Download to `blob`, named by the ETag of its content, through a partial file that outlives an interruption."""
+    """Download to `blob`, whose name is the ETag of its content. The partial file survives an interruption."""
     partial = blob.with_name(f"{blob.name}.incomplete")
     if size is not None and partial.exists() and partial.stat().st_size > size:
         partial.unlink()
-    # Ranges count bytes of the file, not of a compressed answer.
+    # No compression, because ranges must count the bytes of the file.
     headers = build_hf_headers(headers={"Accept-Encoding": "identity"})
     with partial.open("ab") as out:
         http_get(url, out, resume_size=out.tell(), headers=headers, expected_size=size, displayed_filename=file)
-    if re.fullmatch("[0-9a-f]{64}", blob.name):  # of a large file the ETag is the SHA-256
+    if re.fullmatch("[0-9a-f]{64}", blob.name):  # the ETag of a large file is its SHA-256
         with partial.open("rb") as done:
             digest = hashlib.file_digest(done, "sha256").hexdigest()
         if digest != blob.name:
             partial.unlink()
-            raise ConnectionError(f"damaged on the way: SHA-256 must be {blob.name}, got {digest}")
+            raise ConnectionError(f"damaged during the download: SHA-256 must be {blob.name}, got {digest}")
     partial.replace(blob)
 
 
@@ -127,14 +127,14 @@ def _endpoint() -> str:
 
 
 def _persist(call: Callable[[], T], place: str, repository: str, revision: str | None) -> T:
-    """The result of a call to the hub, made again after growing delays while the failure may pass."""
+    """The result of a call to the hub. After a temporary failure it calls again, with growing delays."""
     for attempt, delay_s in enumerate((*DELAYS_S, None), start=1):
         try:
             return call()
         except (ClientError, EntryNotFoundError, OSError, ValueError) as raised:
             error: Exception = raised
             if isinstance(raised, LocalEntryNotFoundError) and isinstance(raised.__cause__, Exception):
-                error = raised.__cause__  # "not in the cache": what counts is why it could not be asked for
+                error = raised.__cause__  # it says "not in the cache"; its cause says why the hub did not answer
             if not _may_pass(error):
                 raise _explained(error, place, repository, revision) from None
             reason = _one_line(error)
@@ -153,14 +153,14 @@ def _may_pass(error: Exception) -> bool:
         return error.response.status_code in (408, 429) or error.response.status_code >= 500
     if isinstance(error, OfflineModeIsEnabled):
         return False
-    # A bare OSError is how http_get reports a file of the wrong size.
+    # http_get reports a file of the wrong size as a bare OSError.
     return isinstance(error, ClientError | ConnectionError | TimeoutError) or (
         type(error) is OSError and error.errno is None
     )
 
 
 def _explained(error: Exception, place: str, repository: str, revision: str | None) -> Exception:
-    """An error that cannot pass as one line for the user."""
+    """The error for the user, in one line, when the failure is not temporary."""
     match error:
         case OfflineModeIsEnabled():
             return ConnectionError(f"{place}: cannot be downloaded while HF_HUB_OFFLINE is set; unset it and run again")
@@ -180,7 +180,7 @@ def _explained(error: Exception, place: str, repository: str, revision: str | No
             return ValueError(f"{place}: no such file at commit {revision}")
         case HfHubHTTPError() if error.response.status_code in (401, 403):
             return ValueError(f"{place}: not allowed (HTTP {error.response.status_code}): {LOG_IN}")
-        case OSError() if error.errno is not None:  # of the disk
+        case OSError() if error.errno is not None:  # an error of the disk
             return error
         case OSError():
             return ConnectionError(f"{place}: {_one_line(error)}")

@@ -10,9 +10,9 @@ def open_corpus(config: DataConfig, seed: int, root: Path) -> Corpus:
     """The corpus of `config.source`; relative paths of local files start at `root`.
 
     Raises:
-        ValueError: when the source cannot be opened, here or while its documents are read.
+        ValueError: when the source cannot be read, at the call or during the pass.
     """
-    # Imported where they are needed: the hub's client takes longer to load than some corpora to make.
+    # Imported only where needed: loading the client of the hub takes longer than making some corpora.
     match config.source:
         case "stories":
             from lm.corpus.stories import open_stories

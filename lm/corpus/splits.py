@@ -11,23 +11,23 @@ from lm.corpus.document import SEPARATOR, Document, Split, split_documents
 def is_held_out(text: str, fraction: float) -> bool:
     """Whether a document belongs to the validation split.
 
-    The first 64 bits of the SHA-256 of its UTF-8 bytes, as a fraction of 2**64, lie below `fraction`. So the answer
-    depends on the text alone: a duplicate never lands in both splits, the order of the documents does not matter, and
-    a larger fraction keeps what a smaller one held out.
+    It does when the first 64 bits of the SHA-256 of its UTF-8 bytes, divided by 2**64, are below `fraction`. So the
+    answer depends on the text alone: a duplicate never lands in both splits, the order of the documents does not
+    matter, and a larger fraction still holds out every document that a smaller fraction held out.
     """
     digest = hashlib.sha256(_encode(text)).digest()
     return int.from_bytes(digest[:8], "big") < fraction * 2**64
 
 
 def split_texts(train: Iterable[str], valid: Iterable[str] | None, config: DataConfig) -> Iterator[Document]:
-    """The documents of both splits in one pass: those for training, then those for validation where it has its own.
+    """The documents of both splits in one pass: first those of `train`, then those of `valid`.
 
-    Without texts for validation (`valid` is None), `config.valid_fraction` of the documents is held out as they pass.
-    `config.max_documents` and `config.max_bytes` (of UTF-8 text) bound the training documents: the pass stops before
-    the first document beyond a bound, and reads nothing behind it. Held-out documents count toward neither.
+    If `valid` is None, `config.valid_fraction` of the documents of `train` are held out for validation.
+    `config.max_documents` and `config.max_bytes` (of UTF-8 text) limit the training documents: the pass stops before
+    the first document beyond a limit, and reads no further. Held-out documents do not count toward the limits.
 
-    A text is cut at separator lines and stripped of outer line breaks before it is hashed and counted, so that a
-    document here is a document of the file it is written to.
+    A text is cut at separator lines and loses its outer line breaks before it is hashed and counted. So a document
+    here is exactly a document of the file it is written to.
 
     Raises:
         ValueError: if a split gets no document at all.
@@ -61,7 +61,7 @@ def _train_documents(train: Iterable[str], config: DataConfig, held_out: bool) -
                 raise ValueError(f"data.max_bytes: {rule}, got {config.max_bytes}")
             return
         yield Document("train", text)
-        # Asked here too, not only above: the next document may be a download away.
+        # Checked here too, because reading the next document may start a download.
         if n_documents == config.max_documents or n_bytes == config.max_bytes:
             return
 
@@ -75,4 +75,4 @@ def _documents(texts: Iterable[str]) -> Iterator[str]:
 
 
 def _encode(text: str) -> bytes:
-    return text.encode("utf-8", errors="replace")  # as it is written: JSON can hold lone surrogates
+    return text.encode("utf-8", errors="replace")  # the bytes that the file will hold; JSON can hold lone surrogates

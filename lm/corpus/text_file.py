@@ -1,7 +1,7 @@
-"""The one text format of the pipeline: documents in UTF-8, each followed by a line that is `<|endoftext|>` alone.
+"""The text format of the pipeline: documents in UTF-8, each followed by a line that holds only `<|endoftext|>`.
 
-A file is read document by document, or in blocks that any process can work on: no document is in two of them, unless it
-is larger than a block.
+A file is read document by document, or in blocks, which several processes can work on. A document is cut into several
+blocks only if it is larger than a block.
 """
 
 import io
@@ -13,37 +13,37 @@ from typing import IO, NamedTuple
 from lm.config.special_tokens import END_OF_TEXT
 from lm.corpus.document import Document, split_documents
 
-# A byte that UTF-8 never holds. In a block that is read it stands at the end of each document.
+# A byte that UTF-8 never holds. `Block.read` puts it at the end of each document.
 BOUNDARY = b"\xff"
 
 _SEPARATOR_LINE = f"{END_OF_TEXT}\n".encode()
 _SEPARATOR = b"\n" + _SEPARATOR_LINE
-_BLOCK_BYTES = 2**20  # so many that array programs are quick, so few that their arrays stay in the cache
+_BLOCK_BYTES = 2**20  # large enough for fast array operations, small enough for the processor's cache
 
 
 class DocumentWriter:
     """Writes documents to a binary file in this format, and counts them.
 
-    A document that holds a separator line becomes several; blank ones are dropped; leading and trailing line breaks
-    are not part of a document.
+    A document that holds a separator line becomes several documents. Blank documents are dropped. Leading and trailing
+    line breaks are not part of a document.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.n_documents = 0
         self.n_bytes = 0  # of the texts in UTF-8, without separators
-        self.bits: list[float] | None = []  # of each document; None as soon as one does not know
+        self.bits: list[float] | None = []  # of each document; None after a document without bits
 
     @property
     def bits_per_byte(self) -> float | None:
-        """The entropy floor of what has been written, where every document knew its probability."""
+        """The entropy floor of the text so far; None if there is no text, or a document came without bits."""
         return None if self.bits is None or self.n_bytes == 0 else fsum(self.bits) / self.n_bytes
 
     def write(self, document: Document) -> None:
         """Append one document."""
         n_before = self.n_documents
         for text in split_documents(io.StringIO(document.text, newline="\n")):
-            data = text.encode("utf-8", errors="replace")  # lone surrogates, as JSON can hold them
+            data = text.encode("utf-8", errors="replace")  # JSON can hold lone surrogates
             self._file.write(data + _SEPARATOR)
             self.n_documents += 1
             self.n_bytes += len(data)
@@ -55,7 +55,7 @@ class DocumentWriter:
 
 
 class Block(NamedTuple):
-    """A part of a text file, in bytes."""
+    """A part of a text file, from byte `start` to byte `end`."""
 
     path: Path
     start: int
@@ -63,7 +63,7 @@ class Block(NamedTuple):
     starts_document: bool
 
     def read(self) -> bytes:
-        """Its text in UTF-8, with a `BOUNDARY` at the end of each document.
+        """The text of the block in UTF-8, with a `BOUNDARY` at the end of each document.
 
         Raises:
             ValueError: when it is not UTF-8.
@@ -75,13 +75,13 @@ class Block(NamedTuple):
             data.decode()
         except UnicodeDecodeError as error:
             place = self.start + error.start
-            raise ValueError(f"{self.path}: must be UTF-8, got the byte {data[error.start]:#x} at {place}") from None
+            raise ValueError(f"{self.path}: must be UTF-8, got byte {data[error.start]:#x} at offset {place}") from None
         pieces = []
         text, at_start = b"", self.starts_document
         *parts, rest = data.split(_SEPARATOR_LINE)
         for part in parts:
             text += part
-            # It is a line of its own after a line break, or where a document starts, which then has no text.
+            # The separator is a line of its own after a line break, or at the start of a document, which is then blank.
             if text.endswith(b"\n") or (at_start and not text):
                 pieces += [text.removesuffix(b"\n"), BOUNDARY]
                 text, at_start = b"", True
@@ -102,9 +102,9 @@ def read_documents(path: Path) -> Iterator[str]:
 
 
 def blocks(path: Path, last_cut: Callable[[bytes], int]) -> Iterator[Block]:
-    """The blocks of a file, each of about 1 MiB: whole documents, or parts of one that is larger.
+    """The blocks of a file, each of about 1 MiB: whole documents, or parts of a larger document.
 
-    `last_cut` finds the last place of a text where a document may be cut; where there is none, blocks grow.
+    `last_cut` gives the last place in a text where a document may be cut. It gives 0 if there is none; the block grows.
 
     Raises:
         ValueError: when a document is not followed by a separator line.
@@ -125,7 +125,7 @@ def blocks(path: Path, last_cut: Callable[[bytes], int]) -> Iterator[Block]:
                     separator, end = 0, len(_SEPARATOR_LINE)
                 elif start + len(data) == size:
                     raise ValueError(f"{path}: must end with a line {END_OF_TEXT}, as every document does")
-                else:  # a document larger than the block; a separator that has only begun must stay whole
+                else:  # a document larger than the block; the end of the data may be a part of a separator
                     end = last_cut(data[: -len(_SEPARATOR)])
             yield Block(path, start, start + end, starts_document)
             start, starts_document = start + end, separator >= 0

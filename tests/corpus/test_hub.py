@@ -223,7 +223,7 @@ def test_a_damaged_partial_file_is_dropped(hub: Hub, tmp_path: Path, capfd: pyte
     (blobs / f"{hashlib.sha256(data).hexdigest()}.incomplete").write_bytes(b"not the start")
     assert documents("org/name")["train"] == [LARGE_TEXT]
     assert [request.range for request in hub.downloads()] == ["bytes=13-", None]
-    assert "org/name/train.txt: damaged on the way: SHA-256 must be" in capfd.readouterr().err
+    assert "org/name/train.txt: damaged during the download: SHA-256 must be" in capfd.readouterr().err
 
 
 def test_the_token_stays_with_the_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,7 +386,7 @@ def test_one_folder_of_several(hub: Hub) -> None:
         for split in ("train", "valid")
     }
     hub.repository("org/name").commit(files)
-    message = r"^data\.dataset: must name one folder of 3, such as 'org/name/de', .*'org/name/fr', got 'org/name'$"
+    message = r"^data\.dataset: must name one of 3 folders, such as 'org/name/de', .*'org/name/fr', got 'org/name'$"
     with pytest.raises(ValueError, match=message):
         documents("org/name")
     assert documents("org/name/de") == {"train": ["de train"], "valid": ["de valid"]}

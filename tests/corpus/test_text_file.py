@@ -190,7 +190,7 @@ def test_a_byte_that_is_no_utf8_is_named_wherever_it_stands(
         place = len(data[:place].decode(errors="ignore").encode())  # between two characters
         data = data[:place] + wrong + b" " + data[place:] + SEPARATOR
         path.write_bytes(b"short" + SEPARATOR + data)
-        error = rf"{re.escape(str(path))}: must be UTF-8, got the byte {wrong[0]:#x} at {20 + place}$"
+        error = rf"{re.escape(str(path))}: must be UTF-8, got byte {wrong[0]:#x} at offset {20 + place}$"
         with blocks_of(n_bytes), pytest.raises(ValueError, match=error):
             read_all(path, tokenizer)
 

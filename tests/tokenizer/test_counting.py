@@ -97,7 +97,7 @@ def test_an_empty_file_has_no_words(tmp_path: Path, n_processes: int) -> None:
 def test_a_file_that_is_not_utf8_is_named_whoever_reads_it(tmp_path: Path, n_processes: int) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes(b"caf\xe9\n<|endoftext|>\n")
-    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}: must be UTF-8, got the byte 0xe9 at 3$"):
+    with pytest.raises(ValueError, match=rf"{re.escape(str(path))}: must be UTF-8, got byte 0xe9 at offset 3$"):
         count_file(path, n_processes)
 
 

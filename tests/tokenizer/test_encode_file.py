@@ -226,14 +226,15 @@ def test_text_that_is_not_utf8_is_one_clear_error_and_leaves_no_token_file(
 ) -> None:
     monkeypatch.setattr("lm.corpus.text_file._BLOCK_BYTES", 2000)
     (tmp_path / "text.txt").write_bytes(data + f"\n{SEPARATOR}\n".encode())
-    with pytest.raises(ValueError, match=rf"^{tmp_path}/text\.txt: must be UTF-8, got the byte {byte:#x} at {place}$"):
+    error = rf"^{tmp_path}/text\.txt: must be UTF-8, got byte {byte:#x} at offset {place}$"
+    with pytest.raises(ValueError, match=error):
         encoded(kind, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 
 
 def test_an_error_in_another_process_is_the_same_one_and_leaves_no_token_file(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes(f"a\n{SEPARATOR}\nb".encode() + b"\xff" + f"\n{SEPARATOR}\n".encode())
-    with pytest.raises(ValueError, match=rf"^{tmp_path}/text\.txt: must be UTF-8, got the byte 0xff at 17$"):
+    with pytest.raises(ValueError, match=rf"^{tmp_path}/text\.txt: must be UTF-8, got byte 0xff at offset 17$"):
         encoded("bpe", tmp_path, n_processes=2)
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 

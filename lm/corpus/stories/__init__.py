@@ -1,10 +1,10 @@
 """The default corpus: small children's stories from a grammar that knows the exact probability of each.
 
-A story is told by drawing words and choosing phrases. As every text has exactly one derivation, -log2 of its
-probability is the sum over the choices made, and their mean over many stories is the least any model can reach.
+A story is told by drawing words and choosing phrases. Every text has exactly one derivation. So -log2 of its
+probability is the sum over its choices, and the mean over many stories is the lowest loss that any model can reach.
 
-How to add a plot: write it as a template into a module of `plots`, and it is told as often as the others. A plot
-finds its `{hero}` introduced, in plots of a child with a `{trait}` and a `{hobby}`:
+How to add a plot: write it as a template into a module of `plots`. Each plot is told equally often. The opening of the
+story has already introduced the `{hero}`, and in plots of a child also a `{trait}` and a `{hobby}`:
 
     "lost hat": '''
         {hero} lost {his} {color=COLORS} {cloth=CLOTHES}. {He} looked {HIDING_INSIDE}, but (it|the {cloth}) was gone.
@@ -14,10 +14,10 @@ finds its `{hero}` introduced, in plots of a child with a `{trait}` and a `{hobb
 
 The marks are explained in `grammar`, the lists are in `lexicon`, the fragments (`<goodnight>`) in `plots.fragments`.
 
-What keeps derivations unique, and `proof.clashes` in the tests tells where a rule is broken:
-- a choice must show at once: two options, together with what follows, must not start with the same 80 characters;
-  best is that their first words differ, for then a model, too, sees what was chosen as soon as it can;
-- two lists may share words, yet two entries of one list may not share a text;
+Three rules keep derivations unique. In the tests, `proof.clashes` shows each place that breaks a rule:
+- a choice must show at once: two options, each with the text that follows it, must not start with the same 80
+  characters; better, their first words differ, because then a model sees early which option was chosen;
+- two lists may share words, but two entries of one list must not have the same text;
 - a word is drawn where it is first written, and its name is not drawn again in the same story.
 """
 

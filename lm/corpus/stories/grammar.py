@@ -8,11 +8,10 @@ The marks of a template:
     {a toy} {A toy}   ... with the article it needs; also in front of a draw
     {friend.he}       a field of the word: a pronoun here, a column of a table elsewhere
     {he} {His}        short for {hero.he} and {hero.His}; the names he, his, him, himself stand for she, her, ... too
-    (red|blue|)       choose one, the first being the most likely; may be empty, may hold other marks
+    (red|blue|)       choose one; the first is the most likely; an option may be empty or hold other marks
     <ending>          put the fragment of that name here
 
-A line break is a blank, except just inside brackets and around bars, where it is nothing. An empty line starts a
-paragraph.
+A line break is a blank. Just inside brackets and around bars it is left out. An empty line starts a paragraph.
 """
 
 import re

@@ -15,7 +15,7 @@ class Rest(NamedTuple):
 
 
 def before(nodes: Nodes, rest: Rest | None) -> Rest | None:
-    """The nodes in front of the rest."""
+    """The rest with these nodes in front of it."""
     for node in reversed(nodes):
         rest = Rest(node, rest)
     return rest
@@ -29,7 +29,7 @@ class _Branch(NamedTuple):
 
 
 def parse(nodes: Nodes, text: str) -> Iterator[list[float]]:
-    """The bits of the choices of each derivation of a text: none for a foreign text, one for a story."""
+    """The bits of the choices of each derivation of a text: a story has one derivation, any other text has none."""
     branches = [_Branch(0, before(nodes, None), {}, ())]
     while branches:
         at, rest, memory, bits = branches.pop()

@@ -1,9 +1,9 @@
 """Proves that no text of a grammar has two derivations, for all its stories at once.
 
-Two derivations of one text would part at some choice, and both options would then go on to the same text. So it is
-enough to show, for each choice, that any two options differ in the text that they and whatever follows them can write.
-The proof looks `LOOKAHEAD` characters far and takes a copy for any word it might be a copy of; it may therefore reject
-a good grammar, but never passes a bad one.
+If a text had two derivations, these would part at some choice, and both options would lead to the same text. So it is
+enough to show for each choice that no two options, each with all that may follow it, can write the same text. The proof
+compares the next `LOOKAHEAD` characters, and a copy stands for any word that it might be a copy of. So the proof may
+reject a good grammar, but it never accepts a bad one.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ LOOKAHEAD = 80
 
 
 def clashes(nodes: Nodes) -> Iterator[str]:
-    """A line for each two options that can start with the same text: nothing for an unambiguous grammar."""
+    """A line for each pair of options that can start with the same text; none if the grammar is unambiguous."""
     sources: dict[str, list[Draw]] = {}
     _collect(nodes, sources)
     proof = _Proof(sources)
@@ -76,7 +76,7 @@ class _Proof:
             return True
         if a:
             return self._agree(b, b_rest, a, a_rest, known, left)
-        if a_rest is None:  # the text ends here: so must the other, and a rest that writes nothing may stand in it
+        if a_rest is None:  # this text ends here: the other must end too, but may go on with nodes that write nothing
             return not b and (b_rest is None or self._agree(b, b_rest, a, a_rest, known, left))
         node, then = a_rest
         same_copy = not b and b_rest is not None and b_rest.node == node and isinstance(node, Copy)

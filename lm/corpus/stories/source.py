@@ -18,8 +18,8 @@ _SPLITS: tuple[Split, ...] = ("train", "valid")
 def tell_stories(seed: int, split: Split, n_stories: int) -> Iterator[Document]:
     """The first stories of a split, each with its exact bits; story i depends on (seed, split, i) alone.
 
-    Every story starts from a seed of its own, so the splits are separate streams, and any part of one can be told
-    without the rest. `seed` is from 0 to 2**32 - 1. Holds one story in memory.
+    Every story has a seed of its own. So the splits are separate streams, and any story can be told without the others.
+    `seed` is from 0 to 2**32 - 1. One story is in memory at a time.
     """
     random = Random()
     for i in range(n_stories):
@@ -29,7 +29,7 @@ def tell_stories(seed: int, split: Split, n_stories: int) -> Iterator[Document]:
 
 
 def derivations(text: str) -> Iterator[float]:
-    """The bits (-log2 of the probability) of every way to tell a text: one for a story of ours, none for any other."""
+    """The bits (-log2 of the probability) of each derivation of a text: our stories have one, other texts have none."""
     return map(total_bits, parse(STORIES, text))
 
 

@@ -20,7 +20,7 @@ def tell(nodes: Nodes, random: Callable[[], float]) -> tuple[str, list[float]]:
 
 
 def total_bits(bits: list[float]) -> float:
-    """The sum, rounded once: so that whoever adds the same choices gets the same number to the last bit."""
+    """The sum, rounded once, so that the same choices in any order give the same number to the last bit."""
     return fsum(bits)
 
 

@@ -74,7 +74,7 @@ def people(pronoun: str, text: str) -> WordList:
 
 
 def table(columns: str, text: str) -> WordList:
-    """A list with one word a line, its fields behind it: `owl | hoot`.
+    """A list with one word per line, followed by its fields: `owl | hoot`.
 
     `columns` names the fields the same way, without the word itself. A column `pronoun` gives the four pronouns.
     """

@@ -1,4 +1,4 @@
-"""Names of children, animals and grown-ups. The lists share no name, so that two people of a story never do."""
+"""Names of children, animals and grown-ups. The lists share no name, so no two people of a story do."""
 
 from lm.corpus.stories.words import people, table, words
 

@@ -28,11 +28,11 @@ class _Part(NamedTuple):
 
 
 def _one_of(opening: str, plots: dict[str, str]) -> _Part:
-    """An opening and then a plot."""
+    """An opening, then one of the plots."""
     return _either(opening, [_Part(GRAMMAR.compile(plot), 1) for plot in plots.values()])
 
 
 def _either(opening: str, parts: list[_Part]) -> _Part:
-    """An opening and then a part, all plots being equally likely in the end."""
+    """An opening, then one of the parts. Their weights make all plots equally likely."""
     weights = [part.n_plots for part in parts]
     return _Part((*GRAMMAR.compile(opening), choice([part.nodes for part in parts], weights)), sum(weights))

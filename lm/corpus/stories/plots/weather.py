@@ -1,4 +1,4 @@
-"""Days and nights that bring their own first words: snow, rain, the dark."""
+"""Plots of snow, rain and darkness. They begin with words of their own instead of the fragment `when`."""
 
 WEATHER = {
     "snowman": """
