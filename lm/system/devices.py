@@ -26,7 +26,7 @@ def choose_device(name: Literal["auto", "cpu", "cuda", "mps"], place: str = "dev
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """A block in which running out of memory is a MemoryError: CUDA has a class of its own for it, the CPU words."""
+    """A block that raises MemoryError when memory runs out. PyTorch has an error class for this only on CUDA."""
     try:
         yield
     except RuntimeError as error:
@@ -36,7 +36,7 @@ def memory_errors() -> Iterator[None]:
 
 
 def matmul_dtype(precision: Precision) -> torch.dtype | None:
-    """The type of matrix products; None in fp32: whatever the tensors have."""
+    """The type of matrix products; None in fp32, where the tensors keep their type."""
     return {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
 
 

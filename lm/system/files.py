@@ -11,9 +11,9 @@ from typing import IO, Any
 
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that takes the place of `path` when the block ends, and leaves no trace when it fails.
+    """A binary file that takes the place of `path` when the block ends, and is deleted when the block fails.
 
-    The bytes reach the disk before the name does, so that not even a power cut leaves a part of a file there.
+    The bytes reach the disk before the name does, so that even a power cut leaves no partial file there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
@@ -53,7 +53,7 @@ def sha256(path: Path) -> str:
 
 
 def md5(path: Path) -> str:
-    """The MD5 of a file's content, in hexadecimal: what DVC knows a file by."""
+    """The MD5 of a file's content, in hexadecimal. DVC identifies a file by it."""
     return _digest(path, "md5")
 
 

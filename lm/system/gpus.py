@@ -1,4 +1,4 @@
-"""One GPU for each job: DVC's queue starts several on one machine and leaves it to them to share out the GPUs."""
+"""One GPU for each job. DVC's queue starts several jobs on a machine and does not assign GPUs to them."""
 
 import fcntl
 import os
@@ -13,14 +13,14 @@ _held: list[IO[str]] = []  # an open file holds its lock until the process ends
 
 
 def claim_gpu(device: str, folder: Path | None = None) -> str | None:
-    """The GPU that this process has for itself until it ends, made the only one it sees; None where there is no choice.
+    """The GPU that this process claims until it ends, and then is the only GPU it sees; None if it claims none.
 
-    `device` is what the parameters say: `auto` and `cuda` may want a GPU. To be called before CUDA starts.
-    `CUDA_VISIBLE_DEVICES` narrows the choice. Where no GPU is free, or there is only one, nothing is claimed and jobs
-    share. `folder` holds the locks of all jobs of a machine.
+    `device` is the parameter of that name; only `auto` and `cuda` claim a GPU. Call this function before CUDA starts.
+    `CUDA_VISIBLE_DEVICES` limits the choice. If no GPU is free, or there is only one, nothing is claimed and jobs share
+    GPUs. `folder` holds the locks of all jobs of a machine.
 
     Raises:
-        ValueError: when the folder is not one that this user alone can write to.
+        ValueError: when the folder is not a folder that only this user can write to.
     """
     if device not in ("auto", "cuda"):
         return None
@@ -32,7 +32,7 @@ def claim_gpu(device: str, folder: Path | None = None) -> str | None:
         return None
     _make_private(folder)
     for name in names:
-        # Neither emptied nor reached through a link: a lock has no content, and what lies there may be another's.
+        # Without O_TRUNC and with O_NOFOLLOW, because a file or link of this name may belong to somebody else.
         number = os.open(folder / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         lock = os.fdopen(number, "r+")
         try:
@@ -47,7 +47,7 @@ def claim_gpu(device: str, folder: Path | None = None) -> str | None:
 
 
 def _make_private(folder: Path) -> None:
-    """Make the folder, or check that nobody else has: anybody can write to a temporary directory."""
+    """Make the folder and check that it is private, because anybody can write to a temporary directory."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     facts = folder.lstat()
     if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.getuid() or stat.S_IMODE(facts.st_mode) & 0o022:
@@ -55,7 +55,7 @@ def _make_private(folder: Path) -> None:
 
 
 def _visible() -> list[str]:
-    """The identifiers of the GPUs that this process may use; asked of the driver, for PyTorch would start CUDA."""
+    """The identifiers of the GPUs that this process may use. The driver is asked, because PyTorch would start CUDA."""
     if shutil.which("nvidia-smi") is None:
         return []
     listing = subprocess.run(

@@ -1,4 +1,4 @@
-"""The memory allocator of the C library, told to keep what it has."""
+"""A setting of the C library's memory allocator."""
 
 import ctypes
 import platform
@@ -11,9 +11,9 @@ _M_MMAP_MAX = -4
 def keep_freed_memory() -> None:
     """Let glibc reuse large blocks instead of returning them to the kernel and asking again.
 
-    A training step frees and takes the same large arrays every time, and so does each block of text; on a CPU the page
-    faults of fresh ones cost up to a quarter of the time (`python -m benchmarks.training_step`). Elsewhere than on
-    glibc this does nothing.
+    Each training step, and each block of text, allocates and frees large arrays of the same sizes. On a CPU the page
+    faults of fresh memory cost up to a quarter of the time (`python -m benchmarks.training_step`). Without glibc this
+    function does nothing.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -1,4 +1,4 @@
-"""Work on several cores: a function applied to items by processes, with the results in order."""
+"""Work on several cores: processes apply a function to items, and the results come in order."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _BYTES_A_PROCESS = 2**25
-_AHEAD = 2  # items that a process has at a time, so that it need not wait for the next
+_AHEAD = 2  # items that a process has at a time, so that it does not wait for the next item
 
 
 def n_cores() -> int:
@@ -25,21 +25,21 @@ def n_cores() -> int:
 
 
 def n_processes_for(n_bytes: int) -> int:
-    """How many processes to read that much text with: no more than pay for their start."""
+    """How many processes should read `n_bytes` of text: no more than save the time that their start takes."""
     return max(1, min(n_cores(), n_bytes // _BYTES_A_PROCESS))
 
 
 def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], n_processes: int) -> Iterator[Result]:
-    """`function` of each item, in the order of the items; item i is worked on by process i % n_processes.
+    """The results of `function` for the items, in the order of the items. Process i % n_processes works on item i.
 
-    Each process has a copy of the function, which must be importable and may remember what it likes. One process is
-    this one. More of them end when this one ends, however it ends.
+    Each process has its own copy of the function. The function must be importable, and a copy may keep state. If
+    `n_processes` is 1, this process does the work. Other processes end when this process ends, even if killed.
 
-    They are started here because `multiprocessing` either copies the locks of this process's threads (fork) or imports
-    its main module once more (spawn), which takes longer than all else.
+    `multiprocessing` does not start them, because it either copies the locks of this process's threads (fork) or
+    imports the main module once more (spawn), which takes longer than everything else.
 
     Raises:
-        Exception: whatever the function raises; ChildProcessError when a process dies.
+        Exception: any error of the function; ChildProcessError when a process dies.
     """
     if n_processes == 1:
         yield from map(function, items)
@@ -64,7 +64,7 @@ def map_in_order(function: Callable[[Item], Result], items: Iterable[Item], n_pr
 
 
 class _Worker:
-    """A process that answers items with results through a pipe."""
+    """A process that gets items and sends results through a pipe."""
 
     def __init__(self) -> None:
         self._pipe, theirs = Pipe()
@@ -72,7 +72,7 @@ class _Worker:
             [sys.executable, "-c", "from lm.system.processes import work; work()", str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             env=os.environ | {"PYTHONPATH": os.pathsep.join(path or str(Path.cwd()) for path in sys.path)},
-            process_group=0,  # Ctrl-C is for the process that started it all
+            process_group=0,  # Ctrl-C must reach only the process that started this one
         )
         theirs.close()
 
@@ -98,12 +98,12 @@ class _Worker:
 
     def _death(self) -> ChildProcessError:
         return ChildProcessError(
-            f"a process of this run has died with status {self._process.wait()}, perhaps for want of memory"
+            f"a process of this run has died with status {self._process.wait()}, perhaps because memory ran out"
         )
 
 
 def work() -> None:
-    """Answer items until the other end of the pipe, named by its descriptor, is closed: by intention or by death."""
+    """Send the result of each item until the other process closes the pipe or dies. `argv[1]` is the descriptor."""
     keep_freed_memory()
     pipe = Connection(int(sys.argv[1]))
     try:

@@ -1,14 +1,14 @@
-"""Requests to stop: a program that gets one finishes the work in hand first."""
+"""Requests to stop: a program that gets one first finishes its current work."""
 
 import signal
 from typing import Self
 
 
 class StopRequest:
-    """While the block runs, Ctrl-C and SIGTERM only set `made`, so that work in hand can come to an end.
+    """While the block runs, Ctrl-C and SIGTERM only set `made`, so that the current work can be finished.
 
-    A second Ctrl-C interrupts at once. A second SIGTERM does not: whoever ends a group of processes sends one to `dvc`
-    too, whose end sends another to its stage.
+    A second Ctrl-C interrupts at once. A second SIGTERM does not, because one request can send two to a stage: whoever
+    ends a group of processes also ends `dvc`, and `dvc` then ends its stage.
     """
 
     made = False
