@@ -1,4 +1,4 @@
-"""The parent of every parameter section: typed, frozen, and with errors a person can act on."""
+"""The parent class of all sections of params.yaml: typed, frozen, with errors that say what to change."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,11 +13,11 @@ from ruamel.yaml.error import YAMLError
 class Section(BaseModel):
     """One section of params.yaml.
 
-    A subclass has one annotated field a parameter and is stored under the key that `name` gives. Values are checked
-    strictly: `8.0` and `"8"` are no integers, and an unknown key is an error.
+    A subclass has one annotated field for each parameter. Values are checked strictly: `8.0` and `"8"` are not
+    integers, and an unknown key is an error.
 
     Raises:
-        ValueError: on construction through `parse` or `load`, one line a mistake: `place: rule, got value`.
+        ValueError: from `parse` and `load`, with one line for each mistake: `place: rule, got value`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
@@ -45,7 +45,7 @@ class Section(BaseModel):
         except ValidationError as error:
             by_place: dict[str, list[Any]] = defaultdict(list)
             for mistake in error.errors():
-                # Within a field numbers are places in a list; a name is one of several types that Pydantic has tried.
+                # After the name of the field, numbers are places in a list; names are types that Pydantic has tried.
                 place = [part for i, part in enumerate(mistake["loc"]) if i == 0 or isinstance(part, int)]
                 by_place[".".join(map(str, (cls.name(), *place)))].append(mistake)
             raise ValueError("\n".join(_explain(cls, *mistakes) for mistakes in by_place.items())) from None
@@ -80,7 +80,7 @@ def _read_key(path: Path, key: str) -> Any:
 
 
 def _explain(section: type[Section], place: str, mistakes: Sequence[Any]) -> str:
-    """What is wrong with one value as `place: rule, got value`; several mistakes are those of the types it may have."""
+    """The error of one value: `place: rule, got value`. A value with several allowed types has a mistake for each."""
     mistake = mistakes[0]
     match mistake["type"]:
         case "extra_forbidden":
@@ -88,7 +88,7 @@ def _explain(section: type[Section], place: str, mistakes: Sequence[Any]) -> str
             return f"{place}: unknown parameter, must be one of {known}"
         case "missing":
             return f"{place}: missing"
-        case "value_error":  # raised by a validator of ours, which has named place and value itself
+        case "value_error":  # from a validator of ours, which already names place and value
             return str(mistake["ctx"]["error"])
         case "model_type":
             return f"{place}: must be a mapping of parameters, got {mistake['input']!r}"

@@ -35,6 +35,6 @@ class DataConfig(Section):
 
 
 def resolve(pattern: str, root: Path) -> Path:
-    """A path from params.yaml as a path on this machine: relative ones start at the repository's root."""
+    """A path from params.yaml as a path on this machine. Relative paths start at `root`, the root of the repository."""
     path = Path(pattern).expanduser()
     return path if path.is_absolute() else root / path

@@ -19,7 +19,7 @@ class Sizes:
 
 
 class ModelConfig(Section):
-    """The shape of a Transformer and its ablation switches. The vocabulary size is not here: it follows the tokens."""
+    """The shape of a Transformer and its ablation switches. The vocabulary size is that of the tokens."""
 
     context_length: Annotated[int, Field(ge=2)]
     d_model: Size

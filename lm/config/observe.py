@@ -1,4 +1,4 @@
-"""Parameters of what is shown of a run."""
+"""Parameters of how a run is shown."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from lm.config.base import Section
 
 
 class ObserveConfig(Section):
-    """How a run is watched and drawn. Nothing here changes a model, and nothing here trains one again."""
+    """How a run is watched and drawn. A change here neither changes a model nor trains it again."""
 
     log_every: Annotated[int, Field(ge=1)]
     tensorboard: bool

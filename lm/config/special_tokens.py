@@ -1,3 +1,3 @@
-"""What ends a document, alone on a line of a text file and as a token."""
+"""The token that ends a document. In a text file it stands alone on a line."""
 
 END_OF_TEXT = "<|endoftext|>"

@@ -21,7 +21,7 @@ class TokenizerConfig(Section):
 
     @property
     def all_special_tokens(self) -> list[str]:
-        """`<|endoftext|>`, which every tokenizer has, and the further ones."""
+        """`<|endoftext|>`, which every tokenizer has, followed by `special_tokens`."""
         return [END_OF_TEXT, *self.special_tokens]
 
     @model_validator(mode="after")
@@ -37,8 +37,8 @@ class TokenizerConfig(Section):
         least, what = {"bpe": (256, "256 bytes"), "char": (2, "2 characters")}.get(self.kind, (None, ""))
         if least is not None and self.vocab_size < least + len(specials):
             raise ValueError(
-                f"tokenizer.vocab_size: must be at least {least + len(specials)}, "
-                f"{what} and {len(specials)} special tokens, got {self.vocab_size}"
+                f"tokenizer.vocab_size: must be at least {least + len(specials)} "
+                f"({what} and {len(specials)} special tokens), got {self.vocab_size}"
             )
         if (self.kind == "pretrained") != (self.pretrained is not None):
             raise ValueError(
@@ -46,5 +46,5 @@ class TokenizerConfig(Section):
                 f"got {self.pretrained!r} and kind {self.kind!r}"
             )
         if self.trainer == "huggingface" and self.ties != "huggingface":
-            raise ValueError(f"tokenizer.ties: must be 'huggingface' for the trainer of that name, got {self.ties!r}")
+            raise ValueError(f"tokenizer.ties: must be 'huggingface' with trainer 'huggingface', got {self.ties!r}")
         return self

@@ -13,7 +13,7 @@ Decay = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
-# How a run is computed. They change its speed, its memory, its rounding and what dropout drops, and nothing else.
+# These say how a run is computed. They change only its speed, its memory, its rounding and what dropout drops.
 COMPUTE_PARAMETERS = ("compile", "attention", "threads", "processes", "shard", "recompute")
 
 
@@ -56,27 +56,27 @@ class TrainConfig(Section):
 
     @property
     def part_size(self) -> int:
-        """Sequences that are computed at once."""
+        """The number of sequences that are computed at once."""
         return self.batch_size // self.accumulate
 
     def n_parts(self, step: int) -> int:
-        """The parts of a step's batch: `accumulate`, and while the batch ramps up, from one on ever more of them.
+        """The number of parts in the batch of a step: from 1 up to `accumulate` in `ramp_steps`, then `accumulate`.
 
-        Small batches serve early, when every one of them tells much the same (McCandlish et al. 2018,
-        https://arxiv.org/abs/1812.06162).
+        Small batches are enough early in training, because all batches then give nearly the same gradient (McCandlish
+        et al. 2018, https://arxiv.org/abs/1812.06162).
         """
         if step >= self.ramp_steps:
             return self.accumulate
         return 1 + step * self.accumulate // self.ramp_steps
 
     def n_sequences(self, n_steps: int) -> int:
-        """The sequences that so many steps see together."""
+        """The number of sequences in the first `n_steps` steps together."""
         ramp = min(n_steps, self.ramp_steps)
         n_parts = sum(self.n_parts(step) for step in range(ramp)) + (n_steps - ramp) * self.accumulate
         return n_parts * self.part_size
 
     def n_steps(self, context_length: int) -> int:
-        """Optimizer steps: `steps`, or where a token budget is given, as many as it pays for (at least one)."""
+        """The number of optimizer steps: `steps`, or if `tokens` is given, as many as fit into it (at least one)."""
         if self.tokens is None:
             return self.steps
         n_sequences = self.tokens // context_length
@@ -86,7 +86,7 @@ class TrainConfig(Section):
         return max(1, sum(self.n_sequences(step + 1) <= n_sequences for step in range(self.ramp_steps)))
 
     def n_warmup_steps(self, n_steps: int) -> int:
-        """Warm-up steps: `warmup_steps`, or when null a twentieth of the run."""
+        """The number of warm-up steps: `warmup_steps`, or if null, a twentieth of the run."""
         return n_steps // 20 if self.warmup_steps is None else self.warmup_steps
 
     @model_validator(mode="after")
@@ -100,7 +100,7 @@ class TrainConfig(Section):
                 "ramp_steps", f"needs accumulate above 1, because the batch grows by its parts, got {self.ramp_steps}"
             )
         if self.shard and self.precision == "fp16":
-            raise self.wrong("shard", "must be false with precision fp16, whose loss scale it does not share")
+            raise self.wrong("shard", "must be false with precision fp16, because shards cannot share its loss scale")
         if self.shard and self.compile is True:
             raise self.wrong("shard", "must be false with compile, got true")
         if self.nesterov and not self.momentum:

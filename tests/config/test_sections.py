@@ -121,7 +121,7 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
         ({"ramp_steps": -1}, "ramp_steps: must be greater than or equal to 0, got -1"),
         (
             {"shard": True, "precision": "fp16"},
-            "shard: must be false with precision fp16, whose loss scale it does not share",
+            "shard: must be false with precision fp16, because shards cannot share its loss scale",
         ),
         ({"shard": True, "compile": True}, "shard: must be false with compile, got true"),
         ({"threads": 0}, "threads: must be greater than or equal to 1, got 0"),

@@ -7,7 +7,7 @@ import pytest
 from lm.config.special_tokens import END_OF_TEXT
 from tests.small import TOKENIZER, tokenizer_config
 
-BPE_RULE = "tokenizer.vocab_size: must be at least 259, 256 bytes and 3 special tokens, got "
+BPE_RULE = "tokenizer.vocab_size: must be at least 259 (256 bytes and 3 special tokens), got "
 DIFFER_RULE = "tokenizer.special_tokens: must differ from each other and from <|endoftext|>, got "
 PRETRAINED_RULE = (
     "tokenizer.pretrained: must name a tokenizer if kind is 'pretrained', and be null otherwise, got {} and kind {}"
@@ -21,11 +21,11 @@ PRETRAINED_RULE = (
         ({"vocab_size": 258, "trainer": "huggingface"}, f"{BPE_RULE}258"),
         (
             {"vocab_size": 256, "special_tokens": []},
-            "tokenizer.vocab_size: must be at least 257, 256 bytes and 1 special tokens, got 256",
+            "tokenizer.vocab_size: must be at least 257 (256 bytes and 1 special tokens), got 256",
         ),
         (
             {"kind": "char", "vocab_size": 4},
-            "tokenizer.vocab_size: must be at least 5, 2 characters and 3 special tokens, got 4",
+            "tokenizer.vocab_size: must be at least 5 (2 characters and 3 special tokens), got 4",
         ),
         ({"vocab_size": 65537}, "tokenizer.vocab_size: must be less than or equal to 65536, got 65537"),
         (
@@ -51,7 +51,7 @@ PRETRAINED_RULE = (
         ({"kind": "pretrained", "pretrained": 2}, "tokenizer.pretrained: must be a valid string, got 2"),
         (
             {"trainer": "huggingface", "ties": "lexicographic"},
-            "tokenizer.ties: must be 'huggingface' for the trainer of that name, got 'lexicographic'",
+            "tokenizer.ties: must be 'huggingface' with trainer 'huggingface', got 'lexicographic'",
         ),
     ],
 )
