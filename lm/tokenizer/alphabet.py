@@ -1,8 +1,8 @@
-"""GPT-2's spelling of bytes: each byte has a printable character, so that tokens can stand in JSON as text."""
+"""GPT-2's spelling of bytes: each byte has a printable character, so that JSON can hold tokens as text."""
 
 
 def _characters() -> list[str]:
-    """The character of each byte: itself where it prints, else one of those from U+0100 on (GPT-2's encoder.py)."""
+    """The character of each byte: its own if that is printable, else the next from U+0100 on (GPT-2's encoder.py)."""
     printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
     others = iter(range(256, 512))
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
@@ -25,7 +25,7 @@ def spell(token: bytes) -> str:
 
 
 def unspell(token: str) -> bytes:
-    """The bytes behind such characters.
+    """The bytes that such characters stand for.
 
     Raises:
         ValueError: when a character stands for no byte.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class BpeTokenizer(Tokenizer):
-    """Words of bytes, whose pairs are merged in the order learned (Radford et al. 2019, section 2.2).
+    """Splits text into words and merges their bytes in the order learned (Radford et al. 2019, section 2.2).
 
     Attributes:
         tokens: the bytes of each id.
@@ -33,7 +33,7 @@ class BpeTokenizer(Tokenizer):
         special_tokens: dict[str, int],
         definition: str | None = None,
     ) -> None:
-        """The tokenizer of these tokens, by id, and these pairs, in order; `definition` where there is one already."""
+        """The tokenizer of tokens, by id, and pairs, in order; `definition` is its tokenizer.json, if there is one."""
         super().__init__(definition or write_bpe(tokens, pairs, special_tokens), len(tokens), special_tokens)
         self.tokens = list(tokens)
         id_of = self._ordinary_ids()
@@ -45,30 +45,33 @@ class BpeTokenizer(Tokenizer):
         return cls(*read_bpe(values), definition)
 
     def encode_block(self, block: bytes) -> Ids:
-        """The ids of texts in UTF-8, each ended by `BOUNDARY`, with `end_id` for each of those: (n,)."""
+        """The ids of texts in UTF-8. `BOUNDARY` ends each text and becomes `end_id`: (n,)."""
         return self._encoder.encode(block)
 
     def last_cut(self, text: bytes) -> int:
-        """The last place where a text can be cut in two that have the ids of the whole, whatever follows; or 0."""
+        """The last place where cutting a text keeps its ids the same, whatever text follows; 0 if there is none."""
         return last_cut(text)
 
     def to_tiktoken(self, name: str = "storyline") -> "tiktoken.Encoding":
         """The same tokenizer as an encoding of `tiktoken`.
 
         Raises:
-            ValueError: when the merges are not in the order of the ids they make, the only order that tiktoken has.
+            ValueError: when the merges are not in the order of the ids they make, because tiktoken has no other order,
+                or when they do not build each token from its bytes.
         """
         import tiktoken
 
         products = self.merges.products
         if any(before >= after for before, after in pairwise(products)):
             raise ValueError("merges: must be in the order of the ids they make, for tiktoken")
-        # It merges whatever neighbours spell a token, in whatever way: the same only if each token is reached in one.
+        # tiktoken merges any neighbours that spell a token. So our merges must build each token from its bytes.
         words = [token for token in self._ordinary_ids() if token]
         data = np.frombuffer(b"".join(words), dtype=np.uint8)
         _, counts = self.merges.merge_words(self._id_of_byte()[data], np.array([len(word) for word in words]))
         if unreached := [word for word, count in zip(words, counts, strict=True) if count > 1]:
-            raise ValueError(f"merges: must make each token of its own bytes, for tiktoken, but not {unreached[0]!r}")
+            raise ValueError(
+                f"merges: must build each token from its bytes, for tiktoken, got several tokens for {unreached[0]!r}"
+            )
         return tiktoken.Encoding(
             name, pat_str=PATTERN, mergeable_ranks=self._ordinary_ids(), special_tokens=self.special_tokens
         )

@@ -18,7 +18,7 @@ Progress = Callable[[int], object]
 def build_tokenizer(
     config: TokenizerConfig, text: Path, root: Path, *, reading: Progress, learning: Progress
 ) -> Tokenizer:
-    """The tokenizer of some parameters, learned from a corpus file where it is one that learns.
+    """The tokenizer that the parameters describe. If it must be learned, it learns from the corpus file `text`.
 
     `root` is the folder that relative paths in the parameters start at. `reading` is called with the number of bytes of
     text that each step has read, `learning` with the number of tokens learned.

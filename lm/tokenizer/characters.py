@@ -10,28 +10,28 @@ from lm.tokenizer.definition import UNKNOWN, by_id, read_special_tokens, write_c
 from lm.tokenizer.encoder import Ids
 from lm.tokenizer.tokenizer import Tokenizer
 
-# Python's decoder can stand a lone surrogate, which no text holds, in for a byte that is no UTF-8.
+# Python's decoder can replace a byte that is not UTF-8 by a lone surrogate, which no text holds.
 _BOUNDARY_CODE = ord(BOUNDARY.decode(errors="surrogateescape"))
 
 
 class CharacterTokenizer(Tokenizer):
-    """Every character is a token; those it does not know are U+FFFD.
+    """Makes each character a token. An unknown character becomes U+FFFD.
 
     Attributes:
         tokens: the text of each id.
     """
 
     def __init__(self, tokens: Sequence[str], special_tokens: dict[str, int], definition: str | None = None) -> None:
-        """The tokenizer of these tokens by id: characters, U+FFFD among them, and the special ones.
+        """The tokenizer of tokens, by id: characters, one of them U+FFFD, and the special tokens.
 
         Raises:
-            ValueError: when a token that is not special is more than a character, or U+FFFD is missing.
+            ValueError: when a token that is not special is not one character, or U+FFFD is missing.
         """
         super().__init__(definition or write_characters(tokens, special_tokens), len(tokens), special_tokens)
         self.tokens = list(tokens)
         id_of = {token: id for id, token in enumerate(tokens) if token not in special_tokens}
         if UNKNOWN not in id_of or any(len(character) != 1 for character in id_of):
-            raise ValueError("model.vocab: must hold single characters beside the special tokens, and U+FFFD")
+            raise ValueError("model.vocab: must hold U+FFFD, and only single characters beside the special tokens")
         self._id_of_code = np.full(0x110000, id_of[UNKNOWN], dtype=self.dtype)
         for character, id in id_of.items():
             self._id_of_code[ord(character)] = id
@@ -44,16 +44,16 @@ class CharacterTokenizer(Tokenizer):
         return cls(by_id({**values["model"]["vocab"], **special_tokens}), special_tokens, definition)
 
     def encode_block(self, block: bytes) -> Ids:
-        """The ids of texts in UTF-8, each ended by `BOUNDARY`, with `end_id` for each of those: (n,)."""
+        """The ids of texts in UTF-8. `BOUNDARY` ends each text and becomes `end_id`: (n,)."""
         text = block.decode(errors="surrogateescape").encode("utf-32-le", errors="surrogatepass")
         ids: Ids = self._id_of_code[np.frombuffer(text, dtype="<u4")]
         return ids
 
     def last_cut(self, text: bytes) -> int:
-        """The last place where a text can be cut in two that have the ids of the whole, whatever follows; or 0."""
+        """The last place where cutting a text keeps its ids the same, whatever text follows; 0 if there is none."""
         cut = len(text) - 1
         while cut > 0 and text[cut] & 0xC0 == 0x80:
-            cut -= 1  # to the first byte of the last character, which may be cut short
+            cut -= 1  # to the first byte of the last character, which may be incomplete
         return max(cut, 0)
 
     def _token_bytes(self, id: int) -> bytes:

@@ -1,4 +1,4 @@
-"""How often each word of a corpus occurs: all that training needs to know of it."""
+"""How often each word of a corpus occurs. A tokenizer learns from these counts alone."""
 
 from collections.abc import Callable, Iterable
 from itertools import chain
@@ -18,8 +18,8 @@ from lm.tokenizer.words import WordIndex
 class WordCounts(NamedTuple):
     """Distinct words and how often each occurs."""
 
-    data: NDArray[np.uint8]  # their bytes, one word after another: (n,)
-    lengths: NDArray[np.intp]  # how many bytes each has, at least one: (n_words,)
+    data: NDArray[np.uint8]  # the bytes of the words, one word after another: (n,)
+    lengths: NDArray[np.intp]  # the number of bytes of each word, at least one: (n_words,)
     counts: NDArray[np.int64]  # (n_words,)
 
 
@@ -27,10 +27,10 @@ def count_file(path: Path, n_processes: int, progress: Callable[[int], object] =
     """The words of a corpus file, counted by several processes.
 
     Memory grows with the number of distinct words, not with the file. `progress` is called with the number of bytes
-    that each step has done.
+    that each step has read.
     """
     total = _Counter()
-    # Each process counts the blocks it gets and, when asked with None at the end, tells the result.
+    # Each process counts the blocks it gets. When it gets None at the end, it returns all its counts.
     for answer in map_in_order(_Counter(), chain(blocks(path, last_cut), [None] * n_processes), n_processes):
         if isinstance(answer, WordCounts):
             total.add(answer)
@@ -40,7 +40,7 @@ def count_file(path: Path, n_processes: int, progress: Callable[[int], object] =
 
 
 def count_texts(texts: Iterable[str]) -> WordCounts:
-    """The words of some texts, which are short enough to be joined."""
+    """The words of texts, counted. The texts must be short enough to be joined."""
     counter = _Counter()
     counter.count(BOUNDARY.join(text.encode() for text in texts))
     return counter.result()
@@ -54,7 +54,7 @@ class _Counter:
         self._counts = np.zeros(1, dtype=np.int64)  # by number of the word
 
     def __call__(self, block: Block | None) -> int | WordCounts:
-        """Count the words of a block, and return its size in bytes; without one, return all counts."""
+        """Count the words of a block, and return its size in bytes. Without a block, return all counts."""
         if block is None:
             return self.result()
         self.count(block.read())

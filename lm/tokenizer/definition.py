@@ -1,4 +1,4 @@
-"""tokenizer.json, the format of Hugging Face `tokenizers`, written and read for the tokenizers that are ours."""
+"""Reads and writes tokenizer.json, the format of Hugging Face `tokenizers`, for our own tokenizers."""
 
 import json
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from typing import Any
 
 from lm.tokenizer.alphabet import CHARACTER_OF_BYTE, spell, unspell
 
-UNKNOWN = "\ufffd"  # Unicode's own character for what cannot be shown: the token of unknown characters
+UNKNOWN = "\ufffd"  # Unicode's replacement character: the token of unknown characters
 
 _BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
 _BYTE_LEVEL_DECODER = {**_BYTE_LEVEL, "add_prefix_space": True}
@@ -21,14 +21,14 @@ _BPE = {
     "byte_fallback": False,
     "ignore_merges": False,
 }
-_EMPTY = (None, False, "")  # what an option that is off may look like: old files leave some out
+_EMPTY = (None, False, "")  # values of an option that is off, or that an old file leaves out
 
 
 def read(definition: str) -> dict[str, Any]:
     """The values of a tokenizer.json.
 
     Raises:
-        ValueError: when it is none.
+        ValueError: when the text is not a tokenizer.json.
     """
     try:
         values = json.loads(definition)
@@ -75,7 +75,7 @@ def _write(special_tokens: dict[str, int], pre_tokenizer: Any, decoder: Any, mod
 
 
 def is_bpe(values: dict[str, Any]) -> bool:
-    """Whether a tokenizer.json that the library can read is byte-level BPE of all bytes that cuts words as GPT-2."""
+    """Whether a valid tokenizer.json is byte-level BPE that has all bytes as tokens and splits words like GPT-2."""
     model, splitter = values["model"], values.get("pre_tokenizer") or {}
     return (
         model.get("type", "BPE") == "BPE"
@@ -90,7 +90,7 @@ def is_bpe(values: dict[str, Any]) -> bool:
 
 
 def is_characters(values: dict[str, Any]) -> bool:
-    """Whether a tokenizer.json that the library can read takes every character for a token, as ours does."""
+    """Whether a valid tokenizer.json makes each character a token, as `write_characters` does."""
     model = values["model"]
     return (
         model.get("type") == "WordLevel"
@@ -113,13 +113,13 @@ def read_bpe(values: dict[str, Any]) -> tuple[list[bytes], list[tuple[int, int]]
     pairs: dict[tuple[int, int], None] = {}
     for left, right in map(pair_of, values["model"]["merges"]):
         pair = vocab[left], vocab[right]
-        pairs.pop(pair, None)  # of two places, the later one counts
+        pairs.pop(pair, None)  # if a pair occurs twice, the later place counts
         pairs[pair] = None
     return tokens, list(pairs), special_tokens
 
 
 def pair_of(merge: Any) -> Any:
-    """The two tokens of a merge, which files from before 2024 hold as "a b"."""
+    """The two tokens of a merge. Files from before 2024 hold them as one string, "a b"."""
     return merge.split(" ") if isinstance(merge, str) else merge
 
 
@@ -132,7 +132,9 @@ def by_id(vocab: dict[str, int]) -> list[str]:
     token_of = {id: token for token, id in vocab.items()}
     missing = [id for id in range(len(vocab)) if id not in token_of]
     if missing:
-        raise ValueError(f"model.vocab: must have each id from 0 to {len(vocab) - 1} once, got none with {missing[0]}")
+        raise ValueError(
+            f"model.vocab: must have each id from 0 to {len(vocab) - 1} once, got none with id {missing[0]}"
+        )
     return [token_of[id] for id in range(len(vocab))]
 
 
@@ -142,13 +144,13 @@ def read_special_tokens(values: dict[str, Any]) -> dict[str, int]:
 
 
 def _ordinary_tokens(model: dict[str, Any]) -> set[str]:
-    """The tokens that text yields under byte-level BPE."""
+    """The tokens that byte-level BPE can give for ordinary text."""
     pairs = map(pair_of, model["merges"])
     return {*CHARACTER_OF_BYTE, *(left + right for left, right in pairs)}
 
 
 def _has_only_special_tokens(values: dict[str, Any]) -> bool:
-    """Whether no option changes the text, what surrounds special tokens, or the ids afterwards."""
+    """Whether all added tokens are special, and no option changes the text, the space around them, or the ids."""
     ending = values.get("post_processor") or {}
     added = values.get("added_tokens") or []
     return (
@@ -158,5 +160,5 @@ def _has_only_special_tokens(values: dict[str, Any]) -> bool:
             token["special"] and not any(token[option] for option in ("single_word", "lstrip", "rstrip"))
             for token in added
         )
-        and len({token["normalized"] for token in added}) <= 1  # the library looks for one sort before the other
+        and len({token["normalized"] for token in added}) <= 1  # if they differ, the library finds one kind first
     )

@@ -14,11 +14,11 @@ from lm.tokenizer.tokenizer import Tokenizer
 class _Encoded(NamedTuple):
     ids: Ids
     n_documents: int
-    n_bytes: int  # of their text, without separators
+    n_bytes: int  # of the texts, without separators
 
 
 class _BlockEncoder:
-    """Reads and encodes blocks, in whichever process it is sent to."""
+    """Reads and encodes blocks. It can be sent to another process."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
         self._tokenizer = tokenizer
@@ -39,10 +39,11 @@ def encode_file(
 ) -> TokenCard:
     """Write the documents of a corpus file to `tokens`, and its card; memory does not grow with the file.
 
-    `progress` is called with the number of bytes of text that each step has added. None takes as many processes as pay.
+    `progress` is called with the number of bytes of text that each step has added. If
+    `n_processes` is None, the number follows from the size of the file.
 
     Raises:
-        ValueError: when the file is not UTF-8, or its last document has no end.
+        ValueError: when the file is not UTF-8, or its last document has no separator line.
     """
     if n_processes is None:
         n_processes = n_processes_for(text.stat().st_size)

@@ -1,4 +1,4 @@
-"""Text to ids by way of words: each distinct word is merged once, the rest is array look-ups."""
+"""Text to ids, word by word: each distinct word is merged once, then its ids are looked up in arrays."""
 
 from typing import Any
 
@@ -12,13 +12,13 @@ from lm.tokenizer.words import WordIndex
 
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
 
-# How much to remember, in memory about 100 MB.
+# How much an encoder may remember: about 100 MB.
 _MOST_WORDS = 2**20
 _MOST_IDS = 2**23
 
 
 class Encoder:
-    """Turns text into ids. What it remembers of the words it has seen makes it quick and never changes an id."""
+    """Turns text into ids. It remembers the words it has seen, which makes it fast and never changes an id."""
 
     def __init__(
         self, merges: Merges, id_of_byte: NDArray[np.int32], boundary_id: int, dtype: np.dtype[np.unsignedinteger[Any]]
@@ -50,8 +50,8 @@ class Encoder:
     def _forget(self) -> None:
         self._words = WordIndex()
         self._n_ids = 0
-        self._ids = np.zeros(0, dtype=self._dtype)  # of word 1, then of word 2, ...
-        self._offset = np.zeros(1, dtype=np.int32)  # where those of each word begin, by number
+        self._ids = np.zeros(0, dtype=self._dtype)  # the ids of word 1, then of word 2, ...
+        self._offset = np.zeros(1, dtype=np.int32)  # where the ids of each word begin, by number of the word
         self._count = np.zeros(1, dtype=np.int32)
         self._first = np.zeros(1, dtype=self._dtype)
 
@@ -77,7 +77,7 @@ class Encoder:
         ids[end - count] = self._first.take(words)
         several = np.flatnonzero(count > 1)
         if several.size:
-            # Where the second to last ids of those words go, and where they come from.
+            # Copy the ids of those words except their first: `target` is where they go, `source` where they come from.
             more = count[several] - 1
             step = np.arange(more.sum()) - np.repeat(np.cumsum(more) - more, more)
             target, source = end[several] - more, self._offset[words[several]] + 1

@@ -1,4 +1,4 @@
-"""What a tokenizer has learned, for people to see: its merges, its longest tokens, how text splits, and its figures."""
+"""Shows what a tokenizer has learned: its merges, its longest tokens, how it splits text, and statistics."""
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ def show_split(tokenizer: Tokenizer, text: str) -> str:
 
 
 def show_merges(tokenizer: BpeTokenizer, first: int, last: int) -> list[str]:
-    """Some merges, in the order they were learned: `h + e → he`."""
+    """The merges from number `first` to before `last`, in the order learned: `h + e → he`."""
     merges = zip(tokenizer.merges.pairs, tokenizer.merges.products, strict=True)
     return [
         f"{show_token(tokenizer, left)} + {show_token(tokenizer, right)} → {show_token(tokenizer, product)}"
@@ -35,16 +35,16 @@ def show_merges(tokenizer: BpeTokenizer, first: int, last: int) -> list[str]:
 
 
 def longest_tokens(tokenizer: Tokenizer, count: int) -> list[int]:
-    """The ids of the tokens of most bytes, special ones apart."""
+    """The ids of the tokens with the most bytes, without special tokens."""
     special = set(tokenizer.special_tokens.values())
     ids = [id for id in range(tokenizer.vocab_size) if id not in special]
     return sorted(ids, key=lambda id: len(tokenizer.token_bytes(id)), reverse=True)[:count]
 
 
 def token_frequencies(counts: NDArray[np.int64]) -> pd.DataFrame:
-    """How frequent the token of each rank is, as a share of all, at ranks that are evenly spread on a log axis.
+    """The share of each token among all tokens, by rank, at ranks that are evenly spaced on a log axis.
 
-    By Zipf's law (1949) of words the share falls as 1 / rank. `counts` are by id: (vocab_size,).
+    By Zipf's law (1949), the share of a word falls as 1 / rank. `counts` are by id: (vocab_size,).
     """
     share = np.sort(counts[counts > 0])[::-1] / counts.sum()
     ranks = np.unique(np.geomspace(1, len(share), _POINTS).astype(int))
@@ -52,9 +52,9 @@ def token_frequencies(counts: NDArray[np.int64]) -> pd.DataFrame:
 
 
 def compression(tokenizer: BpeTokenizer, words: WordCounts) -> pd.DataFrame:
-    """Bytes per token of a text by vocabulary size: what BPE would give had it stopped learning earlier.
+    """Bytes per token of a text by vocabulary size: a smaller vocabulary has only the first merges.
 
-    Its first merges are the same whatever the size it was asked for.
+    This is exact, because the first merges that BPE learns do not depend on the size of the vocabulary.
     """
     id_of_byte = np.array([tokenizer.tokens.index(bytes([byte])) for byte in range(256)], dtype=np.int32)
     pairs, products = tokenizer.merges.pairs, tokenizer.merges.products
@@ -68,7 +68,7 @@ def compression(tokenizer: BpeTokenizer, words: WordCounts) -> pd.DataFrame:
 
 
 def length_histogram(lengths: NDArray[np.int64]) -> pd.DataFrame:
-    """How many documents have about so many tokens, in bins that are equally wide on a log axis.
+    """The number of documents by their number of tokens, in bins that are equally wide on a log axis.
 
     `tokens` is the geometric middle of a bin. `lengths` are at least 1: (n_documents,).
     """

@@ -18,22 +18,22 @@ from lm.tokenizer.merge_trainer import MergeTrainer
 def learn_bpe(
     words: WordCounts, config: TokenizerConfig, progress: Callable[[int], object] = lambda n_tokens: None
 ) -> BpeTokenizer:
-    """Byte-level BPE, the same to the last byte of its file as what Hugging Face's trainer learns.
+    """Byte-level BPE. With `ties` "huggingface", its tokenizer.json has the bytes that Hugging Face's trainer writes.
 
-    A small corpus may give fewer tokens than `vocab_size`: there is nothing left to merge. `progress` is called with
+    A small corpus may give fewer tokens than `vocab_size`, because nothing is left to merge. `progress` is called with
     the number of new tokens.
 
     Raises:
-        ValueError: when a special token is one of ordinary text as well: `a`, or a word that was merged.
+        ValueError: when a special token is also a token of ordinary text, such as `a` or a merged word.
     """
     special_tokens = config.all_special_tokens
     _check_special_tokens(special_tokens, CHARACTER_OF_BYTE)
-    # Special tokens stand for no bytes while ordinary ones are learned.
+    # While ordinary tokens are learned, special tokens stand for no bytes.
     trainer = MergeTrainer(words, [b""] * len(special_tokens) + [bytes([byte]) for byte in BYTES_IN_ORDER], config.ties)
     order: dict[tuple[int, int], None] = {}
     if len(trainer.tokens) < config.vocab_size:
         for merge in trainer.merges(config.min_frequency):
-            order.pop(merge.pair, None)  # what is learned twice has its later place, as in Hugging Face's trainer
+            order.pop(merge.pair, None)  # the later place of a pair counts, as in Hugging Face's trainer
             order[merge.pair] = None
             progress(1)
             if len(trainer.tokens) == config.vocab_size:
@@ -47,7 +47,7 @@ def learn_bpe_with_library(documents: Iterable[str], config: TokenizerConfig) ->
     """Byte-level BPE as Hugging Face's `tokenizers` learns it.
 
     Raises:
-        ValueError: when a special token is one of ordinary text as well.
+        ValueError: when a special token is also a token of ordinary text.
     """
     tokenizer = tokenizers.Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -68,7 +68,7 @@ def learn_bpe_with_library(documents: Iterable[str], config: TokenizerConfig) ->
 
 
 def learn_characters(words: WordCounts, config: TokenizerConfig) -> CharacterTokenizer:
-    """The most frequent characters, in the order of Unicode; ties go to the first.
+    """The most frequent characters, in the order of Unicode. Among equally frequent ones, the first are taken.
 
     Raises:
         ValueError: when a special token is a character.
@@ -77,7 +77,7 @@ def learn_characters(words: WordCounts, config: TokenizerConfig) -> CharacterTok
     is_first_byte = words.data & 0xC0 != 0x80
     frequency = np.zeros(0x110000, dtype=np.int64)
     np.add.at(frequency, codes, np.repeat(words.counts, words.lengths)[is_first_byte])
-    frequency[ord(UNKNOWN)] = 0  # it has a place anyway
+    frequency[ord(UNKNOWN)] = 0  # it always gets a place
     room = config.vocab_size - len(config.all_special_tokens) - 1
     by_frequency = np.argsort(-frequency, kind="stable")[:room]
     chosen = by_frequency[frequency[by_frequency] >= config.min_frequency]

@@ -1,4 +1,4 @@
-"""Any tokenizer of Hugging Face `tokenizers`, behind the same interface."""
+"""Any tokenizer of Hugging Face `tokenizers` (here: the library), with the interface of ours."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -20,13 +20,13 @@ from lm.tokenizer.tokenizer import Tokenizer
 class LibraryTokenizer(Tokenizer):
     """A tokenizer that is not one of ours: WordPiece, Unigram, BPE that splits in another way, and so on.
 
-    It may not give back the text it encoded, and a stream is encoded when it has come to its end. Added tokens that are
-    not special are found in any text. Where the model itself has a special token in its vocabulary and meets it in
-    ordinary text, that is unknown text: the unknown token, or nothing where there is none.
+    Decoding may not give back the text that was encoded. A stream is encoded only after its end. Added tokens that are
+    not special are found in any text. If a special token is in the model's own vocabulary and occurs in ordinary text,
+    it becomes the unknown token there, or nothing if the model has no unknown token.
     """
 
     def __init__(self, values: dict[str, Any], definition: str) -> None:
-        """The tokenizer that the library makes of a tokenizer.json: its values and its text."""
+        """The tokenizer that the library makes of a tokenizer.json, given by its values and its text."""
         self._tokenizer = open_library(values, definition)
         self._tokens = by_id(self._tokenizer.get_vocab())
         added = self._tokenizer.get_added_tokens_decoder()
@@ -43,45 +43,45 @@ class LibraryTokenizer(Tokenizer):
         return cls(values, definition)
 
     def encode_block(self, block: bytes) -> Ids:
-        """The ids of texts in UTF-8, each ended by `BOUNDARY`, with `end_id` for each of those: (n,).
+        """The ids of texts in UTF-8. `BOUNDARY` ends each text and becomes `end_id`: (n,).
 
         Raises:
-            ValueError: when the model has no token for a text, and none for the unknown.
+            ValueError: when the model has no token for a text, and no unknown token.
         """
         texts = [text.decode() for text in block.split(BOUNDARY)[:-1]]
-        end = [self.vocab_size]  # no id that the model gives
+        end = [self.vocab_size]  # an id that the model never gives
         ids = np.fromiter(chain.from_iterable(chain(ids, end) for ids in self._encode(texts)), dtype=np.int64)
         ids = self._ordinary[ids]
         kept: Ids = ids[ids >= 0].astype(self.dtype)
         return kept
 
     def encode_batch(self, texts: Sequence[str], *, allow_special: bool = False) -> list[list[int]]:
-        """The ids of each text; special tokens are found as the library finds them, with the space they strip."""
+        """The ids of each text. The library finds special tokens, and strips the space around them if they say so."""
         if not allow_special:
             return super().encode_batch(texts)
         self._tokenizer.encode_special_tokens = False
         try:
-            return self._encode([text.encode().decode() for text in texts])  # as ever, half a character is an error
+            return self._encode([text.encode().decode() for text in texts])  # raises for half a surrogate pair
         finally:
             self._tokenizer.encode_special_tokens = True
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids as the library puts it together, special tokens included.
+        """The text that the library makes of ids, special tokens included.
 
         Raises:
             ValueError: when there is no such id.
         """
         ids = list(ids)
         for id in ids and (min(ids), max(ids)):
-            self.token_bytes(id)  # an error if there is no such id, which the library would pass over
+            self.token_bytes(id)  # raises if there is no such id, which the library would ignore
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
     def last_cut(self, text: bytes) -> int:
-        """The last place where a text can be cut in two that have the ids of the whole, whatever follows; or 0."""
+        """The last place where cutting a text keeps its ids the same, whatever text follows; 0 if there is none."""
         return 0
 
     def _token_bytes(self, id: int) -> bytes:
-        """What it adds to a text that does not begin with it; bytes that are no character alone, where it tells."""
+        """What a token adds inside a text. A part of a character is given in bytes, if the decoder spells bytes."""
         token = self._tokens[id]
         if id in self._added:
             return token.encode()
@@ -102,7 +102,7 @@ class LibraryTokenizer(Tokenizer):
             raise ValueError(f"model: {error}") from None
 
     def _ordinary_ids(self, model: dict[str, Any]) -> NDArray[np.int64]:
-        """What becomes of each id that the model gives to ordinary text, -1 for nothing, and of the end of a text."""
+        """The final id for each id that the model gives to ordinary text, or -1 to drop it; last, that for the end."""
         unknown = model.get("unk_id")  # Unigram; the other models name a token
         if token := getattr(self._tokenizer.model, "unk_token", None):
             unknown = self._tokenizer.token_to_id(token)
@@ -115,13 +115,13 @@ class LibraryTokenizer(Tokenizer):
 
 
 def open_library(values: dict[str, Any], definition: str) -> tokenizers.Tokenizer:
-    """The library's tokenizer of a tokenizer.json, its values and its text, without all that is for training only.
+    """The library's tokenizer of a tokenizer.json, given by its values and its text.
 
-    It takes text that looks like a special token for ordinary text. Dropout, truncation and padding are off: the ids of
-    a text are always the same, and all of them.
+    Text that looks like a special token is ordinary text. Dropout, truncation and padding, which are for training, are
+    off, so that a text always gives the same ids, and all of them.
 
     Raises:
-        ValueError: when the library cannot make one of it.
+        ValueError: when the library cannot read it.
     """
     _check_merges(values["model"])
     try:
@@ -139,7 +139,7 @@ def open_library(values: dict[str, Any], definition: str) -> tokenizers.Tokenize
 
 
 def _check_merges(model: dict[str, Any]) -> None:
-    """Raise ValueError where the library would end with a panic instead of an error."""
+    """Raise ValueError where the library would panic instead of raising an error."""
     vocab, merges = model.get("vocab"), model.get("merges")
     if not isinstance(vocab, dict) or not isinstance(merges, list):
         return
@@ -151,11 +151,11 @@ def _check_merges(model: dict[str, Any]) -> None:
             raise ValueError(f"merges[{i}]: must be two tokens, got {merge!r}")
         for token in (*pair, pair[0] + pair[1][n_prefix:]):
             if token not in vocab:
-                raise ValueError(f"merges[{i}]: must be of tokens and make a token, got {token!r}")
+                raise ValueError(f"merges[{i}]: must join two tokens to a token, got no token {token!r}")
 
 
 def _types(component: Any) -> set[str]:
-    """The type of a component of a tokenizer.json and those of its parts."""
+    """The types of a component of a tokenizer.json and of its parts."""
     if component is None:
         return set()
     return {component.get("type")}.union(*map(_types, component.get("decoders", ())))

@@ -10,18 +10,18 @@ from lm.tokenizer.tokenizer import Tokenizer
 
 
 def parse_tokenizer(definition: str) -> Tokenizer:
-    """The tokenizer that the text of a tokenizer.json describes; those that are not ours are the library's.
+    """The tokenizer that the text of a tokenizer.json describes: one of ours if possible, else the library's.
 
     Raises:
-        ValueError: when it describes none, or one without `<|endoftext|>`.
+        ValueError: when it describes no tokenizer, or a tokenizer without `<|endoftext|>`.
     """
     values = read(definition)
-    library = open_library(values, definition)  # which knows all that the format allows
+    library = open_library(values, definition)  # it knows everything that the format allows
     if "" in read_special_tokens(values):
         raise ValueError("added_tokens: must not be empty, got ''")
     added = {token.content: id for id, token in library.get_added_tokens_decoder().items()}
     kind: type[Tokenizer] = LibraryTokenizer
-    if read_special_tokens(values) == added:  # the library gives ids of its own where those of the file leave gaps
+    if read_special_tokens(values) == added:  # the library changes ids if those of the file have gaps
         if is_bpe(values):
             kind = BpeTokenizer
         elif is_characters(values):

@@ -1,8 +1,8 @@
-"""Learning merges from counted words: always the most frequent pair, with counts kept up to date, never recounted.
+"""Learns merges from counted words. The most frequent pair is merged next; counts are updated, never recounted.
 
-All distinct words lie one after another in one array of symbols, linked to their neighbours. A pair comes into being at
-a merge (or at the start), with all its occurrences at once; from then on it can only lose some. So each merge needs
-just the list of its own occurrences, those still alive, and what stands left and right of them.
+All distinct words stand one after another in one array of symbols, and each symbol is linked to its neighbours. A pair
+appears at a merge (or at the start) with all its occurrences at once. After that it can only lose occurrences. So a
+merge needs only the list of occurrences of its pair, without the lost ones, and the symbols left and right of them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,7 +19,7 @@ from lm.tokenizer.table import grown
 Ties = Literal["huggingface", "lexicographic"]
 
 _NONE = -1
-_HOT = 2048  # pairs among which the most frequent one is looked for; the others are known to be rarer
+_HOT = 2048  # number of pairs in which the most frequent one is searched; all others are rarer
 
 
 class Merge(NamedTuple):
@@ -27,14 +27,14 @@ class Merge(NamedTuple):
 
     pair: tuple[int, int]
     product: int
-    frequency: int  # how often the pair stood in the text
+    frequency: int  # how often the pair occurred in the text
 
 
 class MergeTrainer:
     """Learns merges from words and their counts (Sennrich et al. 2015, algorithm 1).
 
-    Ties between pairs that are equally frequent go to the pair of the lowest ids, as in Hugging Face `tokenizers`, or
-    to the one whose bytes are the greatest, first those of the left token, then those of the right one.
+    Among equally frequent pairs, the pair with the lowest ids comes first, as in Hugging Face `tokenizers`, or the pair
+    with the greatest bytes: the left tokens are compared first, then the right tokens.
     """
 
     def __init__(self, words: WordCounts, tokens: Sequence[bytes], ties: Ties) -> None:
@@ -42,7 +42,7 @@ class MergeTrainer:
 
         Args:
             words: the words of a text and how often each occurs.
-            tokens: the bytes of each token there is, by id; every byte is one of them.
+            tokens: the bytes of each token, by id. Every single byte must be a token.
             ties: the order of pairs that are equally frequent.
         """
         data, lengths, counts = words
@@ -51,8 +51,8 @@ class MergeTrainer:
         self._huggingface = ties == "huggingface"
         ids = np.array([self._id_of[bytes([byte])] for byte in range(256)], dtype=np.int32)
         n, ends = len(data), np.cumsum(lengths)
-        # Of each place: its symbol, the places of its neighbours in the word, its word, how often that occurs in the
-        # text, and the number of the pair that starts here.
+        # For each place: its symbol, the places of its neighbours in the word, its word, and the number of the pair
+        # that starts here. For each word: how often it occurs in the text.
         self._symbol = ids[data]
         self._next = np.arange(1, n + 1, dtype=np.int32)
         self._next[ends - 1] = _NONE
@@ -61,14 +61,15 @@ class MergeTrainer:
         self._word = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         self._word_count = counts
         self._pair = np.zeros(n, dtype=np.int32)
-        # Of each pair: its symbols, where its occurrences stand in the list of all, the pair that keeps its count
-        # (nearly always itself), that count, and the count it waits with in the queue. Pair 0 stands for none.
+        # For each pair: its symbols, the start and end of its part of `_occurrences`, the pair that keeps its count
+        # (nearly always itself), its count, and its count in the queue. Pair 0 means that there is no pair.
         self._n_pairs, self._n_occurrences = 1, 0
         self._columns = np.zeros((7, 0), dtype=np.int64)
         self._resize_columns(1)
         self._occurrences = np.zeros(0, dtype=np.int32)
-        self._shared: set[int] = set()  # pairs that keep the count of others
-        # The queue: pairs of the highest count now, in order; those with at least `threshold`; all others.
+        self._shared: set[int] = set()  # pairs that also keep the count of other pairs
+        # The queue has three parts: the pairs with the highest count, in order; the pairs with a count of at least
+        # `_threshold`; all other pairs.
         self._bucket: list[tuple[Any, int]] = []
         self._level = self._threshold = np.iinfo(np.int64).max
         self._hot = np.zeros(0, dtype=np.intp)
@@ -76,7 +77,7 @@ class MergeTrainer:
         self._queue(self._add_pairs(places, data[places].astype(np.uint16) << 8 | data[places + 1]))
 
     def merges(self, min_count: int = 1) -> Iterator[Merge]:
-        """The merges as they are learned, as long as a pair stands `min_count` times in the text."""
+        """The merges, in the order learned, as long as a pair occurs `min_count` times in the text."""
         while (pair := self._pop(min_count)) is not None:
             left, right = int(self._left[pair]), int(self._right[pair])
             count = int(self._count[self._keeper[pair]])
@@ -90,7 +91,7 @@ class MergeTrainer:
             yield Merge((left, right), product, count)
 
     def _merge(self, pair: int, product: int, is_new: bool) -> None:
-        """Put the product in place of a pair wherever it stands, and bring the pairs around up to date."""
+        """Replace a pair by its product at every place, and update the pairs left and right of it."""
         at = self._places(pair)
         second = self._next[at]
         if self._left[pair] == self._right[pair]:
@@ -98,7 +99,7 @@ class MergeTrainer:
             at, second = at[kept], second[kept]
         before, third = self._previous[at], self._next[second]
         self._symbol[second] = _NONE
-        # What stands before may be the second half of another occurrence: that pair is lost once, not twice.
+        # The symbol before may be the second half of another occurrence. The pair in between is lost once, not twice.
         has_left = (before != _NONE) & (self._symbol[before] != _NONE)
         has_right = third != _NONE
         before, heads = before[has_left], at[has_right]
@@ -117,13 +118,13 @@ class MergeTrainer:
             self._add_pairs_again(np.sort(places))
 
     def _places(self, pair: int) -> NDArray[np.int32]:
-        """Where a pair stands now, ascending."""
+        """The places where a pair occurs now, ascending."""
         born = self._occurrences[self._start[pair] : self._end[pair]]
         keeper = int(self._keeper[pair])
         if keeper not in self._shared:
             alive: NDArray[np.int32] = born[self._pair[born] == pair]
             return alive
-        # Hugging Face's trainer remembers words, not places: it takes all occurrences in the words of this one.
+        # Hugging Face's trainer remembers words, not places: it merges all occurrences in the words of this pair.
         same = np.flatnonzero(self._keeper[: self._n_pairs] == keeper)
         places = np.sort(np.concatenate([self._occurrences[self._start[i] : self._end[i]] for i in same]))
         there: NDArray[np.int32] = places[np.isin(self._pair[places], same)]
@@ -135,12 +136,12 @@ class MergeTrainer:
         return keys
 
     def _add_pairs(self, places: NDArray[np.int32], keys: NDArray[Any]) -> NDArray[np.intp]:
-        """Add the pairs that start at these places, none of which was a pair before; their numbers."""
+        """Add the pairs that start at these places, and return their numbers. None of them may exist already."""
         if not len(places):
             return np.zeros(0, dtype=np.intp)
         order = np.argsort(keys, kind="stable")
         places, keys = places[order], keys[order]
-        del order  # at the start, one of the largest arrays
+        del order  # because at the start it is one of the largest arrays
         is_first = np.ones(len(keys), dtype=bool)
         np.not_equal(keys[1:], keys[:-1], out=is_first[1:])
         starts = np.flatnonzero(is_first)
@@ -169,9 +170,9 @@ class MergeTrainer:
         self._left, self._right, self._start, self._end, self._keeper, self._count, self._queued = self._columns
 
     def _add_pairs_again(self, places: NDArray[np.int32]) -> None:
-        """Add pairs some of which may be there already, for their new symbol is no new one ("==" + "=" is "=" + "==").
+        """Add pairs that may exist already, because another merge made the same token ("==" + "=" and "=" + "==").
 
-        Hugging Face's trainer queues the new occurrences beside the old ones, with a count of both together.
+        Hugging Face's trainer queues the new occurrences apart from the old ones, with a count of both together.
         """
         keys = np.unique(self._keys(places))
         known = self._left[: self._n_pairs] << 32 | self._right[: self._n_pairs]
@@ -190,7 +191,7 @@ class MergeTrainer:
         self._queue(pairs)
 
     def _queue(self, pairs: NDArray[np.intp]) -> None:
-        """Let new pairs wait for their turn with the counts they have."""
+        """Put new pairs into the queue with their counts."""
         counts = self._count[pairs]
         now = counts >= self._level
         for pair, count in zip(pairs[now].tolist(), counts[now].tolist(), strict=True):
@@ -199,19 +200,19 @@ class MergeTrainer:
         self._hot = np.concatenate([self._hot, pairs[counts >= self._threshold]])
 
     def _pop(self, min_count: int) -> int | None:
-        """Take out the pair to merge next."""
+        """Take the pair to merge next out of the queue; None when no pair occurs `min_count` times."""
         while True:
             while self._bucket:
                 _, pair = heappop(self._bucket)
                 count = self._count[self._keeper[pair]]
                 if count >= self._level:
                     return pair
-                self._queued[pair] = count  # it has lost some since it was queued
+                self._queued[pair] = count  # the pair has lost occurrences since it was queued
             if not self._fill_bucket(min_count):
                 return None
 
     def _fill_bucket(self, min_count: int) -> bool:
-        """Take all pairs of the highest count out of the queue and put them in order; False when there are none."""
+        """Put all pairs with the highest count into the bucket, in order; False when none occurs `min_count` times."""
         queued = self._queued[self._hot]
         if not queued.any() or queued.max() < self._threshold:
             waiting = self._queued[: self._n_pairs]
@@ -231,9 +232,9 @@ class MergeTrainer:
         return True
 
     def _order(self, pair: int, count: int) -> Any:
-        """What sorts pairs, queued with these counts, by the order in which they are merged."""
+        """The sort key of a pair that is queued with this count. The lowest key is merged first."""
         left, right = int(self._left[pair]), int(self._right[pair])
         if self._huggingface:
             return -count, left, right
-        # Greatest bytes first: each byte turned around, and an end that makes a longer token come before its beginning.
+        # Greatest bytes first: a byte b becomes 255 - b, and the final 256 puts a token before its own prefixes.
         return -count, *([*(255 - byte for byte in self.tokens[id]), 256] for id in (left, right))

@@ -1,4 +1,4 @@
-"""Byte-pair merges applied to words: of one word in plain Python, of many words at once with arrays."""
+"""Byte-pair merges applied to words: to one word in plain Python, to many words at once with arrays."""
 
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 from lm.tokenizer.table import KeyTable
 
 _NO_RANK = np.iinfo(np.int32).max
-_LONG = 128  # symbols of a word from which on a heap is quicker than rounds over arrays
+_LONG = 128  # with this many symbols in a word, a heap is faster than rounds over arrays
 
 
 class Merges:
-    """Pairs of ids that become one id, the first pair before the second, and so on (Sennrich et al. 2015, section 3.2).
+    """Pairs of ids, each of which becomes one id; earlier pairs are merged first (Sennrich et al. 2015, section 3.2).
 
     Attributes:
         pairs: (left, right) in the order learned.
@@ -27,15 +27,15 @@ class Merges:
         self._table = KeyTable(1)
         columns = np.array(pairs, dtype=np.uint64).reshape(-1, 2)
         self._table.add(columns[:, 0] << np.uint64(32) | columns[:, 1])
-        # A round may take all pairs of the lowest rank at once, if what a merge makes is used by later merges alone.
-        # That is so unless two merges make the same token.
+        # A round may merge all pairs of the lowest rank at once, if only later merges use the product of a merge.
+        # This holds unless two merges make the same token.
         made_at = {product: rank for rank, product in enumerate(products)}
         self._ordered = all(made_at.get(id, -1) < rank for rank, pair in enumerate(pairs) for id in pair)
 
     def merge_word(self, symbols: list[int]) -> list[int]:
-        """The ids of one word: always the pair of the lowest rank, and of several the leftmost, until none is left.
+        """The ids of one word. The leftmost pair of the lowest rank is merged again and again, until no pair is left.
 
-        O(n log n) with a heap of the pairs; what a merge has made stale is skipped when it comes up.
+        O(n log n) with a heap of pairs. The heap keeps pairs that a merge has destroyed; they are skipped later.
         """
         symbols = list(symbols)
         after = list(range(1, len(symbols) + 1))
@@ -61,10 +61,10 @@ class Merges:
     def merge_words(
         self, symbols: NDArray[np.int32], lengths: NDArray[np.intp]
     ) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
-        """The ids of many words, none of them empty: symbols one word after another (n,), and how many each has.
+        """The ids of many words, one word after another (n,), and the number of ids of each word (n_words,).
 
-        In each round every word merges its pair of the lowest rank, wherever it stands or, where the order may matter,
-        at the first place.
+        The arguments have the same form; no word is empty. In each round every word merges its pair of the lowest rank:
+        at all places, or if the order may matter, only at the first place.
         """
         ids = np.full(len(symbols), -1, dtype=np.int32)
         starts = np.cumsum(lengths) - lengths
@@ -80,7 +80,7 @@ class Merges:
     def _merge_in_rounds(
         self, symbol: NDArray[np.int32], length: NDArray[np.intp], place: NDArray[np.intp], ids: NDArray[np.int32]
     ) -> None:
-        """Merge words and write what is left of them to their places in `ids`."""
+        """Merge words and write their ids to `ids`, at the places in `place`."""
         if not len(length):
             return
         last = np.cumsum(length) - 1
@@ -109,12 +109,12 @@ class Merges:
             length = np.add.reduceat(kept, last - length + 1, dtype=np.intp)
             last = np.cumsum(length) - 1
             symbol, place, rank = symbol[kept], place[kept], rank[kept]
-            merged = left - np.arange(len(left))  # where they stand now that the right halves are gone
+            merged = left - np.arange(len(left))  # their places after the right halves are removed
             changed = np.concatenate([merged, merged[merged > 0] - 1])
             rank[changed] = self._ranks(symbol, changed, last)
 
     def _ranks(self, symbol: NDArray[np.int32], at: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.int32]:
-        """The rank of the pair that starts at each of the places `at`; the last symbol of a word starts none."""
+        """The rank of the pair that starts at each of the places `at`; the last symbol of a word starts no pair."""
         wide = symbol.astype(np.uint64)
         right = wide.take(at + 1, mode="clip")
         rank = self._table.find(wide[at] << np.uint64(32) | right) - 1

@@ -20,7 +20,7 @@ from lm.tokenizer.tokenizer import Tokenizer
 
 _MOST_TOKENS = 2**16
 
-# What cuts as GPT-2 does, in other spellings: that of its release, and tiktoken's own, which is faster.
+# Patterns that split text like GPT-2: ours, that of GPT-2's release, and tiktoken's own, which is faster.
 _SAME_PATTERNS = (
     PATTERN,
     r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+",
@@ -29,14 +29,15 @@ _SAME_PATTERNS = (
 
 
 def open_pretrained(source: str, special_tokens: Sequence[str], root: Path) -> Tokenizer:
-    """The tokenizer that a path, an encoding of tiktoken or a repository of the hub stands for, tried in this order.
+    """The tokenizer that `source` names: a path, an encoding of tiktoken or a repository of the hub, in this order.
 
-    Special tokens that it lacks get the next free ids; those in its vocabulary become special with the ids they have.
+    Special tokens that it lacks get the next free ids. If its vocabulary has one already, that becomes special and
+    keeps its id.
 
     Raises:
-        ValueError: when there is no such tokenizer, or it is broken, too large, or one of tiktoken that splits in
-            another way than GPT-2.
-        ConnectionError: when it could not be fetched.
+        ValueError: when there is no such tokenizer, or it is broken or too large; when an encoding of tiktoken does not
+            split text like GPT-2.
+        ConnectionError: when the tokenizer could not be fetched.
     """
     if paths := pretrained_files(source, root):
         place = " and ".join(map(str, paths))
@@ -58,14 +59,14 @@ def open_pretrained(source: str, special_tokens: Sequence[str], root: Path) -> T
         raise ValueError(f"{place}: {error}") from None
     if tokenizer.vocab_size > _MOST_TOKENS:
         raise ValueError(
-            f"tokenizer.pretrained: must have at most {_MOST_TOKENS} tokens, for token files hold 16 bits of each, "
+            f"tokenizer.pretrained: must have at most {_MOST_TOKENS} tokens, because token files hold ids of 16 bits, "
             f"got {tokenizer.vocab_size} in {source!r}"
         )
     return tokenizer
 
 
 def _read_files(paths: Sequence[Path]) -> str:
-    """The tokenizer.json that files are or amount to."""
+    """The tokenizer.json in one file, or made from merges.txt and vocab.json."""
     texts = [path.read_text(encoding="utf-8") for path in paths]
     if len(texts) == 1:
         return texts[0]
@@ -83,7 +84,7 @@ def _read_encoding(name: str) -> str:
     """The tokenizer.json of an encoding of tiktoken."""
     try:
         encoding = tiktoken.get_encoding(name)
-    except (OSError, ValueError) as error:  # of its HTTP client; of what came instead of the file
+    except (OSError, ValueError) as error:  # no answer; a wrong answer
         reason = f"{type(error).__name__}; check the network and run again"
         raise ConnectionError(f"tokenizer.pretrained: {name} could not be fetched by tiktoken: {reason}") from None
     if encoding._pat_str not in _SAME_PATTERNS:
@@ -96,15 +97,15 @@ def _read_encoding(name: str) -> str:
 
 
 def _halves(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
-    """The two tokens that become this one at last, when its bytes are merged by rank, as tiktoken merges them.
+    """The two tokens that the last merge joins, when the bytes of a token are merged by rank, as tiktoken does.
 
-    One pair a token is enough: wherever a text yields the token, what lies within was merged in this very order.
+    One pair per token is enough, because the bytes of a token are merged in the same order wherever it occurs.
     """
     parts = [bytes([byte]) for byte in token]
     while len(parts) > 2:
         rank, i = min((ranks.get(left + right, ranks[token]), i) for i, (left, right) in enumerate(pairwise(parts)))
         if rank >= ranks[token]:
-            raise ValueError(f"tokens must be made of two of lower rank, got {token!r}")
+            raise ValueError(f"each token must be made of two tokens of lower rank, got {token!r}")
         parts[i : i + 2] = [parts[i] + parts[i + 1]]
     return parts
 
@@ -113,12 +114,12 @@ def _byte_level(vocab: Any, merges: list[list[str]]) -> str:
     """The tokenizer.json of byte-level BPE that splits text as GPT-2 does."""
     split = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
     model = {"type": "BPE", "vocab": vocab, "merges": merges}
-    decoder = {**split, "add_prefix_space": True}  # no meaning there; so the library writes it
+    decoder = {**split, "add_prefix_space": True}  # has no effect, but the library writes it
     return json.dumps({"version": "1.0", "pre_tokenizer": split, "decoder": decoder, "model": model})
 
 
 def _with_special_tokens(definition: str, special_tokens: Iterable[str]) -> str:
-    """The tokenizer.json in which these are special tokens too, as the library writes it."""
+    """The tokenizer.json with more special tokens, as the library writes it."""
     library = open_library(read(definition), definition)
     declared = {token.content for token in library.get_added_tokens_decoder().values() if token.special}
     new = [token for token in special_tokens if token not in declared]
@@ -133,7 +134,7 @@ def _with_special_tokens(definition: str, special_tokens: Iterable[str]) -> str:
 
 def _download(repository: str) -> list[Path]:
     """The files of a model repository of the hub, in the cache that every client of the hub shares."""
-    # Imported here: it takes longer than all else, and most runs do not need it.
+    # Imported here, because it takes long and most runs do not need it.
     from huggingface_hub import _CACHED_NO_EXIST, constants, errors, hf_hub_download, try_to_load_from_cache
 
     endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
@@ -142,7 +143,7 @@ def _download(repository: str) -> list[Path]:
         for names in LAYOUTS:
             try:
                 return [Path(hf_hub_download(repository, name, cache_dir=cache, endpoint=endpoint)) for name in names]
-            except errors.LocalEntryNotFoundError:  # not in the cache; was it missing at the hub when that was asked?
+            except errors.LocalEntryNotFoundError:  # not in the cache; does the cache know that the hub lacks it?
                 if try_to_load_from_cache(repository, names[0], cache) is not _CACHED_NO_EXIST:
                     raise
             except errors.EntryNotFoundError:
@@ -151,11 +152,11 @@ def _download(repository: str) -> list[Path]:
     except errors.GatedRepoError:
         reason = f"accept its terms at {endpoint}/{repository}, then {log_in}"
     except errors.RepositoryNotFoundError:
-        reason = f"no such repository, or a private one: then {log_in}"
+        reason = f"no such repository; if it is private, {log_in}"
     except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
         cause = error.__cause__ or error
         status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
         reason = f"HTTP {status}" if status else " ".join(str(cause).split())
     raise ConnectionError(
-        f"tokenizer.pretrained: {repository} is no path here and could not be fetched from {endpoint}: {reason}"
+        f"tokenizer.pretrained: {repository} is not a path here and could not be fetched from {endpoint}: {reason}"
     )

@@ -1,10 +1,10 @@
-"""The files on this machine that hold a pretrained tokenizer. Imports little, for the pipeline looks at every run."""
+"""The files on this machine that hold a pretrained tokenizer. This module imports little: every run needs it."""
 
 from pathlib import Path
 
 from lm.config.data import resolve
 
-LAYOUTS = (["tokenizer.json"], ["merges.txt", "vocab.json"])  # what a folder or repository may hold; the first counts
+LAYOUTS = (["tokenizer.json"], ["merges.txt", "vocab.json"])  # files of a tokenizer; the first layout found counts
 
 
 def pretrained_files(source: str, root: Path) -> list[Path]:
@@ -17,7 +17,7 @@ def pretrained_files(source: str, root: Path) -> list[Path]:
         path = resolve(source, root)
         if not path.exists():
             return []
-    except (RuntimeError, OSError, ValueError):  # the home of nobody; a name too long; a zero byte
+    except (RuntimeError, OSError, ValueError):  # an unknown user's home, too long a name, a zero byte
         return []
     if not path.is_dir():
         return [path]

@@ -1,16 +1,16 @@
-"""A hash table that is asked for many keys at once: the dictionary of array programs."""
+"""A hash table that finds many keys at once: a dictionary for arrays."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-_MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], dtype=np.uint64)  # odd, of many mixed bits
+_MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F], dtype=np.uint64)  # odd numbers with well mixed bits
 
 
 class KeyTable:
     """Numbers keys 1, 2, 3, ... in the order they are added. A key has one or two columns of uint64.
 
-    Open addressing with linear probing (Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm L), a
-    step of it for all keys at a time. Every answer has been compared with the key itself, so none is ever wrong.
+    Open addressing with linear probing (Knuth, The Art of Computer Programming, volume 3, section 6.4, algorithm L),
+    one step for all keys at a time. Each answer is compared with the key itself, so no answer is ever wrong.
     """
 
     def __init__(self, n_columns: int) -> None:
@@ -26,7 +26,7 @@ class KeyTable:
         return self._columns[i][first : self._n_keys + 1]
 
     def find(self, *keys: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """The number of each key, 0 for those that are not there: (n,) from columns of (n,)."""
+        """The number of each key, 0 for keys that are not in the table: (n,) from columns of (n,)."""
         slot = self._slots(keys)
         number = self._table.take(slot)
         at = np.flatnonzero(self._differ(number, keys))
@@ -39,7 +39,7 @@ class KeyTable:
             at = at[self._differ(number[at], [key[at] for key in keys])]
 
     def add(self, *keys: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """The new numbers of keys that are not there yet and differ from each other."""
+        """Add keys that are not in the table and differ from each other; return their numbers."""
         first = self._n_keys + 1
         self._n_keys += len(keys[0])
         for i, key in enumerate(keys):
@@ -79,16 +79,16 @@ class KeyTable:
     def _place(self, number: NDArray[np.int32], slot: NDArray[np.intp]) -> None:
         while number.size:
             free = self._table[slot] == 0
-            self._table[slot[free]] = number[free]  # of several that want one slot, one gets it
+            self._table[slot[free]] = number[free]  # if several keys want a slot, one gets it
             waiting = self._table[slot] != number
             number, slot = number[waiting], slot[waiting] + 1 & self._mask
 
 
 def grown(array: NDArray, length: int) -> NDArray:  # type: ignore[type-arg]
-    """The array, or a copy with room for `length` items and as many again."""
+    """The array, or if it has fewer than `length` items, a copy with twice that length, filled up with zeros."""
     if len(array) >= length:
         return array
-    # By its type: a dtype that came from another process is not the one that NumPy's quick paths look for.
+    # `.type`, because NumPy's fast paths do not recognise a dtype object that came from another process.
     larger = np.zeros(2 * length, dtype=array.dtype.type)
     larger[: len(array)] = array
     return larger

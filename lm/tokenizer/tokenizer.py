@@ -1,4 +1,4 @@
-"""What every tokenizer does: text to ids and back, alone, in batches and as a stream."""
+"""The interface of all tokenizers: text to ids and back, one text, a batch or a stream."""
 
 import codecs
 import hashlib
@@ -16,14 +16,14 @@ from lm.corpus.text_file import BOUNDARY
 from lm.system.files import replacing
 from lm.tokenizer.encoder import Ids
 
-_STREAM_BYTES = 2**16  # that a stream gathers before it encodes
+_STREAM_BYTES = 2**16  # that a stream gathers before it encodes them
 
 
 class Tokenizer(ABC):
     """Text to ids and back. Text that merely looks like a special token is ordinary text, unless a call allows it.
 
     Attributes:
-        definition: the text of its tokenizer.json, all there is to know about it.
+        definition: the text of its tokenizer.json, which describes it completely.
         vocab_size: how many ids there are, special ones included.
         special_tokens: the id of each.
         end_id: the id of `<|endoftext|>`, which ends every document.
@@ -43,7 +43,7 @@ class Tokenizer(ABC):
         self.special_tokens = special_tokens
         self.end_id = special_tokens[END_OF_TEXT]
         self.dtype: np.dtype[np.unsignedinteger[Any]] = np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32)
-        # Where several start at one place, the longest is meant.
+        # If several start at the same place, the longest counts.
         longest_first = sorted(special_tokens, key=len, reverse=True)
         self._special = re.compile("|".join(re.escape(token) for token in longest_first))
 
@@ -63,20 +63,20 @@ class Tokenizer(ABC):
 
     @property
     def sha256(self) -> str:
-        """The SHA-256 of the tokenizer.json: what tokens and models remember their tokenizer by."""
+        """The SHA-256 of the tokenizer.json. Token files and models name their tokenizer by it."""
         return hashlib.sha256(self.definition.encode()).hexdigest()
 
     @abstractmethod
     def encode_block(self, block: bytes) -> Ids:
-        """The ids of texts in UTF-8, each ended by `BOUNDARY`, with `end_id` for each of those: (n,)."""
+        """The ids of texts in UTF-8. `BOUNDARY` ends each text and becomes `end_id`: (n,)."""
 
     @abstractmethod
     def last_cut(self, text: bytes) -> int:
-        """The last place where a text can be cut in two that have the ids of the whole, whatever follows; or 0."""
+        """The last place where cutting a text keeps its ids the same, whatever text follows; 0 if there is none."""
 
     @abstractmethod
     def _token_bytes(self, id: int) -> bytes:
-        """The bytes of a token there is."""
+        """The bytes of a token. The caller has checked the id."""
 
     def encode(self, text: str, *, allow_special: bool = False) -> list[int]:
         """The ids of a text; with `allow_special`, special tokens in it become their ids.
@@ -121,7 +121,7 @@ class Tokenizer(ABC):
         yield from self._encode_bytes(b"".join(chunks_held))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of ids, special tokens included; bytes that are no UTF-8 become U+FFFD.
+        """The text of ids, special tokens included; bytes that are not UTF-8 become U+FFFD.
 
         Raises:
             ValueError: when there is no such id.

@@ -1,7 +1,7 @@
 """Which characters are letters, numbers and white space, as Unicode 16.0 has them.
 
-Tokens must not depend on the Unicode version of somebody's Python, so the classes stand here: general categories L*
-and N*, and the property White_Space. Hugging Face `tokenizers` and `tiktoken` cut by the same version.
+Tokens must not depend on the Unicode version of the user's Python, so this module lists the classes: general categories
+L* and N*, and the property White_Space. Hugging Face `tokenizers` and `tiktoken` split by the same version.
 """
 
 import numpy as np

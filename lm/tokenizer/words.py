@@ -1,4 +1,4 @@
-"""Words as numbers: every distinct word of a text gets one, and the text becomes an array."""
+"""Words as numbers: each distinct word gets a number, so that a text becomes an array."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from lm.tokenizer.splitting import word_starts
 from lm.tokenizer.table import KeyTable
 
-_LONGEST = 15  # bytes of a word that fit a key of 128 bits together with their number
-_BITS_OF_LENGTH = np.uint64(56)  # where that number stands in the second half of the key
+_LONGEST = 15  # most bytes of a word that fit into a key of 128 bits together with its length
+_BITS_OF_LENGTH = np.uint64(56)  # the place of the length in the second half of the key
 _LENGTH = np.minimum(np.arange(_LONGEST + 2), _LONGEST + 1)
 _LOW = np.array([2 ** (8 * min(n, 8)) - 1 for n in _LENGTH.tolist()], dtype=np.uint64)  # masks for the first 8 bytes
 _HIGH = np.array([2 ** (8 * min(max(n - 8, 0), 7)) - 1 for n in _LENGTH.tolist()], dtype=np.uint64)
@@ -17,8 +17,8 @@ _TAG = _LENGTH.astype(np.uint64) << _BITS_OF_LENGTH
 class WordIndex:
     """Numbers the distinct words of texts 1, 2, 3, ...
 
-    The bytes of a short word are its key, so that no two words can be taken for one. Long words are rare; they go
-    through a dictionary and have their place in it as key.
+    The key of a short word is its bytes, so two words never have the same key. Long words are rare: they are kept in a
+    list, and the key of a long word is its place in that list.
     """
 
     def __init__(self) -> None:
@@ -27,11 +27,11 @@ class WordIndex:
         self._number_of_long: dict[bytes, int] = {}
 
     def __len__(self) -> int:
-        """How many distinct words there have been: the largest number."""
+        """The number of distinct words so far, which is also the largest number."""
         return len(self._table)
 
     def number(self, text: bytes, starts: NDArray[np.intp] | None = None) -> NDArray[np.int32]:
-        """The number of each word of a text; new words get new ones."""
+        """The number of each word of a text; new words get new numbers."""
         if starts is None:
             starts = word_starts(text)
         length = np.diff(starts, append=len(text))
@@ -55,7 +55,7 @@ class WordIndex:
         return number
 
     def spell(self, first: int = 1) -> tuple[NDArray[np.uint8], NDArray[np.intp]]:
-        """The bytes of the words from number `first` on, one after another (n,), and how many each has."""
+        """The bytes of the words from number `first` on, one after another (n,), and the length of each word."""
         low, high = self._table.column(0, first), self._table.column(1, first)
         length = (high >> _BITS_OF_LENGTH).astype(np.intp)
         is_long = length > _LONGEST
@@ -69,7 +69,7 @@ class WordIndex:
         return data, length
 
     def _number_long(self, words: list[bytes]) -> list[int]:
-        """The numbers of long words, new ones where they are new."""
+        """The numbers of long words; new words get new numbers."""
         n_known, n_long = len(self._table), len(self._long)
         for word in words:
             if word not in self._number_of_long:

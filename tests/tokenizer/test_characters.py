@@ -95,11 +95,11 @@ def test_a_text_may_be_cut_before_its_last_character_which_may_be_cut_short(text
 @pytest.mark.parametrize(
     ("vocab", "message"),
     [
-        ({"a": 1, "b": 2}, "model.vocab: must hold single characters beside the special tokens, and U+FFFD"),
-        ({"ab": 1, "\ufffd": 2}, "model.vocab: must hold single characters beside the special tokens, and U+FFFD"),
-        ({"": 1, "\ufffd": 2}, "model.vocab: must hold single characters beside the special tokens, and U+FFFD"),
-        ({"a": 1, "\ufffd": 3}, "model.vocab: must have each id from 0 to 2 once, got none with 2"),
-        ({"a": 2, "\ufffd": 2}, "model.vocab: must have each id from 0 to 2 once, got none with 1"),
+        ({"a": 1, "b": 2}, "model.vocab: must hold U+FFFD, and only single characters beside the special tokens"),
+        ({"ab": 1, "\ufffd": 2}, "model.vocab: must hold U+FFFD, and only single characters beside the special tokens"),
+        ({"": 1, "\ufffd": 2}, "model.vocab: must hold U+FFFD, and only single characters beside the special tokens"),
+        ({"a": 1, "\ufffd": 3}, "model.vocab: must have each id from 0 to 2 once, got none with id 2"),
+        ({"a": 2, "\ufffd": 2}, "model.vocab: must have each id from 0 to 2 once, got none with id 1"),
     ],
 )
 def test_a_vocabulary_that_is_none_of_characters_is_one_clear_error(vocab: dict[str, int], message: str) -> None:

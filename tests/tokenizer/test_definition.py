@@ -191,6 +191,6 @@ def test_ids_are_each_once() -> None:
     assert by_id({}) == []
     for vocab, missing in (({"a": 1}, 0), ({"a": 0, "b": 0}, 1), ({"a": 0, "b": 2}, 1), ({"a": -1, "b": 0}, 1)):
         last = len(vocab) - 1
-        message = rf"^model\.vocab: must have each id from 0 to {last} once, got none with {missing}$"
+        message = rf"^model\.vocab: must have each id from 0 to {last} once, got none with id {missing}$"
         with pytest.raises(ValueError, match=message):
             by_id(vocab)

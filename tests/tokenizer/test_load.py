@@ -277,7 +277,7 @@ def bad_files() -> Iterator[tuple[str, str, str]]:
     for merge in ("ab", "a b c", "", ["a"], ["a", "b", "c"], 1, None, {"a": "b"}, ["a", 1], [["a"], "b"]):
         yield f"merge {merge!r}", changed("bpe", (["model", "merges", 1], merge)), "merges[1]: must be two tokens, got "
     for merge in (["zz", "z"], ["a", "zz"], ["z", "z"], ["", "a"], [END_OF_TEXT, "a"]):
-        yield f"merge {merge!r}", changed("bpe", (["model", "merges", 1], merge)), "merges[1]: must be of tokens "
+        yield f"merge {merge!r}", changed("bpe", (["model", "merges", 1], merge)), "merges[1]: must join two tokens "
     wrong: Any
     id: Any
     content: Any

@@ -193,7 +193,7 @@ def bpe(**changes: Any) -> str:
         ('{"a": 1}', "not a tokenizer.json: must be an object with a 'model'"),
         ('{"model": {}}', "not a tokenizer.json: "),
         (bpe(type="Markov"), "not a tokenizer.json: "),
-        (bpe(merges=[["t", "Q"]]), "merges[0]: must be of tokens and make a token, got 'tQ'"),
+        (bpe(merges=[["t", "Q"]]), "merges[0]: must join two tokens to a token, got no token 'tQ'"),
         (bpe(merges=["t h", "t h e"]), "merges[1]: must be two tokens, got 't h e'"),
         (
             bpe(vocab=model_of(trained())["vocab"] | {"<x>": 999}),
@@ -229,7 +229,11 @@ def test_a_binary_file_is_one_clear_error(tmp_path: Path) -> None:
         ("vocab.json", json.dumps(model_of(trained())["vocab"] | {"<pad>": 2.5}), "not a tokenizer.json: "),
         ("vocab.json", json.dumps(model_of(trained())["vocab"] | {"two words": 301}), "must consist of characters "),
         ("merges.txt", "#version: 0.2\nt h\nt h e\n", "merges[1]: must be two tokens, got ['t', 'h', 'e']"),
-        ("merges.txt", "#version: 0.2\nt Q\n", "merges[0]: must be of tokens and make a token, got 'tQ'"),
+        (
+            "merges.txt",
+            "#version: 0.2\nt Q\n",
+            "merges[0]: must join two tokens to a token, got no token 'tQ'",
+        ),
     ],
 )
 def test_broken_files_of_gpt2_are_one_clear_error(
@@ -350,7 +354,7 @@ def test_ids_must_fit_token_files(tmp_path: Path) -> None:
     write(tmp_path, {"most.json": words(2**16 - 1), "more.json": words(2**16)})
     assert open_pretrained("most.json", [END_OF_TEXT], tmp_path).end_id == 2**16 - 1
     assert refused("more.json", tmp_path) == (
-        "tokenizer.pretrained: must have at most 65536 tokens, for token files hold 16 bits of each, got 65537 in "
+        "tokenizer.pretrained: must have at most 65536 tokens, because token files hold ids of 16 bits, got 65537 in "
         "'more.json'"
     )
 
@@ -448,7 +452,7 @@ def test_a_token_that_its_ranks_never_yield_is_refused(tmp_path: Path) -> None:
     # tiktoken has this one for the whole word alone: within it, "bc" comes before "ab", and "a" + "bc" is no token.
     with tiny(ALPHABET | {b"bc": 256, b"ab": 257, b"abcd": 258}, {END_OF_TEXT: 259}):
         assert refused("tiny", tmp_path) == (
-            "tokenizer.pretrained: tiny: tokens must be made of two of lower rank, got b'abcd'"
+            "tokenizer.pretrained: tiny: each token must be made of two tokens of lower rank, got b'abcd'"
         )
 
 
@@ -567,12 +571,12 @@ def test_offline_without_the_files_is_one_clear_error(
 
 
 def could_not_be_fetched(hub: Hub) -> str:
-    return f"tokenizer.pretrained: owner/name is no path here and could not be fetched from {hub.endpoint}: "
+    return f"tokenizer.pretrained: owner/name is not a path here and could not be fetched from {hub.endpoint}: "
 
 
 def test_no_such_repository_is_one_clear_error(hub: Hub, tmp_path: Path) -> None:
     assert refused("owner/name", tmp_path, by=ConnectionError) == could_not_be_fetched(hub) + (
-        "no such repository, or a private one: then log in with `hf auth login` or set HF_TOKEN"
+        "no such repository; if it is private, log in with `hf auth login` or set HF_TOKEN"
     )
 
 
@@ -602,7 +606,7 @@ def test_a_hub_that_fails_is_one_clear_error_and_never_another_file(hub: Hub, tm
 def test_no_hub_is_one_clear_error(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     message = refused("owner/name", tmp_path, by=ConnectionError)
-    assert message.startswith("tokenizer.pretrained: owner/name is no path here and could not be fetched from http://")
+    assert message.startswith("tokenizer.pretrained: owner/name is not a path here and could not be fetched from http")
 
 
 def test_a_broken_file_of_a_repository_is_named(hub: Hub, tmp_path: Path) -> None:
