@@ -160,7 +160,7 @@ class DrawsMeanwhile(Windows):
 
 def test_a_draw_from_another_epoch_meanwhile_changes_nothing() -> None:
     # The trainer draws ahead in a thread, which may still be at work when a loaded state asks for another epoch.
-    windows, alone = (DrawsMeanwhile(count_up(300), 4) for _ in range(2))
+    windows, alone = (DrawsMeanwhile(count_up(300).ids, 4) for _ in range(2))
     n = windows.per_epoch
     windows.meanwhile = lambda: windows.draw(0, n, n)
     assert drawn(windows.draw(0, 0, n)).tolist() == drawn(alone.draw(0, 0, n)).tolist()
