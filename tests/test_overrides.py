@@ -19,6 +19,10 @@ from lm.training.trainer import Trainer
 
 DEFAULTS = YAML(typ="safe").load(ROOT / "params.yaml")
 VOCAB_SIZE = 300
+# Two steps on short contexts are all it takes to see that a value works. The precision is fp32, because not every CPU
+# has instructions for bfloat16.
+SHORT_MODEL: dict[str, Any] = {"context_length": 64}
+SHORT_TRAIN: dict[str, Any] = {"steps": 2, "valid_sequences": 4, "precision": "fp32"}
 
 MODEL: dict[str, list[Any]] = {
     "context_length": [128, 512],
@@ -92,10 +96,8 @@ def tokens(tmp_path_factory: pytest.TempPathFactory) -> TokenFile:
 
 
 def train(tokens: TokenFile, model: dict[str, Any], training: dict[str, Any]) -> Trainer:
-    # Two steps are all it takes to see that a value works; fp32, for not every CPU has instructions for bfloat16.
-    short = {"steps": 2, "valid_sequences": 4, "precision": "fp32"}
-    model_config = ModelConfig.parse(DEFAULTS["model"] | model)
-    config = TrainConfig.parse(DEFAULTS["train"] | short | training)
+    model_config = ModelConfig.parse(DEFAULTS["model"] | SHORT_MODEL | model)
+    config = TrainConfig.parse(DEFAULTS["train"] | SHORT_TRAIN | training)
     backend = build_backend(config, model_config, VOCAB_SIZE, 0)
     windows = Windows(tokens.ids, model_config.context_length)
     trainer = Trainer(backend, windows, windows, config, 0)
@@ -121,7 +123,7 @@ def test_an_override_of_training_trains(tokens: TokenFile, name: str, value: Any
 @pytest.mark.parametrize("ramp_steps", [1, 2, 100])
 def test_a_ramp_of_the_batch_trains(tokens: TokenFile, ramp_steps: int) -> None:
     trainer = train(tokens, {}, {"accumulate": 2, "ramp_steps": ramp_steps})
-    assert trainer.tokens() < 2 * DEFAULTS["train"]["batch_size"] * DEFAULTS["model"]["context_length"]
+    assert trainer.tokens() < 2 * DEFAULTS["train"]["batch_size"] * SHORT_MODEL["context_length"]
 
 
 def test_every_parameter_is_tried() -> None:
@@ -132,10 +134,8 @@ def test_every_parameter_is_tried() -> None:
 @pytest.mark.parametrize("backend", ["torch", "numpy"])
 def test_a_seed_far_up_works(tokens: TokenFile, backend: str) -> None:
     seed = 2**32 - 1
-    config = TrainConfig.parse(
-        DEFAULTS["train"] | {"backend": backend, "precision": "fp32", "steps": 1, "valid_sequences": 4}
-    )
-    model_config = ModelConfig.parse(DEFAULTS["model"] | {"dropout": 0.1})
+    config = TrainConfig.parse(DEFAULTS["train"] | SHORT_TRAIN | {"backend": backend, "steps": 1})
+    model_config = ModelConfig.parse(DEFAULTS["model"] | SHORT_MODEL | {"dropout": 0.1})
     built = build_backend(config, model_config, VOCAB_SIZE, seed)
     windows = Windows(tokens.ids, model_config.context_length)
     list(Trainer(built, windows, windows, config, seed).run())
