@@ -27,12 +27,6 @@ def our_starts(text: str) -> Starts:
     return word_starts(text.encode())
 
 
-def hugging_face_starts(text: str) -> Starts:
-    words = ByteLevel(add_prefix_space=False).pre_tokenize_str(text)
-    n_bytes = np.array([len(word) for word, _ in words])  # it spells each byte with one character
-    return begins(n_bytes)
-
-
 def tiktoken_starts(text: str) -> Starts:
     """Tokens are bytes, and a context together with any one byte: these two become one where no word ends between."""
     ranks = {bytes([byte]): byte for byte in range(256)}
@@ -56,14 +50,39 @@ def classes(codes: list[int], starts: Callable[[str], Starts]) -> list[int]:
     return kind.tolist()
 
 
-@pytest.mark.parametrize("starts", [our_starts, hugging_face_starts, tiktoken_starts])
-@pytest.mark.parametrize(
-    "plane",  # of 65536 code points each. Those without any characters are left to the slow tests.
+# 65536 code points each. Those without any characters are left to the slow tests.
+every_plane = pytest.mark.parametrize(
+    "plane",
     [plane if plane in (0, 1, 2, 3, 14) else pytest.param(plane, marks=pytest.mark.slow) for plane in range(17)],
 )
+
+
+def codes_of(plane: int) -> list[int]:
+    return [code for code in range(plane << 16, plane + 1 << 16) if not 0xD800 <= code < 0xE000]
+
+
+@every_plane
+@pytest.mark.parametrize("starts", [our_starts, tiktoken_starts])
 def test_every_code_point_has_the_class_by_which_words_are_cut(plane: int, starts: Callable[[str], Starts]) -> None:
-    codes = [code for code in range(plane << 16, plane + 1 << 16) if not 0xD800 <= code < 0xE000]
+    codes = codes_of(plane)
     assert classes(codes, starts) == class_table()[codes].tolist()
+
+
+@every_plane
+def test_hugging_face_cuts_no_word_between_characters_of_one_class(plane: int) -> None:
+    # It takes long to hand out many words. So all characters of a class stand behind a context that takes them, and
+    # are one word with it, as none but those of its class could be.
+    table = class_table()
+    codes = codes_of(plane)
+    pre_tokenizer = ByteLevel(add_prefix_space=False)
+    for context, kind in CONTEXTS.items():
+        text = context + "".join(chr(code) for code in codes if table[code] == kind)
+        assert [span for _, span in pre_tokenizer.pre_tokenize_str(text)] == [(0, len(text))]
+        for space in (chr(code) for code in codes if table[code] == SPACE):
+            words = pre_tokenizer.pre_tokenize_str(
+                f"{context}{space}\n"
+            )  # spaces before a space are a word of their own
+            assert [span for _, span in words] == [(0, 1), (1, 3)]
 
 
 def test_golden_sizes_of_the_classes() -> None:
