@@ -1,11 +1,15 @@
-"""What all tests share: types and shapes checked at run time, and one thread."""
+"""What all tests share: types and shapes checked at run time, one thread, and one run of the micro pipeline."""
 
 import os
+import shutil
 
+import pytest
+from filelock import FileLock
 from hypothesis import settings
 from jaxtyping import install_import_hook
 
 from tests.typecheck import checked
+from tests.workspace import Workspace
 
 # Before anything of ours is imported, or the hook would miss it.
 install_import_hook("lm", f"{checked.__module__}.{checked.__name__}")
@@ -16,3 +20,21 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # A machine may be busy with other work, so how long an example takes says nothing.
 settings.register_profile("storyline", deadline=None)
 settings.load_profile("storyline")
+
+
+@pytest.fixture(scope="session")
+def micro(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose pipeline has run and is committed. All tests share it: copy it, and change the copy."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    path, done = shared / "micro", shared / "micro.done"
+    with FileLock(shared / "micro.lock"):
+        if done.exists():  # another process has made it
+            return Workspace(path)
+        shutil.rmtree(path, ignore_errors=True)  # what is left where that failed
+        workspace = Workspace(path)
+        workspace.run("dvc", "repro")
+        workspace.commit()
+        done.touch()
+        return workspace

@@ -1,9 +1,7 @@
 """What docs/manual/reproducing.md says, with its own commands, between clones, through a folder and an S3 server."""
 
-import copy
 import os
 import re
-import shutil
 import signal
 import subprocess
 import time
@@ -35,13 +33,6 @@ def block(title: str, number: int) -> str:
     return blocks[number]
 
 
-def at(workspace: Workspace, path: Path) -> Workspace:
-    """The same environment in another folder."""
-    other = copy.copy(workspace)
-    other.path = path
-    return other
-
-
 def do(
     workspace: Workspace, commands: str, replacements: Mapping[str, str | Path] | None = None, status: int = 0
 ) -> str:
@@ -53,14 +44,10 @@ def do(
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def finished(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace whose pipeline has run; of an experiment `slow` it has the results in its cache."""
-    workspace = Workspace(tmp_path_factory.mktemp("finished"))
+    workspace = micro.copy(tmp_path_factory.mktemp("finished"))
     workspace.environment |= ACCESS
-    workspace.set("train", steps=10, valid_every=10)
-    workspace.commit()
-    workspace.run("dvc", "repro")
-    workspace.commit()
     do(workspace, block("One experiment, by name", 0).splitlines()[0])
     (workspace.path / "slow.lock").write_bytes(workspace.read("dvc.lock"))
     workspace.run("git", "checkout", "--quiet", ".")
@@ -71,8 +58,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 @pytest.fixture
 def first(finished: Workspace, tmp_path: Path) -> Workspace:
     """A copy of it, with a git remote from which others clone."""
-    shutil.copytree(finished.path, tmp_path / "first", symlinks=True)
-    workspace = at(finished, tmp_path / "first")
+    workspace = finished.copy(tmp_path / "first")
     (workspace.path / "slow.lock").unlink()
     workspace.run("git", "init", "--quiet", "--bare", "--initial-branch=main", str(tmp_path / "git"))
     workspace.run("git", "branch", "-M", "main")
@@ -143,7 +129,7 @@ def use_folder(workspace: Workspace, folder: Path) -> None:
 def test_a_clone_has_results_and_earlier_runs_without_training(
     first: Workspace, slow: dict[str, str], tmp_path: Path, remote: str, request: pytest.FixtureRequest
 ) -> None:
-    store, clone = tmp_path / "store", at(first, tmp_path / "storyline")
+    store, clone = tmp_path / "store", first.at(tmp_path / "storyline")
 
     def use_remote(workspace: Workspace) -> None:
         if remote == "folder":
@@ -156,7 +142,7 @@ def test_a_clone_has_results_and_earlier_runs_without_training(
     stored = {file.parent.name + file.name for file in store.glob("storyline/files/md5/*/*")}
     assert slow["models/base/model.safetensors"] not in stored  # should it be one day, DVC needs no `experiments push`
 
-    do(at(first, tmp_path), block(MOVE, CLONE), {"URL": tmp_path / "git"})
+    do(first.at(tmp_path), block(MOVE, CLONE), {"URL": tmp_path / "git"})
     use_remote(clone)
     assert stages_run(do(clone, block(MOVE, PULL))) == ["inputs"]
     assert clone.run("git", "status", "--porcelain") == ""
@@ -176,8 +162,8 @@ def test_an_experiment_goes_to_another_clone_by_name(first: Workspace, slow: dic
     first.run("git", "push", "--quiet")
     do(first, block("One experiment, by name", 0).splitlines()[1])
 
-    do(at(first, tmp_path), block(MOVE, CLONE), {"URL": tmp_path / "git"})
-    clone = at(first, tmp_path / "storyline")
+    do(first.at(tmp_path), block(MOVE, CLONE), {"URL": tmp_path / "git"})
+    clone = first.at(tmp_path / "storyline")
     use_folder(clone, tmp_path / "store")
     do(clone, block(MOVE, PULL))
     assert "slow" in do(clone, block("One experiment, by name", 1)).split()
@@ -205,8 +191,8 @@ def test_a_hash_that_no_longer_matches_is_reported_by_stage_and_file(first: Work
 
     first.run("git", "commit", "--quiet", "--all", "--message", "a wrong hash")
     first.run("git", "push", "--quiet")
-    do(at(first, tmp_path), block(MOVE, CLONE), {"URL": tmp_path / "git"})
-    clone = at(first, tmp_path / "storyline")
+    do(first.at(tmp_path), block(MOVE, CLONE), {"URL": tmp_path / "git"})
+    clone = first.at(tmp_path / "storyline")
     use_folder(clone, tmp_path / "store")
     assert "models/base/model.safetensors" in do(clone, "dvc pull", status=1)
 

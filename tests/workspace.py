@@ -1,11 +1,13 @@
 """A copy of the project in a folder of its own, shrunk until the whole pipeline takes seconds."""
 
+import copy
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ruamel.yaml import YAML
 
@@ -27,7 +29,10 @@ MICRO: dict[str, dict[str, Any]] = {
 
 
 class Workspace:
-    """A git and DVC repository with the project's files as they are now, and micro parameters."""
+    """A git and DVC repository with the project's files as they are now, and micro parameters.
+
+    It is made in the folder, unless it is there.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -39,6 +44,11 @@ class Workspace:
             "SHELL": "/bin/sh",  # dvc's choice where SHELL is unset; Debian's stays beside its command, bash makes way
         }
         self.environment.pop("DVC_ROOT", None)
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a stage starts sooner with what an earlier one compiled
+        if not (path / ".git").exists():
+            self._make()
+
+    def _make(self) -> None:
         listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
         names = subprocess.run(listing, cwd=ROOT, check=True, capture_output=True, text=True).stdout.split("\0")
         for name in names:
@@ -48,14 +58,36 @@ class Workspace:
                 ".gitignore",
             )
             if wanted and (ROOT / name).is_file():
-                (path / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(ROOT / name, path / name)
+                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(ROOT / name, self.path / name)
         for section, values in MICRO.items():
             self.set(section, **values)
         self.run("git", "init", "-q")
         self.run("git", "config", "user.name", "Tester")
         self.run("git", "config", "user.email", "tester@example.org")
         self.commit()
+
+    def copy(self, path: Path) -> Self:
+        """The same files, history and DVC cache in another folder."""
+        shutil.copytree(self.path, path, symlinks=True, dirs_exist_ok=True)
+        return self.at(path)
+
+    def at(self, path: Path) -> Self:
+        """The same environment in another folder."""
+        other = copy.copy(self)
+        other.path, other.environment = path, dict(self.environment)
+        return other
+
+    def undo(self, stages: Iterable[str]) -> None:
+        """Make it look as if these stages had never run."""
+        yaml = YAML()
+        lock = yaml.load(self.path / "dvc.lock")
+        for stage in stages:
+            for out in lock["stages"].pop(stage)["outs"]:
+                (self.path / out["path"]).unlink()
+        yaml.dump(lock, self.path / "dvc.lock")
+        # DVC's memory of runs, from which it would restore an out instead of running the stage.
+        shutil.rmtree(self.path / ".dvc" / "cache" / "runs")
 
     def set(self, section: str, **values: Any) -> None:
         """Edit params.yaml."""

@@ -39,11 +39,12 @@ PYTHON = [sys.executable, "-m", "experiments"]
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def workspace(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A micro pipeline that has run up to its tokens, with a small experiments.yaml."""
-    workspace = Workspace(tmp_path_factory.mktemp("experiments"))
+    workspace = micro.copy(tmp_path_factory.mktemp("experiments"))
+    workspace.undo(["train", "evaluate", "sample", "plot"])
+    workspace.set("train", backend="numpy")  # which starts sooner than PyTorch
     (workspace.path / "experiments.yaml").write_text(EXPERIMENTS)
-    workspace.run("dvc", "repro", "vocabulary")
     workspace.commit()
     return workspace
 

@@ -33,10 +33,10 @@ Outs = dict[str, bytes]
 
 
 @pytest.fixture(scope="module")
-def workspace(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def workspace(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace whose stages before training are done."""
-    workspace = Workspace(tmp_path_factory.mktemp("pair"))
-    workspace.run("dvc", "repro", "encode")
+    workspace = micro.copy(tmp_path_factory.mktemp("pair"))
+    workspace.undo(["train", "evaluate", "sample", "plot"])
     return workspace
 
 
