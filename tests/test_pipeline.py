@@ -15,7 +15,6 @@ import pandas as pd
 import pytest
 import tokenizers
 import torch
-from ruamel.yaml import YAML
 
 from commands.deps import load_pipeline
 from lm.tokenizer.load import load_tokenizer
@@ -27,31 +26,23 @@ SAVE_AT_EVERY_STEP = {"STORYLINE_SAVE_EVERY_S": "0"}
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+def finished(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace after `dvc repro`. Tests that change it put it back."""
-    workspace = Workspace(tmp_path_factory.mktemp("finished"))
-    workspace.run("dvc", "repro")
-    workspace.commit()
+    return micro.copy(tmp_path_factory.mktemp("finished"))
+
+
+@pytest.fixture(scope="module")
+def up_to_tokens(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A workspace whose stages before training are done. No test changes it."""
+    workspace = micro.copy(tmp_path_factory.mktemp("up_to_tokens"))
+    workspace.undo(["train", "evaluate", "sample", "plot"])
     return workspace
 
 
 @pytest.fixture
-def encoded(finished: Workspace, tmp_path: Path) -> Workspace:
-    """A fresh workspace whose stages before training are done."""
-    workspace = Workspace(tmp_path)
-    # The files of the cache, but not its memory of runs, from which DVC would restore a model instead of training.
-    shutil.copytree(finished.path / ".dvc" / "cache" / "files", workspace.path / ".dvc" / "cache" / "files")
-    lock = YAML(typ="safe").load(finished.path / "dvc.lock")
-    lock["stages"] = {name: lock["stages"][name] for name in ("inputs", "download", "tokenizer", "encode")}
-    YAML().dump(lock, workspace.path / "dvc.lock")
-    shutil.copytree(finished.path / "metrics", workspace.path / "metrics")  # not in the cache: git holds them
-    for ignore in finished.path.glob("*/**/.gitignore"):  # DVC's, which keep the outs out of git
-        if ".dvc" not in ignore.parts:
-            copy = workspace.path / ignore.relative_to(finished.path)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(ignore, copy)
-    workspace.run("dvc", "checkout", "--quiet", "inputs", "download", "tokenizer", "encode")
-    return workspace
+def encoded(up_to_tokens: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of it."""
+    return up_to_tokens.copy(tmp_path)
 
 
 def steps_saved(workspace: Workspace) -> int:
@@ -135,38 +126,46 @@ def test_a_second_repro_runs_nothing_but_the_fingerprint(finished: Workspace) ->
     assert finished.run("git", "status", "--porcelain") == ""
 
 
-def test_a_forced_repro_gives_the_same_bytes(finished: Workspace) -> None:
-    before = finished.out_hashes()
-    finished.run("dvc", "repro", "--force")
-    assert finished.out_hashes() == before
+def kill_all(process: subprocess.Popen[str], workspace: Workspace) -> None:
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
-def test_a_trainer_killed_again_and_again_gives_the_same_bytes(finished: Workspace, encoded: Workspace) -> None:
-    for step in sorted(random.Random(0).sample(range(2, 30), k=3)):  # of 120, for the trainer goes on until the kill
-        process = encoded.start("dvc", "repro", **SAVE_AT_EVERY_STEP)
-        wait_for_step(encoded, step, process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
-        assert not (encoded.path / "models/base/model.safetensors").exists()
-    output = encoded.run("dvc", "repro")
-    assert "resumed after step" in output
-    assert encoded.out_hashes() == finished.out_hashes()
-    assert timing(encoded)["steps"] == timing(finished)["steps"]
-    assert timing(encoded)["elapsed_s"] == sorted(timing(encoded)["elapsed_s"])
-    assert not list(encoded.path.glob(".resume/*"))
+def kill_dvc(process: subprocess.Popen[str], workspace: Workspace) -> None:
+    assert len(trainers(workspace)) == 1
+    process.kill()
+    deadline = time.monotonic() + 20
+    while trainers(workspace):
+        assert time.monotonic() < deadline, "the trainer outlived dvc"
+        time.sleep(0.1)
+    process.communicate()
 
 
-def test_ctrl_c_saves_the_step_and_the_next_run_goes_on(finished: Workspace, encoded: Workspace) -> None:
-    process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
-    wait_for_step(encoded, 3, process)
+def press_ctrl_c(process: subprocess.Popen[str], workspace: Workspace) -> None:
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to dvc and to the stage
     output = process.communicate(timeout=60)[0]
     assert process.returncode != 0
-    assert "goes on from there" in output
+    assert f"stopped after step {steps_saved(workspace)}; the same run goes on from there" in output
     assert "Traceback" not in output
-    stopped_after = steps_saved(encoded)
-    assert f"resumed after step {stopped_after}" in encoded.run("dvc", "repro", "train")
-    assert encoded.read("models/base/model.safetensors") == finished.read("models/base/model.safetensors")
+
+
+def test_a_trainer_stopped_in_every_way_goes_on_and_gives_the_same_bytes(
+    finished: Workspace, encoded: Workspace
+) -> None:
+    # Early ones of the 120, because the trainer goes on until it is stopped.
+    steps = sorted(random.Random(0).sample(range(2, 30), k=3))
+    for step, stop in zip(steps, (press_ctrl_c, kill_dvc, kill_all), strict=True):
+        process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
+        wait_for_step(encoded, max(step, steps_saved(encoded) + 1), process)
+        stop(process, encoded)
+        assert not (encoded.path / "models/base/model.safetensors").exists()
+    assert f"resumed after step {steps_saved(encoded)}" in encoded.run("dvc", "repro", "train")
+    outs = encoded.out_hashes()
+    assert "models/base/model.safetensors" in outs
+    assert outs == {name: md5 for name, md5 in finished.out_hashes().items() if name in outs}
+    assert timing(encoded)["steps"] == timing(finished)["steps"]
+    assert timing(encoded)["elapsed_s"] == sorted(timing(encoded)["elapsed_s"])
+    assert not list(encoded.path.glob(".resume/*"))
 
 
 def test_training_in_numpy_is_resumed_too_and_gives_the_same_bytes(encoded: Workspace) -> None:
@@ -183,26 +182,16 @@ def test_training_in_numpy_is_resumed_too_and_gives_the_same_bytes(encoded: Work
 
 
 def test_a_damaged_state_gives_one_line(encoded: Workspace) -> None:
+    encoded.set("train", backend="numpy", steps=1000)  # which starts soonest, and is not done before it is killed
     process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
     wait_for_step(encoded, 3, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     (state,) = encoded.path.glob(".resume/*/state.npz")
     state.write_bytes(state.read_bytes()[:1000])
-    output = encoded.run("dvc", "repro", "train", status=255)
+    output = encoded.run("dvc", "repro", "--single-item", "train", status=255)
     assert [line for line in output.splitlines() if "error: " in line and "is damaged" in line]
     assert "Traceback" not in output
-
-
-def test_a_trainer_ends_when_dvc_is_killed(encoded: Workspace) -> None:
-    process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
-    wait_for_step(encoded, 3, process)
-    assert len(trainers(encoded)) == 1
-    process.kill()
-    deadline = time.monotonic() + 20
-    while trainers(encoded):
-        assert time.monotonic() < deadline, "the trainer outlived dvc"
-        time.sleep(0.1)
 
 
 def test_an_experiment_in_a_temporary_copy_resumes_too(finished: Workspace, encoded: Workspace) -> None:
@@ -212,14 +201,14 @@ def test_an_experiment_in_a_temporary_copy_resumes_too(finished: Workspace, enco
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     encoded.run("git", "checkout", "--quiet", ".")
-    output = encoded.run("dvc", "exp", "run", "--temp", "--name", "copy")
+    output = encoded.run("dvc", "exp", "run", "--temp", "--name", "copy", "train")
     assert "resumed after step" in output
-    encoded.run("dvc", "exp", "apply", "copy")
-    encoded.run("dvc", "checkout")
+    assert "Stage 'train' is cached" in encoded.run("dvc", "repro", "train")
     assert encoded.read("models/base/model.safetensors") == finished.read("models/base/model.safetensors")
 
 
 def test_an_edit_during_training_fails_the_stage(encoded: Workspace) -> None:
+    encoded.set("train", backend="numpy", steps=300)
     process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
     wait_for_step(encoded, 3, process)
     encoded.set("train", learning_rate=0.123)
@@ -238,33 +227,33 @@ def test_an_edit_during_training_fails_the_stage(encoded: Workspace) -> None:
     ],
     ids=lambda values: values["kind"],
 )
-def test_every_kind_of_tokenizer_goes_all_the_way(finished: Workspace, tmp_path: Path, values: dict[str, Any]) -> None:
-    workspace = Workspace(tmp_path)
+def test_every_kind_of_tokenizer_goes_all_the_way(
+    finished: Workspace, encoded: Workspace, values: dict[str, Any]
+) -> None:
     words = tokenizers.Tokenizer(
         tokenizers.models.WordPiece({"<unk>": 0, "the": 1, "##y": 2, ".": 3}, unk_token="<unk>")
     )
     words.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    words.save(str(tmp_path / "words.json"))
-    workspace.set("tokenizer", **values)
-    workspace.set("train", steps=20)
-    workspace.run("dvc", "repro")
-    evaluation = json.loads(workspace.read("metrics/evaluate.json"))
+    words.save(str(encoded.path / "words.json"))
+    encoded.set("tokenizer", **values)
+    encoded.set("train", steps=5, backend="numpy")  # which starts soonest; what follows needs PyTorch
+    encoded.run("dvc", "repro", "evaluate", "sample", "vocabulary")
+    evaluation = json.loads(encoded.read("metrics/evaluate.json"))
     assert evaluation["n_bytes"] == json.loads(finished.read("metrics/evaluate.json"))["n_bytes"]
     assert evaluation["bits_per_byte"] > 0
-    assert len(workspace.read("samples/base.md")) > 150
+    assert len(encoded.read("samples/base.md")) > 150
 
 
-def test_an_edit_to_a_pretrained_tokenizer_is_seen(finished: Workspace, tmp_path: Path) -> None:
-    workspace = Workspace(tmp_path)
-    file = tmp_path / "mine.json"
-    file.write_bytes(finished.read("data/tokenizer.json"))
-    workspace.set("tokenizer", kind="pretrained", pretrained="mine.json")
-    workspace.run("dvc", "repro", "tokenizer")
-    assert json.loads(workspace.read("metrics/tokenizer.json"))["vocab_size"] == 400
-    assert workspace.run("dvc", "repro", "tokenizer").count("Running stage") == 1
+def test_an_edit_to_a_pretrained_tokenizer_is_seen(encoded: Workspace) -> None:
+    file = encoded.path / "mine.json"
+    file.write_bytes(encoded.read("data/tokenizer.json"))
+    encoded.set("tokenizer", kind="pretrained", pretrained="mine.json")
+    assert "Running stage 'tokenizer'" in encoded.run("dvc", "repro", "tokenizer")
+    assert json.loads(encoded.read("metrics/tokenizer.json"))["vocab_size"] == 400
+    assert encoded.run("dvc", "repro", "tokenizer").count("Running stage") == 1
     file.write_text(file.read_text().replace('"<|endoftext|>"', '"<|end|>"'))
-    assert "Running stage 'tokenizer'" in workspace.run("dvc", "repro", "tokenizer")
-    assert json.loads(workspace.read("metrics/tokenizer.json"))["vocab_size"] == 401
+    assert "Running stage 'tokenizer'" in encoded.run("dvc", "repro", "tokenizer")
+    assert json.loads(encoded.read("metrics/tokenizer.json"))["vocab_size"] == 401
 
 
 def test_both_trainers_write_the_same_file(finished: Workspace, encoded: Workspace) -> None:
@@ -274,7 +263,6 @@ def test_both_trainers_write_the_same_file(finished: Workspace, encoded: Workspa
 
 
 def test_a_change_in_a_local_file_reruns_the_pipeline(tmp_path: Path) -> None:
-    (tmp_path / "repository").mkdir()
     workspace = Workspace(tmp_path / "repository")
     text = tmp_path / "stories.txt"
     text.write_text("".join(f"The cat number {i} sat on the mat.\n<|endoftext|>\n" for i in range(300)))
@@ -313,11 +301,31 @@ def test_a_mistake_gives_one_line_and_leaves_no_out(
 ) -> None:
     if torch.cuda.is_available() and values.get("device") == "cuda":
         pytest.skip("this machine has CUDA")
+    outs = [encoded.path / out for out in load_pipeline()["stages"][stage]["outs"]]
+    for out in outs:  # as dvc does before a stage
+        out.unlink(missing_ok=True)
+    encoded.set(section, **values)
+    output = encoded.run("sh", "-c", load_pipeline()["stages"][stage]["cmd"], status=1)
+    (error,) = (line for line in output.splitlines() if line.startswith("error: "))
+    assert message in error
+    assert "Traceback" not in output
+    assert not any(out.exists() for out in outs)
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "stage", "message"),
+    [
+        ("data", {"source": "files", "train": ["nowhere.txt"]}, "inputs", "must match at least one file"),
+        ("train", {"stepz": 5}, "train", "train.stepz: unknown parameter"),
+    ],
+)
+def test_a_mistake_that_a_stage_finds_stops_dvc(
+    encoded: Workspace, section: str, values: dict[str, object], stage: str, message: str
+) -> None:
     encoded.set(section, **values)
     output = encoded.run("dvc", "repro", stage, status=255)
-    errors = [line for line in output.splitlines() if line.startswith("error: ")]
-    assert len(errors) == 1
-    assert message in errors[0]
+    (error,) = (line for line in output.splitlines() if line.startswith("error: "))
+    assert message in error
     assert "Traceback" not in output
     for out in load_pipeline()["stages"][stage]["outs"]:
         assert not (encoded.path / out).exists()
