@@ -2,6 +2,7 @@
 
 import copy
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -26,6 +27,14 @@ MICRO: dict[str, dict[str, Any]] = {
     "observe": {"log_every": 5},
     "sample": {"max_new_tokens": 20},
 }
+
+# Runs modules as `python -m` does, in one process: each argument is a name and the module's own arguments.
+RUN_MODULES = """
+import runpy, shlex, sys
+for command in sys.argv[1:]:
+    sys.argv = shlex.split(command)
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
 
 
 class Workspace:
@@ -115,6 +124,12 @@ class Workspace:
         )
         assert status is None or result.returncode == status, f"{command} gave {result.returncode}:\n{result.stdout}"
         return result.stdout
+
+    def run_stages(self, *stages: str, status: int = 0) -> str:
+        """Output and errors of stages that one process runs one after another, without dvc."""
+        pipeline = YAML(typ="safe").load(self.path / "dvc.yaml")["stages"]
+        commands = [shlex.split(pipeline[stage]["cmd"])[3:] for stage in stages]  # without `exec python -m`
+        return self.run("python", "-c", RUN_MODULES, *map(shlex.join, commands), status=status)
 
     def start(self, *command: str, **environment: str) -> subprocess.Popen[str]:
         """A command in the background, leader of a process group of its own."""
