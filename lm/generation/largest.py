@@ -1,7 +1,7 @@
 """The largest logits of each row, found where the logits are: only these few go on to the CPU.
 
-Arrays and tensors share what they have in common. PyTorch is never imported here, because the model in NumPy must
-generate without it.
+The functions take arrays, and tensors on a GPU. PyTorch is not imported, because the model in NumPy must generate
+without it.
 """
 
 from typing import Any
@@ -13,13 +13,16 @@ from numpy.typing import NDArray
 
 def on_host(logits: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
     """The logits as an array if the CPU holds them, without a copy if NumPy has their type; otherwise as they are."""
-    if isinstance(logits, np.ndarray) or logits.device.type != "cpu":
+    if isinstance(logits, np.ndarray):
+        return logits
+    logits = logits.detach()
+    if logits.device.type != "cpu":
         return logits
     return (logits.float() if logits.element_size() < 4 else logits).numpy()
 
 
 def finite(logits: Float[Any, "batch vocab"]) -> Float[Any, "batch vocab"]:
-    """The logits; those of a model that has diverged without what is no number, so that some token can be chosen."""
+    """The logits. Where a model has diverged, NaN and infinities become numbers, so that some token can be chosen."""
     if np.isfinite(_peak(logits)).all():
         return logits
     return np.nan_to_num(logits) if isinstance(logits, np.ndarray) else logits.nan_to_num()
@@ -35,6 +38,15 @@ def largest(
     kept = first(logits, n, _nth_largest(logits, n))
     ids = kept.nonzero()[1] if isinstance(kept, np.ndarray) else kept.nonzero()[:, 1].cpu().numpy()
     return ids.reshape(batch, n), _float64(logits[kept]).reshape(batch, n)
+
+
+def top_values(logits: Float[Any, "batch vocab"], n: int) -> Float64[np.ndarray, "batch n"]:
+    """The n largest logits of each row, the largest first."""
+    if not isinstance(logits, np.ndarray):
+        return _float64(logits.topk(n).values)
+    place = logits.shape[1] - n
+    top = np.partition(logits, place)[:, place:] if place else logits
+    return _float64(np.sort(top)[:, ::-1])
 
 
 def first(logits: Float[Any, "batch vocab"], n: Any, nth_largest: Float[Any, "batch 1"]) -> Any:
@@ -62,9 +74,9 @@ def total_weight(logits: Float[Any, "batch vocab"], temperature: float) -> Float
 def weights_of(logits: Float64[np.ndarray, "batch n"], temperature: float) -> Float64[np.ndarray, "batch n"]:
     """exp((logit - largest logit) / temperature): the probabilities up to a factor."""
     with np.errstate(over="ignore"):  # at a temperature near 0 all but the largest go to -infinity, whose exp is 0
-        scaled = (logits - logits.max(-1, keepdims=True)) / max(temperature, _smallest(8))
-    weights: NDArray[np.float64] = np.exp(scaled)
-    return weights
+        weights: NDArray[np.float64] = logits - logits.max(-1, keepdims=True)
+        weights /= max(temperature, _smallest(8))
+    return np.exp(weights, out=weights)
 
 
 def _nth_largest(logits: Any, n: int) -> Any:

@@ -8,7 +8,7 @@ from jaxtyping import Float, Float64, Int64
 from numpy.typing import NDArray
 
 from lm.config.sample import SampleConfig
-from lm.generation.largest import finite, first, largest, on_host, total_weight, weights_of
+from lm.generation.largest import finite, first, largest, on_host, top_values, total_weight, weights_of
 
 _FIRST_LOOK = 64  # tokens that top-p sorts at first, because few of them make up most predictions
 _GROWTH = 16  # how many times more it sorts when these do not reach p
@@ -84,18 +84,23 @@ def nucleus(
 
     The whole is summed up first; then the largest weights are sorted, more and more of them until they reach p.
     """
-    wanted = p * total_weight(logits, temperature)[:, None]
-    n = _FIRST_LOOK
+    wanted, vocab_size = p * total_weight(logits, temperature)[:, None], logits.shape[1]
+    n = min(_FIRST_LOOK, vocab_size)
     while True:
-        ids, values = largest(logits, n)
-        ranked = np.sort(values, axis=-1)[:, ::-1]
+        ranked = top_values(logits, n)
         weights = weights_of(ranked, temperature)
         reached = np.cumsum(weights, axis=-1)
-        if n >= logits.shape[1] or (reached[:, -1:] >= wanted).all():
-            n_kept = (reached - weights < wanted).sum(-1, keepdims=True)
-            kept = first(values, n_kept, np.take_along_axis(ranked, n_kept - 1, -1))
-            return ids, np.where(kept, weights_of(values, temperature), 0)
-        n *= _GROWTH
+        if n == vocab_size or (reached[:, -1:] >= wanted).all():
+            break
+        more = min(n * _GROWTH, vocab_size)
+        # None of the others weighs more than the last one: that shows whether so many can reach p at all.
+        can_reach = reached[:, -1:] + (more - n) * weights[:, -1:] >= wanted
+        n = more if can_reach.all() else vocab_size
+    n_kept = (reached - weights < wanted).sum(-1, keepdims=True)
+    # Where all had to be sorted most are kept, and to pick them out would cost more than it spares.
+    ids, values = largest(logits, int(n_kept.max()) if n < vocab_size else n)
+    kept = first(values, n_kept, np.take_along_axis(ranked, n_kept - 1, -1))
+    return ids, np.where(kept, weights_of(values, temperature), 0)
 
 
 def draw(

@@ -109,10 +109,10 @@ def test_the_largest_are_the_first_of_a_stable_sort(kind: str, logits: NDArray[n
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_logits_of_any_precision_can_be_chosen_from(dtype: torch.dtype) -> None:
     # Half precision has a handful of bits, so many of these are equal.
-    logits = torch.randn(4, 300, generator=torch.Generator().manual_seed(0)).to(dtype)
+    logits = torch.randn(4, 300, generator=torch.Generator().manual_seed(0)).to(dtype).requires_grad_()
     uniform = np.linspace(0, 0.999, 4)
     for sampling in (GREEDY, Sampling(0.8, 40), Sampling(1.5, None, 0.9), Sampling(1.0, 100, 0.5), Sampling()):
-        expected = choose(logits.double().numpy(), sampling, uniform)
+        expected = choose(logits.detach().double().numpy(), sampling, uniform)
         assert choose(logits, sampling, uniform).tolist() == expected.tolist()
 
 
