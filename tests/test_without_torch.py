@@ -132,4 +132,4 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path) -> None:
         assert result.stderr.count("\n") == 1
     write_model(tmp_path, tokenizer_sha256="cd" * 32)
     result = run_without_torch("commands.generate", model, tokenizer)
-    assert result.stderr.startswith(f"error: {tokenizer}: must be of the tokenizer that {model} was made with")
+    assert result.stderr.startswith(f"error: {tokenizer}: must have the tokenizer of {model}, with the hash ")

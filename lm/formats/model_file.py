@@ -1,4 +1,4 @@
-"""Model files: weights in safetensors, with all that is needed to use them in the same file."""
+"""Model files: weights in safetensors, in one file with everything that is needed to use them."""
 
 import json
 from collections.abc import Mapping
@@ -23,13 +23,13 @@ _KEY = "storyline"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model file says of its model, besides the weights."""
+    """What a model file says about its model, besides the weights."""
 
     config: ModelConfig
     vocab_size: int
     end_id: int
     tokenizer_sha256: str
-    computed: list[dict[str, Any]]  # what trained it: library, device, precision and so on, each from its step on
+    computed: list[dict[str, Any]]  # library, device, precision and so on, each entry from its `from_step` on
 
     @classmethod
     def of(cls, config: ModelConfig, tokens: TokenCard, computed: list[dict[str, Any]]) -> Self:
@@ -38,9 +38,9 @@ class ModelCard:
 
 
 def save_model(path: Path, weights: Weights, card: ModelCard) -> None:
-    """Write weights, in float32, and card; the same content always gives the same bytes.
+    """Write the weights, in float32, and the card. The same content always gives the same bytes.
 
-    Safetensors keeps its metadata in no particular order, so the card is one entry: JSON with sorted keys.
+    Safetensors writes its metadata in no particular order, so the card is a single entry: JSON with sorted keys.
     """
     values = {
         "config": card.config.model_dump(),
@@ -72,7 +72,7 @@ def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]
         raise ValueError(f"{path}: no such file") from None
     except OSError as error:
         raise ValueError(f"{path}: {error.strerror or error}") from None
-    except (SafetensorError, TypeError, AttributeError) as error:  # the last two: of types that NumPy lacks
+    except (SafetensorError, TypeError, AttributeError) as error:  # the last two: for types that NumPy does not have
         raise ValueError(f"{path}: not a safetensors file: {error}") from None
     try:
         values = json.loads(metadata[_KEY])
@@ -93,7 +93,7 @@ def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]
 
 
 def check_weights(weights: Weights, config: ModelConfig, vocab_size: int) -> None:
-    """Raise ValueError unless these are the weights of a model of that shape, all float32 or all float64."""
+    """Raise ValueError unless the weights are those of a model of that shape, and all float32 or all float64."""
     shapes = {name: spec.shape for name, spec in parameter_table(config, vocab_size).items()}
     for name, shape in shapes.items():
         if name not in weights:
@@ -101,15 +101,15 @@ def check_weights(weights: Weights, config: ModelConfig, vocab_size: int) -> Non
         if weights[name].shape != shape:
             raise ValueError(f"{name}: must have the shape {shape}, got {weights[name].shape}")
     if unknown := sorted(weights.keys() - shapes.keys()):
-        raise ValueError(f"{unknown[0]}: no parameter of this model")
+        raise ValueError(f"{unknown[0]}: is not a parameter of this model")
     dtypes = {str(weight.dtype) for weight in weights.values()}
     if dtypes not in ({"float32"}, {"float64"}):
-        raise ValueError(f"must be float32 throughout, or float64, got {', '.join(sorted(dtypes))}")
+        raise ValueError(f"must all be float32, or all float64, got {', '.join(sorted(dtypes))}")
 
 
 def check_same_tokenizer(what: str, sha256: str, expected_by: str, expected: str) -> None:
     """Raise ValueError when two artefacts were made with different tokenizers."""
     if sha256 != expected:
         raise ValueError(
-            f"{what}: must be of the tokenizer that {expected_by} was made with ({expected[:12]}), got {sha256[:12]}"
+            f"{what}: must have the tokenizer of {expected_by}, with the hash {expected[:12]}, got {sha256[:12]}"
         )

@@ -1,6 +1,6 @@
-"""The table of parameters: each is declared here once, and both backends, the optimizers and every format read it.
+"""The table of parameters. It declares each parameter once; both backends, the optimizers and every format read it.
 
-A parameter that a model has and the table has not is an error when the model is built, so none gets defaults unseen.
+Building a model with a parameter that is not in the table is an error, so no parameter gets a default by accident.
 """
 
 import math
@@ -23,11 +23,11 @@ class ParameterSpec:
         shape: of the array. Matrices are (outputs, inputs), as in y = x W^T.
         axes: what each axis counts.
         role: what it does in the model. `embedding` and `head` are tables with a vector for each token or position,
-            `hidden` are the matrices between two layers of the residual stream, `gain` the factors of a norm.
-        start: the constant that all entries start from; None where they are drawn from a normal distribution.
+            `hidden` are the matrices inside the blocks, `gain` the factors of a norm.
+        start: the constant that all entries start from; None if they are drawn from a normal distribution.
         deviation: the standard deviation of that distribution.
-        wider: how many times d_model is the width that the learning rate was found for; 1 without `base_width`.
-        parts: where several matrices are stored as one, the number of rows of each, in order.
+        wider: d_model divided by `base_width`, the width that the learning rate was found for; 1 without `base_width`.
+        parts: if several matrices are stored as one, the number of rows of each, in order.
     """
 
     shape: tuple[int, ...]
@@ -48,8 +48,8 @@ def parameter_table(config: ModelConfig, vocab_size: int) -> Table:
     Matrices start from GPT-2's deviation, 0.02. The two projections of a block that write to the residual stream start
     from 0.02 / sqrt(2 n_layers) (Radford et al. 2019, section 2.3). With `zero_init` these two start at zero, so that
     every block starts as the identity (Zhang et al. 2019, https://arxiv.org/abs/1901.09321). With `base_width` hidden
-    matrices have the deviation 0.02 at that d_model and 1 / sqrt(d_model) of it elsewhere, so that their outputs have
-    one size at every width (Yang et al. 2022, table 3, https://arxiv.org/abs/2203.03466).
+    matrices have the deviation 0.02 sqrt(base_width / d_model), so that their outputs have the same size at every width
+    (Yang et al. 2022, table 3, https://arxiv.org/abs/2203.03466).
     """
     return dict(_specs(config, vocab_size))
 
@@ -60,7 +60,7 @@ def n_parameters(config: ModelConfig, vocab_size: int) -> int:
 
 
 def size_of(table: Table) -> int:
-    """How many numbers the parameters of a table are."""
+    """How many numbers the parameters of a table have together."""
     return sum(math.prod(spec.shape) for spec in table.values())
 
 
@@ -82,7 +82,7 @@ def _specs(config: ModelConfig, vocab_size: int) -> Iterator[tuple[str, Paramete
     def linear(
         name: str, outputs: tuple[int, str], inputs: tuple[int, str], writes: bool = False, **parts: int
     ) -> Iterator[tuple[str, ParameterSpec]]:
-        """A hidden matrix, and its bias; `writes` where its outputs are added to the residual stream."""
+        """A hidden matrix and its bias; `writes` if its outputs are added to the residual stream."""
         (n_out, out), (n_in, axis_in) = outputs, inputs
         deviation = _hidden_deviation(config, writes)
         yield f"{name}.weight", ParameterSpec((n_out, n_in), (out, axis_in), "hidden", None, deviation, wider, parts)

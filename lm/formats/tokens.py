@@ -28,7 +28,7 @@ class TokenCard:
 
 
 class TokenWriter:
-    """Writes documents of ids to a token file as a stream. The file appears when it is whole, and its card after it."""
+    """Writes the ids of documents to a token file as a stream. The file appears when it is complete, then its card."""
 
     def __init__(self, path: Path, card_path: Path, *, vocab_size: int, end_id: int, tokenizer_sha256: str) -> None:
         check_vocab_size(vocab_size)
@@ -42,7 +42,7 @@ class TokenWriter:
         return self
 
     def write(self, ids: NDArray[np.unsignedinteger[Any]], n_documents: int, n_bytes: int) -> None:
-        """Append the ids of documents of `n_bytes` of text in all, with those that end them."""
+        """Append the ids of `n_documents`, each with its end token. Their text has `n_bytes` bytes in all."""
         self._file.write(ids.astype(_DTYPE, copy=False).data)
         self._n_tokens += len(ids)
         self._n_documents += n_documents
@@ -67,7 +67,7 @@ class TokenFile:
     """A token file on disk, mapped into memory and checked against its card.
 
     Raises:
-        ValueError: when the file is missing, of odd size, not as long as its card says, or holds an id that the
+        ValueError: when the file is missing, has an odd size, is not as long as its card says, or holds an id that the
             vocabulary does not have.
     """
 
@@ -81,7 +81,7 @@ class TokenFile:
             raise ValueError(f"{path}: must hold 2 bytes a token, got the odd size of {size_bytes} bytes")
         if size_bytes != self.card.n_tokens * _DTYPE.itemsize:
             raise ValueError(
-                f"{path}: must hold the {self.card.n_tokens} tokens its card names, got {size_bytes // _DTYPE.itemsize}"
+                f"{path}: must hold the {self.card.n_tokens} tokens of its card, got {size_bytes // _DTYPE.itemsize}"
             )
         self.ids: NDArray[np.uint16] = np.memmap(path, dtype=_DTYPE, mode="r") if size_bytes else np.empty(0, _DTYPE)
         for start in range(0, len(self.ids), _CHECKED_AT_ONCE):
@@ -90,7 +90,7 @@ class TokenFile:
                 raise ValueError(f"{path}: ids must be below vocab_size={self.card.vocab_size}, got {largest}")
 
     def documents(self) -> list[NDArray[np.uint16]]:
-        """The ids of each document, each with the token that ends it: views, nothing is copied."""
+        """The ids of each document, with its end token: views, nothing is copied."""
         ends = np.flatnonzero(self.ids == self.card.end_id) + 1
         starts = np.concatenate([[0], ends])[:-1]
         return [self.ids[start:end] for start, end in zip(starts, ends, strict=True)]

@@ -1,4 +1,4 @@
-"""Weight maps to the models of Hugging Face `transformers`: data, one map an architecture."""
+"""Weight maps to the models of Hugging Face `transformers`: as data, one map for each architecture."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class WeightMap:
-    """Their names of our parameters; `{layer}` stands for the number of a block.
+    """The names of our parameters in a model of `transformers`; `{layer}` stands for the number of a block.
 
     Attributes:
-        names: by our name. Where we store several matrices as one, theirs are named in the order of our rows.
-        transposed: ours that they store with the inputs first.
+        names: their names by our name. If we store several matrices as one, their names are in the order of our rows.
+        transposed: our names of the matrices that they store as (inputs, outputs).
     """
 
     names: Mapping[str, tuple[str, ...]]
@@ -35,7 +35,7 @@ def _with_biases(names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, .
 
 _BLOCK, _LLAMA_BLOCK, _GPT2_BLOCK = "blocks.{layer}", "model.layers.{layer}", "transformer.h.{layer}"
 
-# Llama, and those that keep its names: Mistral, Qwen3 (with the norms of queries and keys).
+# Llama, and the models that use the same names: Mistral, Qwen3 (with the norms of queries and keys).
 LLAMA = WeightMap(
     _with_biases(
         {
@@ -77,27 +77,27 @@ GPT2 = WeightMap(
 
 
 def from_transformers(theirs: Mapping[str, Array], weight_map: WeightMap, table: Table) -> dict[str, Array]:
-    """Our arrays by our names, one for each parameter of the table, from theirs.
+    """Our arrays by our names, one for each parameter of the table, from their arrays.
 
     Raises:
-        ValueError: when they lack one.
+        ValueError: when an array is missing.
     """
     ours: dict[str, Array] = {}
     for name in table:
         pattern, layer = _pattern(name)
         names = [each.format(layer=layer) for each in _names_of(pattern, name, weight_map)]
         if absent := [each for each in names if each not in theirs]:
-            raise ValueError(f"{absent[0]}: missing, and {name} is made of it")
+            raise ValueError(f"{absent[0]}: missing, but {name} needs it")
         array = np.concatenate([theirs[each] for each in names]) if len(names) > 1 else theirs[names[0]]
         ours[name] = array.T if pattern in weight_map.transposed else array
     return ours
 
 
 def to_transformers(ours: Mapping[str, Array], weight_map: WeightMap, table: Table) -> dict[str, Array]:
-    """Their arrays by their names, from ours.
+    """Their arrays by their names, from our arrays.
 
     Raises:
-        ValueError: when the map has no name for one of ours.
+        ValueError: when the map has no name for one of our arrays.
     """
     theirs: dict[str, Array] = {}
     for name, array in ours.items():
@@ -110,7 +110,7 @@ def to_transformers(ours: Mapping[str, Array], weight_map: WeightMap, table: Tab
 
 
 def _pattern(name: str) -> tuple[str, str]:
-    """Our name with `{layer}` in the place of a block's number, and that number."""
+    """Our name with `{layer}` instead of the number of the block, and that number."""
     first, *rest = name.split(".")
     if first != "blocks":
         return name, ""
@@ -119,5 +119,5 @@ def _pattern(name: str) -> tuple[str, str]:
 
 def _names_of(pattern: str, name: str, weight_map: WeightMap) -> tuple[str, ...]:
     if pattern not in weight_map.names:
-        raise ValueError(f"{name}: has no counterpart there")
+        raise ValueError(f"{name}: is not in the weight map")
     return weight_map.names[pattern]

@@ -85,8 +85,8 @@ def append(data: bytes) -> Callable[[Path, Path], object]:
         (change_card(lambda values: values.pop("end_id")), r"tokens\.json: must be the card of a token file"),
         (change_card(lambda values: values.update(more=1)), r"tokens\.json: must be the card of a token file"),
         (append(b"\0"), r"tokens\.bin: must hold 2 bytes a token, got the odd size of 9 bytes$"),
-        (append(b"\1\0"), r"tokens\.bin: must hold the 4 tokens its card names, got 5$"),
-        (lambda path, card: path.write_bytes(b""), r"tokens\.bin: must hold the 4 tokens its card names, got 0$"),
+        (append(b"\1\0"), r"tokens\.bin: must hold the 4 tokens of its card, got 5$"),
+        (lambda path, card: path.write_bytes(b""), r"tokens\.bin: must hold the 4 tokens of its card, got 0$"),
         (
             change_card(lambda values: values.update(vocab_size=3)),
             r"tokens\.bin: ids must be below vocab_size=3, got 3$",

@@ -8,19 +8,17 @@ from lm.formats.transformers import GPT2, LLAMA, from_transformers, to_transform
 from tests.model.configs import VOCAB_SIZE, small_config
 
 
-def test_a_missing_array_of_theirs_is_named_with_what_is_made_of_it() -> None:
+def test_a_missing_array_is_named_with_the_parameter_that_needs_it() -> None:
     table = parameter_table(small_config(), VOCAB_SIZE)
     theirs = to_transformers({name: np.zeros(spec.shape) for name, spec in table.items()}, LLAMA, table)
     del theirs["model.layers.1.self_attn.k_proj.weight"]
-    message = (
-        r"model\.layers\.1\.self_attn\.k_proj\.weight: missing, and blocks\.1\.attention\.qkv\.weight is made of it"
-    )
+    message = r"model\.layers\.1\.self_attn\.k_proj\.weight: missing, but blocks\.1\.attention\.qkv\.weight needs it"
     with pytest.raises(ValueError, match=message):
         from_transformers(theirs, LLAMA, table)
 
 
-def test_a_parameter_without_a_counterpart_is_named() -> None:
+def test_a_parameter_that_the_map_does_not_know_is_named() -> None:
     table = parameter_table(small_config(qk_norm=True, norm="layernorm"), VOCAB_SIZE)
     ours = {name: np.zeros(spec.shape) for name, spec in table.items()}
-    with pytest.raises(ValueError, match=r"blocks\.0\.attention\.query_norm\.weight: has no counterpart there"):
+    with pytest.raises(ValueError, match=r"blocks\.0\.attention\.query_norm\.weight: is not in the weight map"):
         to_transformers(ours, GPT2, table)

@@ -177,11 +177,11 @@ def test_weights_of_another_model_are_a_clear_error() -> None:
         Transformer(config, {name: w for name, w in weights.items() if name != "final_norm.weight"})
     with pytest.raises(ValueError, match=r"^embedding\.weight: missing$"):
         Transformer(config, {})
-    with pytest.raises(ValueError, match=r"^head\.weight: no parameter of this model$"):
+    with pytest.raises(ValueError, match=r"^head\.weight: is not a parameter of this model$"):
         Transformer(config, weights | {"head.weight": weights["embedding.weight"]})
     with pytest.raises(ValueError, match=r"^embedding\.weight: must have the shape \(37, 16\), got \(37, 8\)$"):
         Transformer(config, weights | {"embedding.weight": weights["embedding.weight"][:, :8]})
-    with pytest.raises(ValueError, match=r"^must be float32 throughout, or float64, got float16, float32$"):
+    with pytest.raises(ValueError, match=r"^must all be float32, or all float64, got float16, float32$"):
         Transformer(config, weights | {"final_norm.weight": np.ones(16, np.float16)})
 
 
