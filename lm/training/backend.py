@@ -23,7 +23,7 @@ class Measurement(NamedTuple):
 
 
 class ComputeReport(NamedTuple):
-    """What a backend computes with: facts as JSON holds them, and words with the reasons."""
+    """What a backend computes with: `facts` that JSON can hold, and `words` that give the reasons."""
 
     facts: dict[str, Any]
     words: list[str]
@@ -31,14 +31,14 @@ class ComputeReport(NamedTuple):
 
 @dataclass(frozen=True)
 class State:
-    """What a run goes on from: arrays by name, and values that JSON can hold."""
+    """What a run needs to continue: arrays by name, and values that JSON can hold."""
 
     arrays: Arrays
     values: dict[str, Any]
 
     @classmethod
     def joined(cls, values: dict[str, Any], **parts: Mapping[str, NDArray[Any]]) -> Self:
-        """A state of several groups of arrays, which `part` gives back."""
+        """A state made of several groups of arrays. `part` returns each group."""
         return cls(
             {f"{part}/{name}": array for part, arrays in parts.items() for name, array in arrays.items()}, values
         )
@@ -53,7 +53,7 @@ class State:
 class Backend(Protocol):
     """A model that is being trained, and its optimizer.
 
-    A step is taken in two halves, `gradient` and `update`, so that the trainer can look before anything changes.
+    A step has two halves, `gradient` and `update`, so that the trainer can check the first before the weights change.
     """
 
     @property
@@ -66,33 +66,34 @@ class Backend(Protocol):
 
     @property
     def compute_report(self) -> ComputeReport:
-        """What it computes with."""
+        """What the backend computes with."""
 
     @property
     def team(self) -> Team:
-        """The processes that compute together, each with a backend like this one and the same calls to it."""
+        """The processes that compute together. Each has a backend like this one and makes the same calls."""
 
     @property
     def may_overflow(self) -> bool:
-        """Whether a gradient that is not finite is part of the method: `update` then leaves the weights alone."""
+        """Whether a gradient may be infinite or NaN without an error: `update` then leaves the weights unchanged."""
 
     def gradient(self, parts: Sequence[Batch], noise: tuple[int, int]) -> tuple[Measurement, float]:
-        """What a batch, given in parts, measures in training, and the norm of its gradient before clipping.
+        """The means over a batch given in parts, and the norm of its gradient before clipping.
 
-        It is the gradient of the weighted mean over the whole batch, however it is split. `noise` decides the dropout.
+        The gradient is that of the weighted mean over the whole batch, however the batch is split. `noise` is the seed
+        of the dropout.
         """
 
     def update(self, learning_rate: float) -> None:
         """Change the weights by the gradient of the last batch."""
 
     def measure(self, batch: Batch) -> Measurement:
-        """What a batch measures without training on it."""
+        """The means over a batch, without training on it. The weights must add up to more than 0."""
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """A copy of the weights by their names in a model file."""
 
     def state(self) -> State:
-        """All that later steps depend on. Its arrays may be the live ones: write them before the next step."""
+        """Everything that later steps depend on. The next step may change the arrays: write them before it."""
 
     def load_state(self, state: State) -> None:
-        """Go on from a state that `state` gave."""
+        """Continue from a state that `state` returned."""

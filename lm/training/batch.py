@@ -10,10 +10,10 @@ from jaxtyping import Float32, Int64
 
 @dataclass(frozen=True)
 class Batch:
-    """Rows of tokens, the prediction asked for at each position, and how much each prediction counts.
+    """Rows of tokens, the token to predict at each position, and how much each prediction counts.
 
-    A loss over a batch is the sum of weight times loss, divided by the sum of the weights. A weight of 0 leaves a
-    position out: padding, or what a user says in a dialogue.
+    The loss of a batch is the sum of weight times loss, divided by the sum of the weights. A weight of 0 leaves a
+    position out, such as padding, or the words of the user in a dialogue. Its target must still be an id.
     """
 
     inputs: Int64[np.ndarray, "batch seq"]
@@ -22,7 +22,7 @@ class Batch:
 
     @classmethod
     def of_windows(cls, windows: Int64[np.ndarray, "batch window"]) -> Self:
-        """The batch that asks for the next token at every position of each window."""
+        """The batch whose target is the next token, at every position of each window."""
         inputs, targets = windows[:, :-1], windows[:, 1:]
         return cls(inputs, targets, np.ones(inputs.shape, np.float32))
 
@@ -31,11 +31,11 @@ class Batch:
         return len(self.inputs)
 
     def rows(self, start: int, end: int) -> "Batch":
-        """Some of the rows: views, nothing is copied."""
+        """The rows from `start` up to `end`: views, nothing is copied."""
         return Batch(self.inputs[start:end], self.targets[start:end], self.weights[start:end])
 
     def split(self, n_rows: int) -> "list[Batch]":
-        """The batch in parts of so many rows; the last one may have fewer."""
+        """The batch in parts of `n_rows` rows; the last part may have fewer."""
         return [self.rows(start, start + n_rows) for start in range(0, len(self), n_rows)]
 
     @property
@@ -48,7 +48,7 @@ def total_weight(parts: Sequence[Batch]) -> float:
     """The sum of the weights of a batch given in parts.
 
     Raises:
-        ValueError: when nothing counts, so that there is no loss.
+        ValueError: when no prediction counts, so that there is no loss.
     """
     total = sum(part.weight for part in parts)
     if not total > 0:

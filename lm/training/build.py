@@ -12,12 +12,12 @@ from lm.training.backend import Backend
 def build_backend(
     config: TrainConfig, model_config: ModelConfig, vocab_size: int, seed: int, initial: Weights | None = None
 ) -> Backend:
-    """A backend with a fresh model, or with a model of the weights in `initial`.
+    """A backend with a fresh model, or with a model that has the weights in `initial`.
 
     Only the library of the backend is imported: NumPy trains where there is no PyTorch.
 
     Raises:
-        ValueError: when this machine cannot compute as it is asked to, or the weights are not those of such a model.
+        ValueError: when this machine cannot compute what the configuration asks for, or `initial` does not fit.
     """
     if initial is not None:
         check_weights(initial, model_config, vocab_size)
@@ -47,7 +47,7 @@ def build_backend(
 
 
 def n_processes(config: TrainConfig) -> int:
-    """How many processes a run is for.
+    """How many processes a run needs.
 
     Raises:
         ValueError: when the machine has fewer devices, or no PyTorch.
@@ -62,7 +62,7 @@ def n_processes(config: TrainConfig) -> int:
 
 
 def check_processes(config: TrainConfig) -> None:
-    """Raise ValueError when a batch does not divide among the processes that run."""
+    """Raise ValueError unless there are as many processes as the configuration says, and batches divide among them."""
     size = team_size()
     if config.processes not in ("auto", size):
         raise config.wrong("processes", f"must be as many as the launcher has started ({size}), got {config.processes}")

@@ -1,7 +1,7 @@
-"""How a run is computed on the machine at hand: what changes its speed, and no more than the rounding of its result.
+"""How a run is computed on this machine. These choices change its speed, and of its result only the rounding.
 
-A choice left to `auto` follows from the parameters and from what the machine is, never from a measurement, so that the
-same machine always makes the same one: another would round otherwise, and the result would not be the same bytes.
+A choice left to `auto` depends on the parameters and on the hardware, never on a measurement. So the same machine
+always makes the same choice. Another choice would round differently, and the result would not have the same bytes.
 """
 
 import os
@@ -18,14 +18,15 @@ from lm.model.attend import Kernel, faster_kernel
 from lm.system.devices import Precision
 from lm.system.processes import n_cores
 
-# Operations of a whole run (about 6 a parameter and token) above which compiled steps make up for the compiler's time,
-# which is about half a minute: CPUs that gain anything from it do some 10^11 a second, GPUs some 10^14.
+# A run with more operations than this (about 6 a parameter and token) is compiled, because faster steps then save more
+# than the compiler takes, which is about half a minute. CPUs that gain from it do about 10^11 operations a second, GPUs
+# about 10^14.
 _WORTH_COMPILING = {"cpu": 6e13, "cuda": 1e16}
 
 
 @dataclass(frozen=True)
 class ComputeChoices:
-    """The choices of one run; they stand in the card of its model."""
+    """The choices of one run. The card of its model records them."""
 
     device: str
     precision: Precision
@@ -37,7 +38,7 @@ class ComputeChoices:
     recompute: bool
 
     def facts(self) -> dict[str, Any]:
-        """As JSON holds them."""
+        """The choices as JSON can hold them."""
         return {"library": f"torch {torch.__version__}", **asdict(self)}
 
 
@@ -47,14 +48,14 @@ def choose_compute(
     """How to compute a run in processes that use this device, and the choices in words, each with its reason.
 
     Raises:
-        ValueError: when a choice that was made cannot be carried out here.
+        ValueError: when the configuration asks for something that this machine cannot do.
     """
     words = [f"torch {torch.__version__} on {_name(device)}", f"{config.precision}{_warning(config, device)}"]
     threads = None
     if n_processes > 1:
-        words.append(f"{n_processes} processes{' that share the model out' if config.shard else ''}")
+        words.append(f"{n_processes} processes{', each with a part of the model' if config.shard else ''}")
     if device.type == "cpu":
-        # torchrun has shared them out already.
+        # torchrun has already divided the threads among the processes.
         n_sharers = 1 if torch.distributed.is_torchelastic_launched() else n_processes
         threads = config.threads or max(1, torch.get_num_threads() // n_sharers)
         words.append(f"{threads} {'thread' if threads == 1 else 'threads'}{' each' if n_processes > 1 else ''}")
@@ -72,7 +73,7 @@ def choose_compute(
 
 
 def n_processes(config: TrainConfig, device: torch.device) -> int:
-    """How many processes a run is for: as many as the configuration says, or a GPU each.
+    """How many processes a run needs: as many as the configuration says, or with `auto` one for each GPU.
 
     Raises:
         ValueError: when the machine has fewer devices.
@@ -87,18 +88,18 @@ def n_processes(config: TrainConfig, device: torch.device) -> int:
 
 
 def set_up(choices: ComputeChoices) -> None:
-    """Make PyTorch compute so: threads, and only operations that repeat bit for bit."""
+    """Set the threads of PyTorch, and allow only operations that always give the same bits."""
     if choices.threads is not None:
         torch.set_num_threads(choices.threads)
-    # Compiled code of a CPU would add up the embedding's gradient with atomic additions, in whatever order the threads
-    # come; cuBLAS and the attention kernels of a GPU have such corners too.
+    # Otherwise compiled code on a CPU adds up the embedding's gradient with atomic additions, in the order in which the
+    # threads arrive. cuBLAS and the attention kernels of a GPU have similar cases.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for debugging, and slow
 
 
 def has_fast_half(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 by instructions of its own; other CPUs emulate it, many times slower."""
+    """Whether the device has instructions that multiply bfloat16. Other CPUs emulate it, many times slower."""
     if device.type != "cpu":
         return True
     flags = torch.backends.cpu.get_cpu_capability()

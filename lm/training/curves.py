@@ -17,7 +17,7 @@ from lm.system.files import replacing
 
 @dataclass(frozen=True)
 class StepRow:
-    """What one step measured, in nats a token. Loss, accuracy and norm of a step that was left out are NaN."""
+    """What one step measured, in nats a token. A step that was left out has NaN as loss, accuracy and norm."""
 
     step: int
     tokens: int
@@ -41,27 +41,27 @@ Row = TypeVar("Row", StepRow, ValidRow)
 
 
 def to_columns(kind: type[Row], rows: Sequence[Row]) -> dict[str, NDArray[Any]]:
-    """Rows as an array for each field, which `from_columns` takes back."""
+    """The rows as one array for each field. `from_columns` is the reverse."""
     return {
         field.name: np.array([getattr(row, field.name) for row in rows], dtype=field.type) for field in fields(kind)
     }
 
 
 def from_columns(kind: type[Row], columns: Mapping[str, NDArray[Any]]) -> list[Row]:
-    """The rows of such arrays."""
+    """The rows that `to_columns` has turned into arrays."""
     names = [field.name for field in fields(kind)]
     values = zip(*(columns[name].tolist() for name in names), strict=True)
     return [kind(**dict(zip(names, each, strict=True))) for each in values]
 
 
 def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
-    """Write rows as CSV, one column a field."""
+    """Write rows as CSV, one column for each field."""
     with replacing(path) as file:
         pd.DataFrame(to_columns(kind, rows)).to_csv(file, index=False, lineterminator="\n")
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
-    """The rows in a file that `write_rows` wrote, with exactly its numbers. pandas would round some of them."""
+    """The rows in a file that `write_rows` wrote, with exactly the same numbers. pandas would round some of them."""
     types = {field.name: field.type for field in fields(kind)}
     with path.open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file))
@@ -70,15 +70,15 @@ def read_rows(path: Path, kind: type[Row]) -> list[Row]:
 
 
 def thinned(rows: Sequence[StepRow], every: int) -> list[StepRow]:
-    """One row for each `every` steps: the means of loss and accuracy, the last of the rest.
+    """One row for each `every` steps: the means of loss and accuracy, and the other values of the last step.
 
-    Steps that were left out count for nothing but the learning rate; where all were left out there is no row.
+    For loss, accuracy and norm, steps that were left out do not count. If all of them were left out, there is no row.
     """
     means = []
     for _, group in groupby(rows, key=lambda row: (row.step - 1) // every):
         steps = list(group)
         if taken := [row for row in steps if not math.isnan(row.loss)]:
-            # Summed in the order of the steps, in one way on every machine.
+            # Summed in the order of the steps, so that every machine gets the same bits.
             loss = sum(row.loss for row in taken) / len(taken)
             accuracy = sum(row.accuracy for row in taken) / len(taken)
             means.append(replace(steps[-1], loss=loss, accuracy=accuracy, gradient_norm=taken[-1].gradient_norm))

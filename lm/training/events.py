@@ -1,4 +1,4 @@
-"""TensorBoard event files. They hold clock and host, so they are for watching a run and never an artefact of it."""
+"""TensorBoard event files, for watching a run. They hold times and the name of the host, so they are never outs."""
 
 import math
 import time
@@ -8,19 +8,19 @@ from typing import Any
 
 from lm.training.trainer import Trainer
 
-_FLUSH_S = 5  # at most so late does a watcher see a step
+_FLUSH_S = 5  # the longest time before a step can be seen
 
 
 class EventLog:
     """Writes the rows of a trainer's curves to a folder that `tensorboard --logdir` reads."""
 
     def __init__(self, path: Path, trainer: Trainer) -> None:
-        # Imported here: TensorBoard takes longer to load than the rest together, and few ask for it.
+        # Imported here because TensorBoard takes longer to load than everything else, and few runs use it.
         from tensorboard.compat.proto.event_pb2 import SessionLog
         from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
         self._writer = EventFileWriter(str(path), flush_secs=_FLUSH_S)
-        # Of a run that goes on, what an earlier process wrote of the steps from here on is to be forgotten.
+        # In a resumed run, TensorBoard must forget what an earlier process wrote about the steps from here on.
         self._add(trainer.step + 1, session_log=SessionLog(status=SessionLog.START))
         self._n_steps, self._n_valid = len(trainer.step_rows), len(trainer.valid_rows)
 
@@ -42,7 +42,7 @@ class EventLog:
         self._n_steps, self._n_valid = len(trainer.step_rows), len(trainer.valid_rows)
 
     def close(self) -> None:
-        """Bring what is written to the disk."""
+        """Write everything to the disk."""
         self._writer.close()
 
     def _add(self, step: int, **content: Any) -> None:

@@ -14,7 +14,7 @@ _CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**28}
 
 
 def cross_entropy(logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """-log softmax(logits)[target] of every token, in nats and float32 or better, stable for any size."""
+    """-log softmax(logits)[target] of every token, in nats and float32 or better, stable for logits of any size."""
     exact = upcast(logits)
     return torch.logsumexp(exact, dim=-1) - exact.gather(-1, targets[..., None]).squeeze(-1)
 
@@ -26,11 +26,12 @@ def linear_cross_entropy(
     weights: Float[Tensor, "*batch"],
     dtype: torch.dtype | None = None,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """The cross-entropy of the logits `hidden @ head.T` and how many targets are their maximum, as weighted sums.
+    """The cross-entropy of the logits `hidden @ head.T` and the number of right predictions, both as weighted sums.
 
-    The logits, the largest array of a training step, exist a chunk of rows at a time: it becomes loss and gradient, and
-    is forgotten (as in Wijmans et al. 2024, https://arxiv.org/abs/2411.09009). `dtype` is that of
-    the matrix products, the tensors' own where there is none; all else is in float32 or better.
+    The logits are the largest array of a training step, so only a chunk of rows exists at a time. Loss and gradient are
+    computed from each chunk, and then it is freed (as in Wijmans et al. 2024, https://arxiv.org/abs/2411.09009).
+    `dtype` is the type of the matrix products; None means the type of the tensors. Everything else is in float32 or
+    better.
     """
     sums: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden.flatten(0, -2),
@@ -44,11 +45,11 @@ def linear_cross_entropy(
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
-    """The loss sum_n weight_n loss_n, with its gradient found on the way.
+    """The loss sum_n weight_n loss_n. The forward pass computes its gradient too.
 
-    With dz_n = softmax(z_n) - onehot(target_n): dh_n = weight_n (dz W)_n and dW = dz^T (weight h). The weights are put
-    in where the arrays are small, not in dz. The loss is a scalar, so that is its gradient up to a factor, which
-    `backward` is given and puts in.
+    With dz_n = softmax(z_n) - onehot(target_n): dh_n = weight_n (dz W)_n and dW = dz^T (weight h). The weights multiply
+    the smaller arrays, not dz. The loss is a scalar, so `backward` only multiplies this gradient by the factor that it
+    is given.
     """
 
     @staticmethod
@@ -93,6 +94,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _chunks(n_rows: int, bytes_a_row: int, device: str) -> Iterator[slice]:
-    """Slices of equal size, but for the last, whose logits take a chunk's bytes at most."""
+    """Slices of equal size (the last may be smaller) whose logits each take at most the bytes of a chunk."""
     size = max(1, _CHUNK_BYTES.get(device, 2**28) // bytes_a_row)
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))

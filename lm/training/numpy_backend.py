@@ -13,7 +13,7 @@ from lm.reference.transformer import Transformer
 from lm.training.backend import ComputeReport, Measurement, State
 from lm.training.batch import Batch, total_weight
 
-# Where a run diverges numbers overflow. The trainer sees it in the loss and says so in words of its own.
+# When a run diverges, numbers overflow. The trainer sees that in the loss and reports it itself.
 _without_warnings = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
 
@@ -74,7 +74,7 @@ class NumpyBackend:
         return State.joined({"n_steps": self._optimizer.n_steps}, weights=weights, moments=moments)
 
     def load_state(self, state: State) -> None:
-        """Go on from a state."""
+        """Continue from a state."""
         for name, array in state.part("weights").items():
             self.model.parameters[name].value[...] = array
         for key, array in state.part("moments").items():

@@ -25,7 +25,7 @@ def resume_key(facts: Mapping[str, Any]) -> str:
 
 
 def save_state(path: Path, state: State) -> None:
-    """Write a state to an .npz file, in the place of the one before; a kill in the middle leaves that one."""
+    """Write a state to an .npz file in place of the previous one. A kill in the middle leaves the previous one."""
     with replacing(path) as file:
         np.savez(file, allow_pickle=False, **state.arrays, **{_VALUES: np.array(json.dumps(state.values))})
 
@@ -42,7 +42,7 @@ def load_state(path: Path) -> State:
                 arrays = dict(archive.items())
             return State(arrays, json.loads(str(arrays.pop(_VALUES))))
         except (ValueError, KeyError, EOFError, OSError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-            # Each of these is what some changed byte of a zip archive of arrays leads to.
+            # Some changed byte of a zip archive of arrays leads to each of these errors.
             raise ValueError(f"{path}: is damaged ({error}); delete it, and the run starts anew") from None
 
 
@@ -62,16 +62,16 @@ class ResumeFolder:
         return load_state(self._state) if self._state.exists() else None
 
     def remove(self) -> None:
-        """Forget the run: it is finished."""
+        """Remove the folder, because the run is finished."""
         shutil.rmtree(self.path)
 
 
 @contextmanager
 def open_resume_folder(root: Path, key: str) -> Iterator[ResumeFolder]:
-    """The folder of the run of that key under `root`, locked until the block ends.
+    """The folder of the run with that key under `root`, locked until the block ends.
 
     Raises:
-        ValueError: when another process holds it: a trainer that outlived its `dvc repro`, or a second one.
+        ValueError: when another process has locked it: a stage that outlived its `dvc repro`, or a second `dvc repro`.
     """
     path = root / key
     path.mkdir(parents=True, exist_ok=True)

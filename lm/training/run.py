@@ -34,23 +34,23 @@ from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
 from lm.training.timing import Timing
 from lm.training.trainer import Trainer
 
-# At most this much work is lost to a kill; a save takes about a second. It changes nothing in the result.
+# A killed run loses at most this much work. A save takes about a second. The value does not change the result.
 SAVE_EVERY_S = float(os.environ.get("STORYLINE_SAVE_EVERY_S", "60"))
 _TIMING = "timing.json"
-_GO_ON, _SAVE, _STOP = range(3)  # what the leader wishes after a step
+_GO_ON, _SAVE, _STOP = range(3)  # what the leader decides after a step
 
 
 @dataclass(frozen=True)
 class RunFolders:
-    """Where a run keeps what is no result: its state until it is finished, how long it took, what TensorBoard shows."""
+    """Where a run keeps what is not a result: its state while unfinished, its duration, and TensorBoard's events."""
 
     states: Path
     timings: Path
-    events: Path | None  # None: TensorBoard is not asked for
+    events: Path | None  # None: no TensorBoard
 
 
 def prepare(config: TrainConfig) -> bool:
-    """Make this process ready to train; False where it has started others instead, and they have done the work.
+    """Whether this process shall train, and is ready to. False: it has started others, and they have done the work.
 
     Raises:
         ValueError: when the machine has fewer devices than processes are asked for.
@@ -61,21 +61,21 @@ def prepare(config: TrainConfig) -> bool:
         return False
     keep_freed_memory()
     if config.processes == 1 and (gpu := claim_gpu(config.device if config.backend == "torch" else "cpu")):
-        _say(f"on {gpu}, which no other run of ours uses")
+        _say(f"on {gpu}, which no other run of storyline uses")
     return True
 
 
 @contextmanager
 def explained(config: TrainConfig) -> Iterator[None]:
-    """A block in which a lack of memory, or of the other processes, ends with one line that says what to do."""
+    """A block that ends with one line that says what to do when memory runs out or another process is lost."""
     section = config.name()
     try:
         yield
     except MemoryError:
         raise ValueError(
             f"{section}.batch_size: {config.part_size // team_size()} sequences at once, or the model alone, do not "
-            f"fit into memory; lower either, raise {section}.accumulate from {config.accumulate}, or set "
-            f"{section}.recompute"
+            f"fit into memory; lower it, raise {section}.accumulate from {config.accumulate}, set {section}.recompute, "
+            "or use a smaller model"
         ) from None
     except RuntimeError as error:
         if team_size() == 1:
@@ -84,16 +84,16 @@ def explained(config: TrainConfig) -> Iterator[None]:
 
         if not is_lost_member(error):
             raise
-        if os.environ["RANK"] != "0":  # the leader is heard at once, and one reason is enough
+        if os.environ["RANK"] != "0":  # the leader's output is shown at once, and one reason is enough
             print(f"error: lost the other processes: {str(error).splitlines()[0]}", file=sys.stderr)
         sys.exit(LOST_MEMBER)
 
 
 class Run:
-    """A run that goes on from its last saved state, and saves it now and then.
+    """A run that continues from its last saved state, and saves its state every `SAVE_EVERY_S` seconds.
 
-    The state lies in a folder named by everything the result depends on (`facts`: what a stage read), locked while the
-    block runs, and removed when the block ends well.
+    The state lies in a folder. Its name is a hash of everything that the result depends on (`facts`: what a stage has
+    read). The folder is locked while the block runs, and removed when the block ends without an error.
     """
 
     def __init__(self, trainer: Trainer, facts: Mapping[str, Any], folders: RunFolders) -> None:
@@ -104,7 +104,7 @@ class Run:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that speaks and writes for all."""
+        """Whether this is the process that prints and writes for all."""
         return self.team.leads
 
     def __enter__(self) -> Self:
@@ -134,7 +134,7 @@ class Run:
         """
         trainer, started = self.trainer, time.monotonic()
         first_tokens, n_validated, saved = trainer.tokens(), len(trainer.valid_rows), started
-        hidden = None if self.leads else True  # None: where the output is no terminal
+        hidden = None if self.leads else True  # None: hidden where the output is not a terminal
         bar = tqdm(desc="train", total=trainer.n_steps, initial=trainer.step, unit=" steps", disable=hidden)
         try:
             with StopRequest() as stop, bar, self._events() as events:
@@ -158,14 +158,14 @@ class Run:
                     if wish == _SAVE:
                         self._save()
                         saved = now
-        except ValueError:  # diverged, which leaves the trainer between two steps; an interrupt may come within one
+        except ValueError:  # diverged: the trainer stands between two steps; an interrupt may come within a step
             self._stop()
             raise
         if trainer.diverged and self.leads:
             _say(f"diverged after step {trainer.step:,}; the weights kept are those of step {trainer.kept_step:,}")
 
     def note_time(self, curve: Path) -> None:
-        """Write how long the run took, under the MD5 of the curve of its steps, by which DVC knows that file."""
+        """Write how long the run took, in a file named by the MD5 of its step curve: DVC knows the curve by it."""
         self._timing.write(self._folders.timings / f"{md5(curve)}.json")
 
     def _resume(self) -> None:
@@ -180,7 +180,9 @@ class Run:
         if state and self.leads:
             _say(f"resumed after step {trainer.step:,}")
             if mixed:
-                _say("some steps were computed otherwise: equal to an unbroken run within rounding, not bit for bit")
+                _say(
+                    "some steps were computed in another way: equal to an unbroken run within rounding, not bit for bit"
+                )
 
     @contextmanager
     def _events(self) -> Iterator[EventLog | None]:
@@ -199,16 +201,16 @@ class Run:
             _say(f"stopped after step {self.trainer.step:,}; the same run goes on from there")
 
     def _save(self) -> None:
-        state = self.trainer.state()  # put together from the parts of all processes
+        state = self.trainer.state()  # all processes give their parts, so all must call this
         if self.leads:
             self._timing.write(self._folder.path / _TIMING)
             self._folder.save(state)
 
 
 def _key(trainer: Trainer, facts: Mapping[str, Any]) -> str:
-    """A name for the run: what its result depends on but for rounding, so that it can go on in other processes."""
+    """A name for the run, from all that its result depends on except rounding. So other processes can continue it."""
     parameters, section = facts["parameters"], trainer.config.name()
-    # Which activations are dropped out depends on how they are computed too.
+    # With dropout the whole section counts, because which activations are dropped depends on how they are computed.
     free = () if trainer.backend.model_config.dropout else COMPUTE_PARAMETERS
     own = {name: value for name, value in parameters[section].items() if name not in free}
     made_by = {name: trainer.backend.compute_report.facts[name] for name in ("library", "device")}

@@ -1,6 +1,6 @@
-"""Where batches come from. Which rows a step sees is a function of the seed and of how many rows came before it.
+"""Where batches come from. The rows of a step depend only on the seed and on how many rows came before them.
 
-Nothing else is remembered, so a run that was stopped, or one of several processes, sees the same rows.
+So a run that was resumed sees the same rows as a run that was never stopped, and all processes see the same rows.
 """
 
 from typing import Protocol, runtime_checkable
@@ -14,24 +14,24 @@ from lm.training.batch import Batch
 
 @runtime_checkable  # so that the tests can check arguments
 class Source(Protocol):
-    """Rows to train on or to validate on."""
+    """Rows to train on or to validate on. Each batch needs some weight: without it there is no loss."""
 
     @property
     def context_length(self) -> int:
         """How many positions a row has."""
 
     def draw(self, seed: int, first: int, count: int) -> Batch:
-        """Rows number `first` to `first + count` of the endless sequence of a seed."""
+        """The `count` rows from number `first` on, of the endless sequence of rows that a seed gives."""
 
     def spread(self, count: int) -> Batch:
-        """At most `count` rows spread evenly over all there are, always the same ones."""
+        """At most `count` rows, spread evenly over all rows; always the same ones."""
 
 
 class Windows:
-    """Windows of one long array of ids: `context_length` inputs and, one further on, as many targets, each of weight 1.
+    """Windows of one long array of ids: `context_length` inputs, and as many targets, one position further on.
 
-    An epoch cuts the array into windows that do not overlap and visits each once, in an order and from an offset of its
-    own.
+    An epoch cuts the array into windows that do not overlap, and visits each window once. Each epoch has its own order,
+    and its own offset at which the first window starts.
 
     Raises:
         ValueError: when there are fewer ids than one window has; the error names them by `place`.
@@ -45,25 +45,25 @@ class Windows:
             )
         self.context_length = context_length
         self._ids = ids
-        # One window less than fits, where there are two or more, leaves room for the epoch's offset.
+        # If two or more windows fit, one of them may be left out, to leave room for the offset of the epoch.
         self.per_epoch = max(1, (n_tokens - context_length) // context_length)
         self._n_offsets = min(context_length, n_tokens - self.per_epoch * context_length)
         self._epoch: tuple[tuple[int, int], NDArray[np.int64]] | None = None
 
     def draw(self, seed: int, first: int, count: int) -> Batch:
-        """Windows number `first` to `first + count` of the endless sequence of a seed."""
+        """The `count` windows from number `first` on, of the endless sequence of windows that a seed gives."""
         epochs, places = np.divmod(np.arange(first, first + count), self.per_epoch)
         starts = [self._starts(seed, int(epoch))[place] for epoch, place in zip(epochs, places, strict=True)]
         return Batch.of_windows(self._take(np.array(starts)))
 
     def spread(self, count: int) -> Batch:
-        """At most `count` windows spread evenly over all ids, always the same ones."""
+        """At most `count` windows, spread evenly over all ids; always the same ones."""
         n_windows = (len(self._ids) - 1) // self.context_length
         chosen = np.arange(min(count, n_windows)) * n_windows // min(count, n_windows)
         return Batch.of_windows(self._take(chosen * self.context_length))
 
     def _starts(self, seed: int, epoch: int) -> NDArray[np.int64]:
-        """Where each window of an epoch starts, in the order of the visit."""
+        """Where each window of an epoch starts, in the order in which the epoch visits them."""
         kept = self._epoch  # read once, because another thread may draw from another epoch meanwhile
         if kept is None or kept[0] != (seed, epoch):
             generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))

@@ -1,4 +1,4 @@
-"""How long training took. Time belongs to a machine, not to a result, so none of it goes into an out."""
+"""How long training took. Time belongs to a machine, not to a result, so no out holds it."""
 
 import os
 import platform
@@ -7,11 +7,11 @@ from pathlib import Path
 
 from lm.system.files import read_json, write_json
 
-_EVERY_S = 0.5  # between two laps that are kept: enough to draw a curve, and few however long a run is
+_EVERY_S = 0.5  # between two laps that are kept: enough laps for a curve, and not too many for a long run
 
 
 class Timing:
-    """Seconds of training by step, over all the sittings of a run that was stopped and resumed."""
+    """Seconds of training by step, added up over all the times that a run was resumed."""
 
     def __init__(self, every_s: float = _EVERY_S) -> None:
         self.steps: list[int] = []
@@ -21,7 +21,7 @@ class Timing:
         self._kept_s = 0.0  # the time of the lap before the last
 
     def resume(self, path: Path, step: int) -> None:
-        """Go on from what `write` left, as of a step; what came after it is done again and is counted again."""
+        """Continue from the file that `write` wrote, up to `step`. Later steps are taken again, and timed again."""
         if path.exists():
             values = read_json(path)
             laps = [lap for lap in zip(values["steps"], values["elapsed_s"], strict=True) if lap[0] <= step]
@@ -30,7 +30,7 @@ class Timing:
             self._kept_s = self.elapsed_s[-2] if len(laps) > 1 else 0.0
 
     def lap(self, step: int) -> None:
-        """Note the time after a step. The last lap is always kept; of those before it, one in half a second."""
+        """Note the time after a step. The last lap is always kept; of the earlier laps, one for each half second."""
         now_s = round(self._before_s + time.monotonic() - self._started, 3)
         if self.steps and self.elapsed_s[-1] - self._kept_s < self._every_s:
             del self.steps[-1], self.elapsed_s[-1]
@@ -40,7 +40,7 @@ class Timing:
         self.elapsed_s.append(now_s)
 
     def write(self, path: Path) -> None:
-        """Write all laps, and on which machine they were."""
+        """Write all laps, and the name of the machine."""
         write_json(path, {"machine": machine(), "steps": self.steps, "elapsed_s": self.elapsed_s})
 
 

@@ -1,4 +1,4 @@
-"""Training with PyTorch, on any device it has, by one process or several."""
+"""Training with PyTorch, on any of its devices, in one process or several."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,9 +25,9 @@ from lm.training.loss import linear_cross_entropy
 class TorchBackend:
     """A model of `lm.model` and an optimizer of `lm.optim`.
 
-    Each process of a team works on its own rows of every part of a batch; what is measured is the mean over all of
-    them, and so is the gradient. The weights of the rows may differ from process to process. So each divides its sums
-    by the whole batch's weight over the number of processes, which all know, and the means are exact.
+    Each process of a team works on its own rows of every part of a batch. Measurements and gradients are means over
+    the processes. The rows of each process may have another weight. So each process divides its sums by the weight of
+    the whole batch, divided by the number of processes; all processes know both numbers. Then the means are exact.
     """
 
     def __init__(self, model: Transformer, config: TrainConfig, device: torch.device, team: Team | None = None) -> None:
@@ -40,7 +40,8 @@ class TorchBackend:
         model.compute_with(attention=choices.attention, recompute=choices.recompute)
         self._objective = _Objective(model, device, config.precision)
         if choices.compile:
-            # For each size of batch by itself: which sizes came before would decide, and a resumed run has seen others.
+            # Compiled for each batch size separately. Otherwise the code would depend on the sizes that came before,
+            # and these are different in a resumed run.
             self._objective.compile(dynamic=False)
         self._parallel = parallelise(self._objective, model.blocks, self.team, config.shard, device)
         self._optimizer = build_optimizer(model, model.table, config)
@@ -50,14 +51,14 @@ class TorchBackend:
 
     @property
     def may_overflow(self) -> bool:
-        """Whether float16's loss scale is still tried out: a step that overflows is skipped and lowers the scale."""
+        """Whether float16 still searches its loss scale: a step that overflows is skipped and lowers the scale."""
         return self._scaler.is_enabled() and self._scaler.get_scale() > 1
 
     @memory_errors()
     def gradient(self, parts: Sequence[Batch], noise: tuple[int, int]) -> tuple[Measurement, float]:
         """Loss and accuracy of a batch given in parts, and the norm of its gradient before clipping."""
-        # Each process drops out other activations. Hashed, for the generator of the CPU takes no more than the 32 low
-        # bits of a seed.
+        # Each process drops different activations. The seed is hashed because the generator of the CPU uses only its
+        # 32 low bits.
         noise_of_rank = (*noise, self.team.rank) if self.team.rank else noise
         torch.manual_seed(int(np.random.SeedSequence(noise_of_rank).generate_state(1, np.uint64)[0]))
         weight = total_weight(parts) / self.team.size
@@ -69,12 +70,12 @@ class TorchBackend:
                 loss, right = self._parallel(*self._to_device(self._own_rows(part)))
                 self._scaler.scale(loss / weight).backward()
             measured += torch.stack([loss.detach(), right]) / weight
-        if self._unscaled:  # the step before was left out, where GradScaler expects an update for every gradient
+        if self._unscaled:  # the step before was left out, but GradScaler expects an update after every gradient
             self._scaler.update(self._scaler.get_scale())
         self._scaler.unscale_(self._optimizer)
         self._unscaled = True
         norm = clip_gradients(self.model.parameters(), self._config.clip_norm)
-        # One list: a GPU is waited for once a step.
+        # One list, so that a step waits for the GPU only once.
         mean_loss, mean_accuracy, norm_before = torch.cat([self.team.mean(measured), norm[None]]).tolist()
         return Measurement(mean_loss, mean_accuracy), norm_before
 
@@ -105,7 +106,7 @@ class TorchBackend:
 
     @memory_errors()
     def state(self) -> State:
-        """Weights, optimizer and loss scale, as they are without a team."""
+        """Weights, optimizer and loss scale, in the form of a single process."""
         entries = {
             f"{index}/{name}": value
             for index, slots in self._optimizer.state_dict()["state"].items()
@@ -120,7 +121,7 @@ class TorchBackend:
     @memory_errors()
     @torch.no_grad()
     def load_state(self, state: State) -> None:
-        """Go on from a state, of whatever team."""
+        """Continue from a state, which a team of any size may have saved."""
         weights, parameters = state.part("weights"), dict(self.model.named_parameters())
         for name, p in parameters.items():
             p.copy_(laid_out_like(p, torch.from_numpy(weights[name])))
@@ -143,18 +144,18 @@ class TorchBackend:
     def _to_device(self, batch: Batch) -> list[Tensor]:
         """Inputs, targets and weights, each (batch, seq)."""
         tensors = [torch.from_numpy(array) for array in (batch.inputs, batch.targets, batch.weights)]
-        if self._device.type == "cuda":  # from pinned memory the copy goes on beside the GPU's work
+        if self._device.type == "cuda":  # from pinned memory, so that the GPU works during the copy
             tensors = [tensor.pin_memory().to(self._device, non_blocking=True) for tensor in tensors]
         return [tensor.to(self._device) for tensor in tensors]
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-    """Whole tensors as arrays; live ones, where a tensor is a plain one on the CPU."""
+    """Whole tensors as arrays. A plain tensor on the CPU shares its memory with its array."""
     return {name: gathered(tensor).detach().cpu().numpy() for name, tensor in tensors.items()}
 
 
 class _Objective(nn.Module):
-    """What is trained for, as one module, because DDP and FSDP wrap a module."""
+    """Model and loss as one module, because DDP and FSDP wrap a module."""
 
     def __init__(self, model: Transformer, device: torch.device, precision: Precision) -> None:
         super().__init__()
@@ -164,7 +165,7 @@ class _Objective(nn.Module):
     def forward(
         self, inputs: Int[Tensor, "batch seq"], targets: Int[Tensor, "batch seq"], weights: Float[Tensor, "batch seq"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-        """The sums of loss and right predictions, weighted."""
+        """The weighted sums of losses and of right predictions."""
         with autocast(self._device, self._precision):
             hidden = self.model.hidden(inputs)
         return linear_cross_entropy(hidden, self.model.head_weight, targets, weights, matmul_dtype(self._precision))

@@ -15,9 +15,9 @@ from lm.training.batch import Batch, total_weight
 from lm.training.curves import StepRow, ValidRow, from_columns, to_columns
 from lm.training.source import Source
 
-# Steps in a row that may be left out before a run has diverged for good.
+# When this many steps in a row diverge, the run has diverged for good.
 _MAX_SKIPPED = 10
-# Steps whose mean is told as the loss that training has reached.
+# The training loss that is reported at the end is the mean of this many steps.
 _RECENT = 10
 
 
@@ -28,8 +28,8 @@ class DivergedError(ValueError):
 class Trainer:
     """Trains the model of a backend.
 
-    What step s sees is a function of the seed and s: its batch, its learning rate, its dropout. So a run that is
-    stopped and resumed takes the same steps, bit for bit, as one that never was.
+    The batch, the learning rate and the dropout of step s depend only on the seed and on s. So a run that is stopped
+    and resumed takes the same steps, bit for bit, as a run that is never stopped.
 
     Losses are in nats a token.
     """
@@ -54,11 +54,11 @@ class Trainer:
         self.step = 0
         self.skipped_steps: list[int] = []
         self.diverged = False
-        self.computed: list[dict[str, Any]] = []  # with what, each from its `from_step` on
+        self.computed: list[dict[str, Any]] = []  # what the steps are computed with, each entry from its `from_step` on
         self.step_rows: list[StepRow] = []
         self.valid_rows: list[ValidRow] = []
-        # The weights with the lowest validation loss, or of the last validation, as `train.keep` says; before the first
-        # validation the initial ones.
+        # The weights with the lowest validation loss or of the last validation, as `keep` says. Before the first
+        # validation they are the initial weights.
         self.kept_weights: dict[str, NDArray[np.float32]] = backend.weights()
         self.kept_step = 0
 
@@ -69,21 +69,21 @@ class Trainer:
 
     @property
     def stopped_early(self) -> bool:
-        """Whether the last `patience` validations brought no new best."""
+        """Whether none of the last `patience` validations has lowered the loss."""
         if self.config.patience is None or not self.valid_rows:
             return False
         best = min(range(len(self.valid_rows)), key=lambda i: self.valid_rows[i].loss)
         return len(self.valid_rows) - 1 - best >= self.config.patience
 
     def run(self) -> Iterator[float]:
-        """Take the remaining steps, one each time the caller asks; yields the step's training loss.
+        """Take the remaining steps, one each time the caller asks, and yield the training loss of each.
 
-        With `train.if_diverged: record` a run that diverges ends there, with the weights kept so far; with `skip` it
-        leaves single steps out.
+        With `if_diverged: record`, a run that diverges ends there, with the weights kept so far. With `skip`, it leaves
+        out the steps that diverge.
 
         Raises:
-            DivergedError: with `train.if_diverged: fail` or, after many skipped steps in a row, `skip`; the state
-                before that step stands, or the one after it where validation is the first to see it.
+            DivergedError: with `if_diverged: fail`; with `skip` after many such steps in a row. The trainer then has
+                the state before that step. If only the validation diverged, it has the state after the last step.
         """
         try:
             yield from self._steps()
@@ -93,7 +93,7 @@ class Trainer:
             self.diverged = True
 
     def _steps(self) -> Iterator[float]:
-        self._validate_if_due()  # a run that diverged there has been saved before it
+        self._validate_if_due()  # due where the run was saved because this validation diverged
         while not self.done:
             row = self._take_step()
             self.step += 1
@@ -102,7 +102,7 @@ class Trainer:
             yield row.loss
 
     def note_computed(self, facts: dict[str, Any]) -> bool:
-        """Keep what the steps from here on are computed with; whether steps before were computed otherwise."""
+        """Note what the next steps are computed with. Returns whether earlier steps were computed in another way."""
         before = (
             {name: value for name, value in self.computed[-1].items() if name != "from_step"} if self.computed else {}
         )
@@ -125,7 +125,7 @@ class Trainer:
         return State.joined(values, backend=backend.arrays, kept=self.kept_weights, steps=steps, valid=valid)
 
     def load_state(self, state: State) -> None:
-        """Go on from a state that `state` gave."""
+        """Continue from a state that `state` returned."""
         values = state.values
         self.step = values["step"]
         self.step_rows = from_columns(StepRow, state.part("steps"))
@@ -149,17 +149,17 @@ class Trainer:
         )
 
     def tokens(self, step: int | None = None) -> int:
-        """The tokens that so many steps train on; those so far, unless a step is given."""
+        """The tokens that the first `step` steps train on. Without `step`: the tokens so far."""
         return self.config.n_sequences(self.step if step is None else step) * self._train.context_length
 
     @property
     def recent_loss(self) -> float | None:
-        """The mean loss of the last ten steps, or of fewer where there are no more; None where all were left out."""
+        """The mean loss of the last ten steps, except those that were left out; None if all were left out."""
         losses = [row.loss for row in self.step_rows[-_RECENT:] if not math.isnan(row.loss)]
         return sum(losses) / len(losses) if losses else None
 
     def _take_step(self) -> StepRow:
-        """What one optimizer step measured; NaN where it was left out."""
+        """What one optimizer step measured; NaN if the step was left out."""
         rate = self.learning_rate(self.step)
         measured, norm = self.backend.gradient(self._batch(), (self.seed, self.step))
         if math.isfinite(measured.loss) and (math.isfinite(norm) or self.backend.may_overflow):
@@ -170,7 +170,7 @@ class Trainer:
         return StepRow(self.step + 1, self.tokens(self.step + 1), measured.loss, measured.accuracy, rate, norm)
 
     def _batch(self) -> list[Batch]:
-        """The parts of this step's batch; the next one's are drawn while this step is computed."""
+        """The parts of this step's batch. Those of the next batch are drawn while this step is computed."""
         step, drawn = self._next or (None, None)
         parts = drawn.result() if drawn and step == self.step else self._draw(self.step)
         self._next = self.step + 1, self._drawer.submit(self._draw, self.step + 1)
@@ -200,7 +200,7 @@ class Trainer:
 
     def _validate(self) -> None:
         measured = np.array([self.backend.measure(batch) for batch in self._valid])
-        # In whole contexts, so that windows weigh whole numbers.
+        # Counted in contexts, so that the weights of windows are whole numbers.
         weights = np.array([batch.weight for batch in self._valid]) / self._train.context_length
         loss, accuracy = (float((weights * column).sum() / weights.sum()) for column in measured.T)
         if not math.isfinite(loss):

@@ -88,7 +88,7 @@ def test_a_team_s_facts_and_words_name_it(monkeypatch: pytest.MonkeyPatch) -> No
     machine(monkeypatch)
     compute, words = choose({"threads": 1, "shard": True}, n=2)
     assert (compute.processes, compute.shard, compute.threads) == (2, True, 1)
-    assert words[2:4] == ["2 processes that share the model out", "1 thread each"]
+    assert words[2:4] == ["2 processes, each with a part of the model", "1 thread each"]
     assert choose({"threads": 2}, n=2)[1][2:4] == ["2 processes", "2 threads each"]
     assert not choose({"shard": True})[0].shard  # alone there is nothing to share
 

@@ -138,8 +138,8 @@ def test_events_are_written_where_they_are_asked_for(tmp_path: Path) -> None:
 
 def test_a_lack_of_memory_says_what_to_lower() -> None:
     message = (
-        r"^train\.batch_size: 2 sequences at once, or the model alone, do not fit into memory; lower either, "
-        r"raise train\.accumulate from 2, or set train\.recompute$"
+        r"^train\.batch_size: 2 sequences at once, or the model alone, do not fit into memory; lower it, "
+        r"raise train\.accumulate from 2, set train\.recompute, or use a smaller model$"
     )
     with pytest.raises(ValueError, match=message), explained(train_config(batch_size=4, accumulate=2)):
         raise MemoryError
