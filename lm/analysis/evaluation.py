@@ -1,4 +1,4 @@
-"""How well a model predicts a text: every token of every document once, each document read from its start."""
+"""How well a model predicts a text. It predicts every token of every document once, from the start of the document."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -25,12 +25,12 @@ class Evaluation:
     n_tokens: NDArray[np.int64]  # of each document, its end token included
     loss: Floats  # summed over the tokens of each document, in nats
     n_correct: NDArray[np.int64]  # tokens whose likeliest prediction was right
-    position_loss: Floats  # mean over documents at each position of the context, NaN where no document reaches
+    position_loss: Floats  # mean over documents at each position of the context, NaN where no document is so long
     position_count: NDArray[np.int64]
 
 
 class Row(NamedTuple):
-    """One context to run: tokens `start` to `end` of a document; those from `first` on have not been scored before."""
+    """One context to run: tokens `start` to `end` of a document. Only the tokens from `first` on are scored here."""
 
     document: int
     start: int
@@ -65,8 +65,8 @@ def evaluate(
 ) -> Evaluation:
     """The losses of documents, each with its end token, in float32.
 
-    A document is preceded by `end_id`, as in training, where the document before it ended: so its first token is
-    predicted too. `progress` is called with the number of tokens that each batch has scored.
+    The model reads `end_id` before each document, because in training the document before it ends with `end_id`. So the
+    first token is predicted too. `progress` is called with the number of tokens that each batch has scored.
     """
     context_length, device = model.config.context_length, next(model.parameters()).device
     n_tokens = np.array([len(document) for document in documents], dtype=np.int64)
@@ -75,7 +75,7 @@ def evaluate(
     position_loss = np.zeros(context_length)
     position_count = np.zeros(context_length, dtype=np.int64)
 
-    # Rows of like length share a batch, so that little is padded.
+    # Rows of similar length share a batch, so that there is little padding.
     ordered = sorted(
         rows([len(document) for document in documents], context_length), key=lambda row: row.start - row.end
     )
@@ -105,25 +105,27 @@ def evaluate(
         position_count[:width] += scored[from_start].sum(0)
         progress(int(scored.sum()))
 
-    with np.errstate(invalid="ignore"):  # 0 / 0 where no document reaches
+    with np.errstate(invalid="ignore"):  # 0 / 0 where no document is so long
         mean = np.where(position_count > 0, position_loss / position_count, np.nan)
     return Evaluation(n_tokens, loss, n_correct, mean, position_count)
 
 
 def summarise(evaluation: Evaluation, n_bytes: NDArray[np.int64], floor_bits: Floats | None) -> dict[str, float]:
-    """The figures of an evaluation; of each document, `n_bytes` is the size of its text without separators, and
-    `floor_bits`, where they are known, -log2 of its true probability.
+    """The figures of an evaluation.
 
-    Bits per byte does not depend on the tokenizer, so models with different vocabularies can be compared by it. Each
-    standard error takes the documents as independent draws (the ratio estimator of survey sampling).
+    For each document, `n_bytes` is the size of its text without separators, and `floor_bits` is -log2 of its true
+    probability; None if these are not known. Bits per byte does not depend on the tokenizer, so it can compare models
+    with different vocabularies. Each standard error treats the documents as independent draws (the ratio estimator of
+    survey sampling).
 
     Raises:
-        ValueError: when the loss is no number, or so large that its perplexity is none.
+        ValueError: when the loss is NaN, or so large that its perplexity is infinite.
     """
     if not evaluation.loss.sum() / evaluation.n_tokens.sum() < _LOSS_LIMIT:
         raise ValueError(
-            f"model: must lose less than {_LOSS_LIMIT} nats a token, got a total loss of {evaluation.loss.sum():g} for "
-            f"{evaluation.n_tokens.sum()} tokens; it has diverged: lower train.learning_rate"
+            f"model: its loss must be below {_LOSS_LIMIT} nats a token, got a total loss of "
+            f"{evaluation.loss.sum():g} for {evaluation.n_tokens.sum()} tokens; it has diverged: lower "
+            "train.learning_rate"
         )
     loss, loss_error = _ratio(evaluation.loss, evaluation.n_tokens)
     accuracy, accuracy_error = _ratio(evaluation.n_correct, evaluation.n_tokens)
@@ -148,7 +150,7 @@ def summarise(evaluation: Evaluation, n_bytes: NDArray[np.int64], floor_bits: Fl
 
 
 def _ratio(numerators: NDArray[np.generic], denominators: NDArray[np.generic]) -> tuple[float, float]:
-    """sum / sum, and its standard error over documents (0 for a single one, which tells nothing of the spread)."""
+    """sum / sum, and its standard error over documents (0 for a single document, which has no spread)."""
     x, y = numerators.astype(np.float64), denominators.astype(np.float64)
     ratio = x.sum() / y.sum()
     n = len(x)

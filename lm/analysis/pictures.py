@@ -1,10 +1,10 @@
-"""Pictures of a run, for people: what the curves in CSV files show."""
+"""Pictures of a run: the curves of its CSV files."""
 
 from pathlib import Path
 
 import matplotlib as mpl
 
-mpl.use("Agg")  # files only, whether or not there is a screen
+mpl.use("Agg")  # write files only, even where there is a screen
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -87,7 +87,7 @@ def plot_token_frequency(frequencies: pd.DataFrame, path: Path) -> None:
 
 
 def plot_compression(sizes: pd.DataFrame, path: Path) -> None:
-    """Bytes per token by vocabulary size, which is logarithmic."""
+    """Bytes per token by vocabulary size; the axis of the size is logarithmic."""
     figure, axes = new_figure("Compression of the validation text", "vocabulary size", "bytes per token")
     axes.plot(sizes["vocab_size"], sizes["bytes_per_token"], color=_COLOURS["plain"], marker="o", markersize=3)
     axes.set_xscale("log", base=2)
@@ -97,7 +97,7 @@ def plot_compression(sizes: pd.DataFrame, path: Path) -> None:
 
 
 def plot_document_lengths(lengths: pd.DataFrame, path: Path) -> None:
-    """How many documents have about so many tokens; the axis of tokens is logarithmic."""
+    """How many documents have about how many tokens; the axis of tokens is logarithmic."""
     figure, axes = new_figure("How long documents are", "tokens", "documents of the validation text")
     axes.fill_between(lengths["tokens"], lengths["documents"], step="mid", color=_COLOURS["train"])
     axes.set_xscale("log")
@@ -109,7 +109,7 @@ def plot_document_lengths(lengths: pd.DataFrame, path: Path) -> None:
 
 
 def new_figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
-    """An empty figure in the house's style, with its title and the names of its axes."""
+    """An empty figure in our style, with its title and the names of its axes."""
     figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
     axes.set_title(title, loc="left")
     axes.set_xlabel(x)
@@ -120,13 +120,13 @@ def new_figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
 
 
 def log_scale(axes: Axes, which: str = "xy") -> None:
-    """Make axes logarithmic, unless there is nothing on them: a run may diverge at its first step."""
+    """Make axes logarithmic, unless they are empty, because a run may diverge at its first step."""
     if np.isfinite(axes.dataLim.get_points()).all():
         axes.set(**{f"{name}scale": "log" for name in which})
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and forget it."""
+    """Write a figure as PNG and close it."""
     with replacing(path) as file:
         # No software version inside: the same curve gives the same bytes.
         figure.savefig(file, format="png", dpi=130, metadata={"Software": None})

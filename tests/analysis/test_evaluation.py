@@ -159,5 +159,7 @@ def test_a_single_document_tells_nothing_of_the_spread() -> None:
 
 def test_a_model_that_has_diverged_is_a_clear_error() -> None:
     for loss in (3000.0, math.inf, math.nan):
-        with pytest.raises(ValueError, match=r"^model: must lose less than 700 nats a token, .*train\.learning_rate"):
+        with pytest.raises(
+            ValueError, match=r"^model: its loss must be below 700 nats a token, .*train\.learning_rate"
+        ):
             summarise(evaluation([loss, 1.0], [2, 2], [1, 1]), np.array([5, 5]), None)
