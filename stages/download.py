@@ -1,7 +1,7 @@
-"""Bring the corpus: tell the built-in stories, read local files, or download from the Hugging Face hub.
+"""Get the corpus: generate the built-in stories, read local files, or download from the Hugging Face hub.
 
-Both splits become text files in which a line `<|endoftext|>` follows each document. The card beside them counts them
-and says where they come from.
+Both splits become text files in which a line `<|endoftext|>` follows each document. The card beside them says how many
+documents and bytes each has, and where they come from.
 """
 
 from contextlib import ExitStack
@@ -42,11 +42,11 @@ if __name__ == "__main__":
     run(
         main,
         __doc__,
-        inputs={"data_inputs": "the local files that stage `inputs` has seen"},
+        inputs={"data_inputs": "the list of local files that stage `inputs` has written"},
         outs={
             "train": "text file of the training documents",
             "valid": "text file of the validation documents",
             "card": "JSON: source, counts, and the entropy floor of the validation text where it is known",
-            "floor": "JSON list: bits of surprise of each validation document, or null where they are not known",
+            "floor": "JSON list: bits of surprise of each validation document, or null if they are not known",
         },
     )

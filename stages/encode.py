@@ -1,4 +1,4 @@
-"""Encode both splits into token files: raw uint16 ids, each beside a JSON card that explains it."""
+"""Encode both splits into token files: raw uint16 ids, each with a JSON card that explains it."""
 
 from tqdm import tqdm
 

@@ -1,6 +1,6 @@
 """Measure how well the model predicts the whole validation text: loss, perplexity, bits per byte, accuracy.
 
-Where the corpus knows its own entropy, also how far the model is from the best that any model can do.
+If the entropy of the corpus is known, the stage also measures how far the model is from the best possible model.
 """
 
 import numpy as np
@@ -67,7 +67,7 @@ if __name__ == "__main__":
             "text": "text file of the documents to evaluate on",
             "tokens": "token file of the same documents",
             "card": "its card",
-            "floor": "bits of surprise of each validation document, where they are known",
+            "floor": "JSON list: bits of surprise of each validation document, or null if they are not known",
         },
         outs={
             "metrics": "JSON: the figures",

@@ -1,7 +1,7 @@
-"""List the files that the parameters name, each with its hash: data.train and data.valid, and tokenizer.pretrained.
+"""List the files that data.train, data.valid and tokenizer.pretrained name, each with its hash.
 
-DVC cannot take paths or patterns from params.yaml as dependencies, so this stage runs every time and writes what it
-saw; the stages after it run only if that differs. For other sources there is nothing to see.
+DVC cannot take paths or patterns from params.yaml as dependencies. So this stage runs every time and writes the lists;
+the stages after it run only if a list has changed. If the parameters name no files, the lists are empty.
 """
 
 from lm.config.data import DataConfig
@@ -13,7 +13,7 @@ from stages.support import Stage, repository_root, run
 
 
 def main(stage: Stage) -> None:
-    """Write name and hash of each file."""
+    """Write the name and the hash of each file."""
     data, tokenizer = stage.section(DataConfig), stage.section(TokenizerConfig)
     files = list_inputs(data, repository_root()) if data.source == "files" else []
     write_json(stage.path("data_inputs"), files)

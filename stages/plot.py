@@ -9,7 +9,7 @@ from stages.support import Stage, run
 
 
 def main(stage: Stage) -> None:
-    """Write the training curve, each row the mean of some steps, and draw every picture."""
+    """Write the training curve, in which each row is the mean of some steps, and draw every picture."""
     steps = read_rows(stage.path("step_curve"), StepRow)
     write_rows(stage.path("train_curve"), StepRow, thinned(steps, stage.section(ObserveConfig).log_every))
     train, valid = pd.read_csv(stage.path("train_curve")), pd.read_csv(stage.path("valid_curve"))

@@ -1,4 +1,4 @@
-"""Where a stage that trains keeps what is no result: everything lies at the repository's root and is ignored by git."""
+"""Where a stage that trains keeps what is not a result: in folders at the repository's root, which git ignores."""
 
 from lm.config.observe import ObserveConfig
 from lm.training.run import RunFolders
@@ -6,7 +6,7 @@ from stages.support import Stage, repository_root
 
 
 def run_folders(stage: Stage) -> RunFolders:
-    """The folders of states, timings and, where `observe.tensorboard` asks for them, TensorBoard events."""
+    """The folders of states, of timings and, if `observe.tensorboard` asks for them, of TensorBoard events."""
     root = repository_root()
     events = root / ".tensorboard" if stage.aside(ObserveConfig).tensorboard else None
     return RunFolders(states=root / ".resume", timings=root / ".timings", events=events)

@@ -1,4 +1,4 @@
-"""What every stage does around its work: flags, parameters, clear errors, an end when DVC ends, unchanged inputs."""
+"""What every stage does besides its work: read flags and parameters, report errors, check that inputs do not change."""
 
 import argparse
 import hashlib
@@ -18,10 +18,10 @@ AnySection = TypeVar("AnySection", bound=Section)
 
 
 class Stage:
-    """One run of a stage: its paths as attributes, its parameters, and what its result depends on.
+    """One run of a stage: its paths, its parameters, and what its result depends on.
 
     `inputs` and `outs` map the name of each path flag to its help text; dvc.yaml gives the paths. Every stage also has
-    `--params`.
+    the flag `--params`.
     """
 
     def __init__(self, doc: str | None, inputs: dict[str, str], outs: dict[str, str]) -> None:
@@ -50,8 +50,9 @@ class Stage:
         return values
 
     def aside(self, section: type[AnySection]) -> AnySection:
-        """A section that the result does not depend on. It is not among the stage's `params` in dvc.yaml, and it may
-        change while the stage runs.
+        """A section that the result does not depend on.
+
+        It is not among the `params` of the stage in dvc.yaml, and it may change while the stage runs.
         """
         return section.load(self._paths["params"])
 
@@ -75,8 +76,8 @@ class Stage:
     def check_unchanged(self) -> None:
         """Raise ValueError when an input, a parameter or the code has changed since the start.
 
-        DVC records hashes when a stage ends, so an edit during a long run would be filed with a result that never saw
-        it.
+        DVC records the hashes of inputs and code when a stage ends. After an edit during a long run these would not be
+        the hashes that belong to the result.
         """
         states = self._states_now()
         changed = [str(path) for path, state in self._states.items() if states.get(path) != state]
@@ -94,7 +95,7 @@ class Stage:
 
 
 def run(main: Callable[[Stage], None], doc: str | None, *, inputs: dict[str, str], outs: dict[str, str]) -> None:
-    """Run a stage's `main` and leave the process: status 0, 1 with one line an error, or 128 + signal when stopped."""
+    """Run a stage's `main` and end the process: status 0, 1 with a line for each error, or 128 + signal if stopped."""
     _end_with_parent()
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -111,12 +112,12 @@ def run(main: Callable[[Stage], None], doc: str | None, *, inputs: dict[str, str
 
 
 def repository_root() -> Path:
-    """The repository a run belongs to: DVC names it even where the run itself works in a temporary copy."""
+    """The root of the repository that a run belongs to. DVC names it even if the run works in a temporary copy."""
     return Path(os.environ.get("DVC_ROOT") or Path.cwd())
 
 
 def _code() -> list[Path]:
-    """The source files of ours that are in use, sorted."""
+    """Our source files that are in use, sorted."""
     modules = [module for name, module in sys.modules.items() if name.split(".")[0] in ("lm", "stages")]
     files = [module.__file__ for module in (*modules, sys.modules["__main__"]) if hasattr(module, "__file__")]
     return sorted({Path(file) for file in files if file is not None})
@@ -127,7 +128,7 @@ def _interrupt(signum: int, frame: object) -> None:
 
 
 def _end_with_parent() -> None:
-    """Stop this process when its parent is gone: a killed `dvc` must not leave a stage at work behind its back."""
+    """Stop this process when its parent is gone, because a killed `dvc` must not leave a running stage behind."""
     parent = os.getppid()
 
     def watch() -> None:

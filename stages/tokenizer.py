@@ -56,7 +56,7 @@ if __name__ == "__main__":
         main,
         __doc__,
         inputs={
-            "tokenizer_inputs": "the files of a pretrained tokenizer that stage `inputs` has seen",
+            "tokenizer_inputs": "the list of files of a pretrained tokenizer that stage `inputs` has written",
             "train": "text to learn from",
             "valid": "text to measure on",
         },

@@ -1,8 +1,8 @@
-"""Train the model. A run that was stopped or killed goes on from its last saved state when it is started again.
+"""Train the model. A run that was stopped or killed continues from its last saved state when it is started again.
 
-The state of an unfinished run lies in .resume/ at the root of the repository, under a name made of everything the
-result depends on; it is removed when the run is finished. How long the run took goes to .timings/, under the MD5 of
-the curve of its steps, by which DVC knows that.
+The state of an unfinished run lies in .resume/ at the root of the repository, in a folder whose name is a hash of
+everything that the result depends on. It is removed when the run is finished. How long the run took is written to
+.timings/, in a file named by the MD5 of the step curve: DVC knows the curve by it.
 """
 
 from lm.config.model import ModelConfig
@@ -41,7 +41,7 @@ def main(stage: Stage) -> None:
 
 
 def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard) -> None:
-    # A run that diverges before its first validation has none.
+    # A run that diverges before its first validation has no such loss.
     kept_loss = next((row.loss for row in trainer.valid_rows if row.step == trainer.kept_step), None)
     save_model(stage.path("model"), trainer.kept_weights, card)
     write_json(

@@ -1,4 +1,4 @@
-"""Show what the tokenizer has learned, and what it makes of the corpus: a page of text, and three curves.
+"""Show what the tokenizer has learned, and how it splits the corpus: a page of text, and three curves.
 
 The page holds merges in the order they were learned, the longest tokens, and how two documents split. The curves are
 the frequency of tokens by rank, compression by vocabulary size, and the lengths of documents.
@@ -43,7 +43,7 @@ def main(stage: Stage) -> None:
     frequency = token_frequencies(counts)
     if isinstance(tokenizer, BpeTokenizer):
         sizes = compression(tokenizer, count_file(text, n_processes=1))
-    else:  # no other size than its own
+    else:  # such a tokenizer has no smaller sizes
         n_tokens = tokens.card.n_tokens - tokens.card.n_documents
         sizes = pd.DataFrame(
             {"vocab_size": [tokenizer.vocab_size], "bytes_per_token": [tokens.card.n_bytes / n_tokens]}
@@ -92,8 +92,8 @@ if __name__ == "__main__":
             "frequency_curve": "CSV: share of all tokens by rank",
             "compression_curve": "CSV: bytes per token by vocabulary size",
             "lengths_curve": "CSV: documents by number of tokens",
-            "frequency": "PNG: the first curve",
-            "compression": "PNG: the second",
-            "lengths": "PNG: the third",
+            "frequency": "PNG: the frequency curve",
+            "compression": "PNG: the compression curve",
+            "lengths": "PNG: the curve of lengths",
         },
     )
