@@ -13,9 +13,9 @@ help:  ## list the targets
 
 setup: $(VENV)/.setup .dvc/plots/page.html  ## make .venv with the versions of requirements.lock
 
-setup-dev: setup $(VENV)/.setup-dev  ## the same with what tests and checks need
+setup-dev: setup $(VENV)/.setup-dev  ## the same, with what tests and checks need
 
-repro: setup  ## run the pipeline: whatever is not up to date
+repro: setup  ## run each stage of the pipeline that is not up to date
 	dvc repro
 
 train sample evaluate: setup  ## run the pipeline up to that stage
@@ -36,10 +36,10 @@ verify: setup  ## run the pipeline again in a scratch clone and compare every ou
 test: setup-dev  ## run all tests
 	python -m pytest -n auto --dist loadscope --no-loadscope-reorder
 
-test-fast: setup-dev  ## run the tests that take seconds
+test-fast: setup-dev  ## run the tests that take only seconds
 	python -m pytest -n auto -m "not slow"
 
-coverage: setup-dev  ## run all tests and show the lines they miss
+coverage: setup-dev  ## run all tests and show the lines that no test reaches
 	python -m pytest -n auto --cov=lm --cov=stages --cov-report=term-missing:skip-covered --cov-report=html
 
 format: setup-dev  ## format the code
@@ -53,12 +53,12 @@ lint: setup-dev  ## check style and formatting
 typecheck: setup-dev  ## check types
 	mypy
 
-check: lint typecheck  ## all checks but the tests
+check: lint typecheck  ## run all checks except the tests
 
 deps: setup-dev  ## write the code dependencies of each stage into dvc.yaml
 	python -m commands.deps
 
-lock:  ## write requirements.lock anew, from the ranges in pyproject.toml
+lock:  ## write requirements.lock again, from the ranges in pyproject.toml
 	rm -rf $(VENV)-lock
 	$(PYTHON) -m venv $(VENV)-lock
 	$(VENV)-lock/bin/python -m pip install --quiet '.[dev]'
