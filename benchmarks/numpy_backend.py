@@ -1,12 +1,13 @@
-"""The NumPy backend beside the PyTorch one, both in float32: how far apart their losses are, and how fast each trains.
+"""The NumPy backend and the PyTorch backend in float32: how much their losses differ, and how fast each one trains.
 
     dvc repro encode                                 makes the tokens whose losses are compared
     python -m benchmarks.numpy_backend               both tables
-    python -m benchmarks.numpy_backend --steps 0     speed alone, on random ids
+    python -m benchmarks.numpy_backend --steps 0     only the speed, on random ids
 
-Both run what the train stage runs, forward to optimizer. Each measurement is a process of its own, and the backends
-take turns, so that a machine whose speed drifts is fair to both. Both libraries are given as many threads as there are
-cores; how far PyTorch with one thread is from PyTorch with all of them tells what distance rounding alone makes.
+Both run what the train stage runs, from the forward pass to the optimizer. Each measurement has its own process. The
+backends take turns, so that a machine whose speed drifts is fair to both. Both libraries use as many threads as there
+are cores. PyTorch with one thread is compared with PyTorch with all threads too, to show how much rounding alone
+changes the losses.
 """
 
 import argparse
@@ -37,7 +38,7 @@ VOCAB_SIZE = 2048
 BACKENDS = ("torch", "numpy")
 SPLITS = ("train", "valid")
 LEARNING_RATES = (0.001, 0.004)
-# Of the default model; the third is the shape that educational models in NumPy are told of.
+# Changes of the default model. The third shape is that of educational models in NumPy.
 SHAPES: list[dict[str, int]] = [
     {"d_model": 128},
     {"d_model": 256},
@@ -71,7 +72,7 @@ def measure_speed(backend: str, changes: dict[str, int], n_steps: int = 16) -> f
 
 
 def losses(backend: str, learning_rate: float, n_steps: int) -> list[float]:
-    """The training losses of the default model on the tokens of the pipeline, with a learning rate of its own."""
+    """The training losses of the default model on the tokens of the pipeline, with the given learning rate."""
     model_config, config = configs(backend, {"steps": n_steps, "learning_rate": learning_rate, "valid_every": n_steps})
     train, valid = (TokenFile(Path(f"data/tokens/{name}.bin"), Path(f"data/tokens/{name}.json")) for name in SPLITS)
     trained = build_backend(config, model_config, train.card.vocab_size, seed=0)
@@ -88,7 +89,7 @@ def in_process(n_threads: int, *arguments: Any) -> Any:
 
 
 def run_case(what: str, *arguments: Any) -> Any:
-    """One measurement, in a process of its own."""
+    """One measurement, in its own process."""
     keep_freed_memory()
     return measure_speed(*arguments) if what == "speed" else losses(*arguments)
 
@@ -99,7 +100,7 @@ def n_first(n_steps: int) -> int:
 
 
 def loss_rows(n_steps: int) -> Iterator[str]:
-    """A row of Markdown for each learning rate: how far the losses of each other way are from those of PyTorch."""
+    """A row of Markdown for each learning rate: how much the other losses differ from those of PyTorch."""
     for rate in LEARNING_RATES:
         torch_losses = np.array(in_process(n_cores(), "losses", "torch", rate, n_steps))
         cells = []
@@ -127,7 +128,7 @@ def speed_rows(n_rounds: int) -> Iterator[str]:
 
 
 def main() -> None:
-    """Print how far the losses are apart, and a table of speeds."""
+    """Print how much the losses differ, and a table of speeds."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often each speed is measured")
     parser.add_argument("--steps", type=int, default=200, help="steps whose losses are compared")

@@ -1,4 +1,4 @@
-"""Text for benchmarks: real text repeated until there is enough of it, or made up, as large as one likes."""
+"""Text for benchmarks: real text repeated until there is enough of it, or made-up text of any size."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ _ENDS = {" ": 0.83, ", ": 0.05, ". ": 0.05, "? ": 0.01, ";\n": 0.01, ".\n\n": 0.
 
 
 def repeat(source: Path, target: Path, size_bytes: int) -> None:
-    """Write a corpus file again and again, until there are that many bytes."""
+    """Write a corpus file again and again, until there are `size_bytes` bytes."""
     data = source.read_bytes()
     with target.open("wb") as file:
         while file.tell() < size_bytes:
@@ -24,8 +24,8 @@ def repeat(source: Path, target: Path, size_bytes: int) -> None:
 def invent(target: Path, size_bytes: int, seed: int = 1) -> None:
     """Write documents of made-up words, as frequent as those of English.
 
-    Word r is drawn in proportion to 1 / (r + 2.7) (Mandelbrot 1953), falling off twice as fast beyond some thousand
-    words (Ferrer i Cancho and Solé 2001). New words keep coming, as in real text and unlike in repeated text.
+    Word r is drawn in proportion to 1 / (r + 2.7) (Mandelbrot 1953), and beyond some thousand words the frequency falls
+    twice as fast (Ferrer i Cancho and Solé 2001). New words keep coming, as in real text but not in repeated text.
     """
     generator = np.random.Generator(np.random.Philox(seed))
     words = _lexicon(generator)
@@ -42,7 +42,7 @@ def invent(target: Path, size_bytes: int, seed: int = 1) -> None:
 
 
 def _lexicon(generator: np.random.Generator) -> NDArray[np.object_]:
-    """Different words of syllables; the first ones, which are to be frequent, are short."""
+    """Different words of syllables. The first words are short, because they will be frequent."""
     n_draws = 2 * _N_WORDS
     n_syllables = np.minimum(1 + generator.poisson(np.log10(np.arange(n_draws) + 1) / 4), 6)
     parts = [_draw(part, int(n_syllables.sum()), generator) for part in (_ONSETS, _VOWELS, _CODAS)]

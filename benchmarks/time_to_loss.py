@@ -1,43 +1,45 @@
-"""How soon our training reaches a loss, and how soon nanoGPT's recipe does: equal sizes, the same tokens, one machine.
+"""How fast our training and nanoGPT's recipe reach a loss: at equal sizes, on the same tokens and one machine.
 
     pip install '.[bench]'
     python -m benchmarks.time_to_loss --preset tinystories-1m --csv race.csv --png race.png
     python -m benchmarks.time_to_loss --peer-learning-rate 0.001 0.002 0.004 --adamw
     python -m benchmarks.time_to_loss --tokens 102400 -S train.learning_rate=0.01
 
-It reads the tokens that the encode stage writes, so `dvc exp run` or `python -m experiments run` of the preset comes
-first. Each contestant trains in a process of its own, one after the other, on as many tokens:
+It reads the tokens that the encode stage writes, so first run the preset with `dvc exp run` or `python -m experiments
+run`. The contestants train one after the other, each in its own process and on the same number of tokens:
 
     storyline        the model and the recipe of a preset of experiments.yaml, as the train stage trains them
-    storyline adamw  with --adamw: the same with AdamW, to tell what the preset's optimizer is worth
+    storyline adamw  with --adamw: the same with AdamW, to show what the preset's optimizer gains
     nanoGPT          https://github.com/karpathy/nanoGPT, the recipe of its config/train_shakespeare_char.py on
                      transformers' GPT2LMHeadModel: learned positions, layernorm, GELU, 4 d_model wide, biases, a tied
                      head, no dropout; weights from N(0, 0.02), those into the residual stream divided by
                      sqrt(2 n_layers); PyTorch's fused AdamW with betas 0.9 and 0.99, weight decay 0.1 on matrices
-                     alone, gradients clipped to 1; a warm-up of 100 steps, or a twentieth of the run where that is
+                     only, gradients clipped to 1; a warm-up of 100 steps, or of a twentieth of the run if that is
                      less, then a cosine to a tenth of the peak, which is --peer-learning-rate
 
-d_model, n_layers, n_heads, context_length, vocabulary, batch size, precision, device and threads are the preset's for
-all, and so are the windows of every step and their order: the peer asks `Windows` (lm.formats.tokens) for them as our
-trainer does. How wide a feed-forward layer is belongs to a recipe, so parameters differ; the table counts them.
+All contestants have the d_model, n_layers, n_heads, context_length, vocabulary, batch size, precision, device and
+threads of the preset. Every step of every contestant has the same windows in the same order: the peer gets them from
+`Windows` (lm.training.source), as our trainer does. The width of the feed-forward layer belongs to the recipe, so the
+numbers of parameters differ; the table shows them.
 
-Seconds are those of the steps, the first one and compilation included; neither building a model nor validation counts.
+Seconds are those of the steps, with the first step and compilation, but without building the model and validation.
 Ours has the allocator that the train stage sets, and the peer has not; to give it to all:
 
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 python -m benchmarks.time_to_loss
 
-Bits per byte are measured on the whole validation file, cut into windows of one context, one after the other without
-overlap: each predicts context_length tokens, from no more than those of the window before them. The mean loss of all of
-these predictions, in nats a token, is taken for every token of the file:
+Bits per byte are measured on the whole validation file. It is cut into windows of one context that do not overlap. Each
+window predicts context_length tokens, each from the earlier tokens of the window. The mean loss of these predictions,
+in nats a token, stands for every token of the file:
 
-    bits per byte = mean loss * n_tokens / (n_bytes * ln 2)        n_tokens and n_bytes as the file's card says
+    bits per byte = mean loss * n_tokens / (n_bytes * ln 2)        n_tokens and n_bytes as in the file's card
 
-What is left over behind the last window, less than one context, is not predicted. A window starts within a document,
-whose beginning it does not see; so this is somewhat above what the evaluate stage says, which reads every document from
-its start.
+The tokens after the last window, fewer than one context, are not predicted. A window may start inside a document and
+does not see the beginning of it. So the bits per byte are a little higher than those of the evaluate stage, which reads
+every document from its start.
 
-In the table the peer is the nanoGPT run that ends lowest; the dotted line of the picture is where it ends. How soon
-that is reached is interpolated linearly between two validations; `ratio` is the peer's time over the contestant's.
+In the table the peer is the nanoGPT run with the lowest final value; the dotted line of the picture shows this value.
+The time when a contestant reaches it is interpolated linearly between two validations. `ratio` is the peer's time
+divided by the contestant's time.
 """
 
 import argparse
@@ -87,12 +89,12 @@ Ids = NDArray[np.int64]  # windows, (batch, context_length + 1)
 
 
 class Contestant(NamedTuple):
-    """What one process trains, and on what."""
+    """What one process trains, and its data."""
 
     name: str
-    peer_learning_rate: float | None  # None: ours
+    peer_learning_rate: float | None  # None for our model
     compile_peer: bool
-    sections: dict[str, Any]  # of params.yaml; the peer takes sizes, batches and how to compute from them
+    sections: dict[str, Any]  # of params.yaml; the peer uses their sizes, batches, precision, device and threads
     seed: int
     folder: str
     every: int
@@ -109,7 +111,7 @@ class Contestant(NamedTuple):
 
     @property
     def n_steps(self) -> int:
-        """Of the whole run."""
+        """The steps of the whole run."""
         return self.train.n_steps(self.model.context_length)
 
     def tokens(self, split: str) -> TokenFile:
@@ -142,7 +144,7 @@ def main() -> None:
         command = [sys.executable, "-m", "benchmarks.time_to_loss", "--contestant", json.dumps(contestant)]
         result = subprocess.run(command, stdout=subprocess.PIPE, text=True)
         if result.returncode:
-            _say(f"{contestant.name}: ended with {result.returncode}, left out")
+            _say(f"{contestant.name}: failed with status {result.returncode}, left out")
             continue
         done = json.loads(result.stdout.splitlines()[-1])
         sizes[contestant.name] = done["n_parameters"]
@@ -168,29 +170,33 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "-S", "--set-param", action="append", default=[], metavar="KEY=VALUE", help="an override of the preset"
     )
-    parser.add_argument("--tokens", type=int, help="to train on (as many as the preset says)")
+    parser.add_argument("--tokens", type=int, help="number of tokens to train on (that of the preset)")
     parser.add_argument(
         "--tokens-folder",
         type=Path,
         default=Path("data/tokens"),
         metavar="FOLDER",
-        help="with train.bin, train.json, valid.bin and valid.json (%(default)s)",
+        help="folder of train.bin, train.json, valid.bin and valid.json (%(default)s)",
     )
-    parser.add_argument("--every", type=int, default=25, metavar="STEPS", help="between validations (%(default)s)")
+    parser.add_argument(
+        "--every", type=int, default=25, metavar="STEPS", help="steps between validations (%(default)s)"
+    )
     parser.add_argument(
         "--peer-learning-rate",
         type=float,
         nargs="+",
         default=[1e-3],
         metavar="RATE",
-        help="of nanoGPT's recipe, a run for each (0.001, its own)",
+        help="learning rates of nanoGPT's recipe, a run for each (0.001, its own)",
     )
-    parser.add_argument("--compile-peer", action="store_true", help="with torch.compile, nanoGPT's default on a GPU")
+    parser.add_argument(
+        "--compile-peer", action="store_true", help="train the peer with torch.compile, nanoGPT's default on a GPU"
+    )
     parser.add_argument(
         "--adamw", type=float, nargs="?", const=3e-3, metavar="RATE", help="also run ours with AdamW (at %(const)s)"
     )
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="to write the curves to")
-    parser.add_argument("--png", type=Path, metavar="FILE", help="to draw the curves in")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the curves to this file")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw the curves in this file")
     parser.add_argument("--contestant", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.every < 1:
@@ -199,7 +205,7 @@ def _options() -> argparse.Namespace:
 
 
 def _contestants(options: argparse.Namespace) -> list[Contestant]:
-    """All that run, ours first."""
+    """All contestants, ours first."""
     overrides = {key: value for text in options.set_param for key, value in parse_override(text).items()}
     if options.tokens is not None:
         overrides["train.tokens"] = options.tokens
@@ -207,7 +213,7 @@ def _contestants(options: argparse.Namespace) -> list[Contestant]:
     if len(preset.runs) > 1:
         raise ValueError(f"--preset: must name a single run, got {options.preset!r} of {len(preset.runs)}")
     parameters = preset.runs[0].parameters(load_params(PARAMS))
-    # We validate; the trainer itself does so once at the end, on a single window.
+    # This module validates. The trainer itself validates only once, at the end, on a single window.
     quiet = {"if_diverged": "fail", "patience": None, "valid_sequences": 1, "valid_every": sys.maxsize}
     model, train = parameters["model"], parameters["train"] | quiet
     if train["precision"] == "fp16":
@@ -224,11 +230,11 @@ def _contestants(options: argparse.Namespace) -> list[Contestant]:
                 name=f"nanoGPT (adamw {rate:g})", peer_learning_rate=rate, compile_peer=options.compile_peer
             )
         )
-    return list({one.name: one for one in found}.values())  # the preset may have AdamW anyway
+    return list({one.name: one for one in found}.values())  # the preset may itself have AdamW
 
 
 def race(contestant: Contestant) -> dict[str, Any]:
-    """Train to the end: the number of parameters, and a row for each validation.
+    """Train to the end. Returns the number of parameters, and a row for each validation.
 
     Raises:
         ValueError: when the loss is no longer a finite number.
@@ -258,13 +264,13 @@ def race(contestant: Contestant) -> dict[str, Any]:
 
 
 def _wait() -> None:
-    """Return when the device has done all it was asked for."""
+    """Wait until the device has finished all its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def storyline(contestant: Contestant) -> Training:
-    """Ours, as the train stage trains it."""
+    """Our model, as the train stage trains it."""
     keep_freed_memory()
     model, train, tokens, valid = (
         contestant.model,
@@ -281,7 +287,7 @@ def storyline(contestant: Contestant) -> Training:
 
 
 def nanogpt(contestant: Contestant) -> Training:
-    """nanoGPT's recipe, as at the head."""
+    """nanoGPT's recipe, as the head of this module describes it."""
     from transformers import AutoModelForCausalLM, GPT2Config
 
     assert contestant.peer_learning_rate is not None
@@ -297,11 +303,11 @@ def nanogpt(contestant: Contestant) -> Training:
         n_embd=model.d_model,
         n_layer=model.n_layers,
         n_head=model.n_heads,
-        activation_function="gelu",  # PyTorch's, as nanoGPT's
+        activation_function="gelu",  # PyTorch's, as in nanoGPT
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
-        bos_token_id=None,  # its own are beyond our vocabularies
+        bos_token_id=None,  # its default ids are larger than our vocabularies
         eos_token_id=None,
         use_cache=False,
     )
@@ -314,7 +320,7 @@ def nanogpt(contestant: Contestant) -> Training:
         betas=(0.9, 0.99),
         fused=True,
     )
-    # Without dropout training and evaluation mode are the same.
+    # Without dropout, training mode and evaluation mode are the same.
     logits = torch.compile(gpt) if contestant.compile_peer else gpt
 
     def loss(batch: Batch) -> torch.Tensor:
@@ -389,7 +395,7 @@ def final(curve: pd.DataFrame) -> float:
 
 
 def seconds_to(target: float, curve: pd.DataFrame) -> float | None:
-    """When a curve first came down to a value, interpolated; None where it never did."""
+    """The time when a curve first reached a value, interpolated; None if it never did."""
     seconds, values = curve["seconds"].to_numpy(), curve["bits_per_byte"].to_numpy()
     reached = np.flatnonzero(values <= target)
     if len(reached) == 0:

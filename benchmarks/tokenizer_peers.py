@@ -44,7 +44,7 @@ def documents_of(block: Block) -> list[str]:
 
 
 def train_storyline(text: Path, out: Path) -> None:
-    """Ours, on all cores, as the stage does it."""
+    """Our trainer, on all cores, as the tokenizer stage uses it."""
     keep_freed_memory()
     config = TokenizerConfig(
         kind="bpe",
@@ -86,7 +86,7 @@ def train_rustbpe(text: Path, out: Path) -> None:
 
 
 def train_sentencepiece(text: Path, out: Path) -> None:
-    """SentencePiece's BPE, which cuts words in a way of its own, on all cores."""
+    """SentencePiece's BPE, on all cores. It cuts words in its own way."""
     import sentencepiece
 
     sentencepiece.SentencePieceTrainer.train(
@@ -103,13 +103,13 @@ def train_sentencepiece(text: Path, out: Path) -> None:
 
 
 def encode_storyline(text: Path, out: Path, tokenizer: Path, n_processes: int) -> None:
-    """Ours, as the stage does it."""
+    """Our encoder, as the encode stage uses it."""
     keep_freed_memory()
     encode_file(load_tokenizer(tokenizer), text, out, out.with_suffix(".json"), n_processes=n_processes)
 
 
 class Tiktoken:
-    """Encodes a block with tiktoken, in whichever process it is sent to."""
+    """Encodes a block with tiktoken, in any process that it is sent to."""
 
     def __init__(self, tokenizer: Path) -> None:
         self._path = tokenizer
@@ -128,7 +128,7 @@ class Tiktoken:
 
 
 def encode_tiktoken(text: Path, out: Path, tokenizer: Path, n_processes: int) -> None:
-    """OpenAI's `tiktoken`, with our reading of files and our processes."""
+    """OpenAI's `tiktoken`. Our code reads the files and starts the processes."""
     with out.open("wb") as file:
         for ids in map_in_order(Tiktoken(tokenizer), blocks(text, last_cut), n_processes):
             file.write(ids.tobytes())
@@ -149,7 +149,7 @@ def encode_huggingface(text: Path, out: Path, tokenizer: Path, n_processes: int)
 
 
 def encode_nanogpt(text: Path, out: Path, tokenizer: Path, n_processes: int) -> None:
-    """The way of nanoGPT's prepare.py: `datasets.map` over documents with tiktoken, then one array on disk."""
+    """As nanoGPT's prepare.py does it: `datasets.map` over documents with tiktoken, then one array on disk."""
     import datasets
 
     loaded = load_tokenizer(tokenizer)

@@ -1,4 +1,4 @@
-"""Whole training steps of our model and of its peers from PyPI, at equal sizes in one run.
+"""The speed of whole training steps of our model and of its peers from PyPI, at equal sizes in one run.
 
     pip install '.[dev]'
     pip install --no-deps litgpt lightning lightning-utilities torchmetrics
@@ -7,23 +7,23 @@
     python -m benchmarks.training --case-filter 'storyline|litgpt' --precision fp32
     python -m benchmarks.training --model small-1.3m --profile             where our step spends its time
 
-litgpt is installed without what it depends on, for it asks for a huggingface_hub older than transformers takes. A peer
-that is not installed is left out. What a step is, and how the peers are set up, stands at the head of
-`benchmarks.training_peers`.
+litgpt is installed without its dependencies, because it asks for an older huggingface_hub than transformers needs. A
+peer that is not installed is left out. The head of `benchmarks.training_peers` says what a step is, and how the peers
+are set up.
 
-A case is a library, as it is or with `torch.compile`. Each runs in a process of its own, on new random ids in every
-step; the cases take turns, so that a machine whose speed drifts is fair to all. The columns:
+A case is a library, with or without `torch.compile`. Each case runs in its own process, on new random ids in every
+step. The cases take turns, so that a machine whose speed drifts is fair to all. The columns:
 
-    tokens/s       the median step of a round after a quarter of warm-up; the median of the rounds
+    tokens/s       of the median step of a round, without the first quarter (warm-up); the median of the rounds
     / best peer    speed over that of the fastest peer in the same round; in brackets the range of the rounds
-    share of peak  tokens/s times the FLOPs of a token, over those of a large square matrix product in the same
-                   precision, which takes turns with the cases. A token has 6 N + 12 L D T FLOPs: N parameters that are
-                   multiplied (a lookup is none), L layers, D = d_model, T = context_length; PaLM, appendix B,
-                   https://arxiv.org/abs/2204.02311. What a causal mask could save is counted.
-    peak memory    of the process, the libraries it imports and the compiler included; on a GPU, of PyTorch's tensors
-    first step     of the first round, compilation included: its caches are empty then
+    share of peak  tokens/s times the FLOPs of a token, divided by the FLOP/s of a large square matrix product in the
+                   same precision, which takes turns with the cases. A token has 6 N + 12 L D T FLOPs: N parameters
+                   that are multiplied (a lookup is not), L layers, D = d_model, T = context_length; PaLM, appendix B,
+                   https://arxiv.org/abs/2204.02311. FLOPs that a causal mask could save are counted too.
+    peak memory    of the process, with the libraries it imports and the compiler; on a GPU, of PyTorch's tensors
+    first step     of the first round, with compilation, because the caches of the compiler are empty then
 
-Ours runs with the allocator that the train stage sets, which the peers do not; to give it to all:
+Ours runs with the allocator that the train stage sets, and the peers run without it; to give it to all:
 
     MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=2147483647 python -m benchmarks.training
 """
@@ -59,8 +59,9 @@ PEAK = "matrix product"
 OURS = "storyline"
 COMPILED = ", compiled"
 
-# What fits the first two takes all that it calls along; then the first that fits an operator's name counts. In our
-# model batched products are those of attention alone, and the norm of vectors is that of clipping.
+# An operator belongs to a group of CALLERS if its own name or that of a caller fits, otherwise to the first group of
+# OPERATORS that fits its own name. In our model only attention has batched products, and only clipping has norms of
+# vectors.
 CALLERS = {
     "optimizer": r"^Optimizer\.|linalg_vector_norm",
     "attention": r"scaled_dot_product|flash|attention|MathKernel|bmm|::_softmax",
@@ -116,18 +117,20 @@ def main() -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", nargs="+", choices=SIZES, default=list(SIZES), help="which sizes (all)")
-    parser.add_argument("--case-filter", metavar="REGEX", default="", help="only cases whose names fit")
-    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda if there")
+    parser.add_argument("--model", nargs="+", choices=SIZES, default=list(SIZES), help="sizes to measure (all)")
+    parser.add_argument("--case-filter", metavar="REGEX", default="", help="measure only cases whose names fit")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda if there is one")
     parser.add_argument(
         "--precision",
         choices=("fp32", "bf16"),
-        help="of matrix products, by autocast (bf16 on a GPU and a CPU with instructions for it, else fp32)",
+        help="precision of matrix products, by autocast (bf16 on a GPU and a CPU with instructions for it, else fp32)",
     )
     parser.add_argument("--steps", type=int, default=16, help="steps a round, two or more (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="how often each case is measured (%(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="to keep the figures of every round in")
-    parser.add_argument("--profile", action="store_true", help="one step of ours by operator, instead of the tables")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures of every round to this file")
+    parser.add_argument(
+        "--profile", action="store_true", help="show one step of ours by operator, instead of the tables"
+    )
     parser.add_argument("--case", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.steps < 2 or options.rounds < 1:
@@ -145,7 +148,7 @@ def _default_precision(device: str) -> Precision:
 
 
 def measure(case: Case) -> dict[str, float]:
-    """What a case costs, in this process."""
+    """The measurements of a case, in this process."""
     return {"gflops": peak_gflops(case)} if case.name == PEAK else measure_steps(case)
 
 
@@ -186,7 +189,7 @@ def peak_gflops(case: Case) -> float:
 
 
 def flops_per_token(size: Size) -> int:
-    """Forward and backward: 6 N + 12 L D T, as at the head."""
+    """Forward and backward: 6 N + 12 L D T, as the head of this module says."""
     config = size.config
     head = "embedding.weight" if config.tie_embeddings else "head.weight"
     table = parameter_table(config, size.vocab_size)
@@ -195,7 +198,7 @@ def flops_per_token(size: Size) -> int:
 
 
 def measure_model(model: str, options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
-    """The measurements of each case of a model, by rounds. A case that fails is told of and left out."""
+    """The measurements of each case of a model, by rounds. A case that fails is reported and left out."""
     names = [engine + suffix for engine in ENGINES if installed(engine) for suffix in ("", COMPILED)]
     names = [PEAK, *(name for name in names if re.search(options.case_filter, name))]
     done: dict[str, list[dict[str, float]]] = {name: [] for name in names}
@@ -204,13 +207,13 @@ def measure_model(model: str, options: argparse.Namespace) -> dict[str, list[dic
             for i, name in enumerate(names):
                 if name not in done:
                     continue
-                # The compiler's caches: one for each case, so that none profits from another's work.
+                # Each case has its own caches of the compiler, so that no case profits from the work of another.
                 caches = {"TORCHINDUCTOR_CACHE_DIR": f"{folder}/{i}"}
                 case = Case(model, name, options.device, options.precision, options.steps)
                 try:
                     result = json.loads(_run(case, caches).splitlines()[-1])
                 except subprocess.CalledProcessError as error:
-                    print(f"{model}, {name}: ended with {error.returncode}", file=sys.stderr)
+                    print(f"{model}, {name}: failed with status {error.returncode}", file=sys.stderr)
                     del done[name]
                     continue
                 done[name].append(result)
@@ -242,7 +245,7 @@ def table(model: str, done: dict[str, list[dict[str, float]]]) -> Iterator[str]:
 
 
 def _ratio(rounds: list[dict[str, float]], others: list[dict[str, float]]) -> str:
-    """Speed over that of another case in the same round."""
+    """The speed divided by that of another case in the same round."""
     ratios = sorted(a["tokens_per_s"] / b["tokens_per_s"] for a, b in zip(rounds, others, strict=True))
     median = f"{statistics.median(ratios):.2f}"
     return f"{median} ({ratios[0]:.2f} to {ratios[-1]:.2f})" if rounds is not others and len(ratios) > 1 else median
@@ -273,12 +276,12 @@ def profile_step(case: Case) -> Iterator[str]:
 
 
 def _times(events: Iterable[FunctionEvent], kind: str) -> tuple[Counter[str], dict[tuple[str, str], tuple[float, int]]]:
-    """The microseconds that operators took themselves, by group; and with their calls by name and group."""
+    """The microseconds of the operators themselves by group; and the same by name and group, with their calls."""
     by_group: Counter[str] = Counter()
     by_operator: dict[tuple[str, str], tuple[float, int]] = {}
     for event in events:
         if event.device_type.name != "CPU":
-            continue  # a kernel, which counts with the operator that launched it
+            continue  # a kernel: its time counts with the operator that launched it
         time_us, group = getattr(event, f"self_{kind}_time_total"), _group(event)
         before_us, n_calls = by_operator.get((event.name, group), (0.0, 0))
         by_operator[event.name, group] = before_us + time_us, n_calls + 1
@@ -306,7 +309,7 @@ def _batches(case: Case) -> Iterator[np.ndarray[Any, np.dtype[np.int64]]]:
 
 
 def _wait(device: str) -> None:
-    """Return when the device has done all it was asked for."""
+    """Wait until the device has finished all its work."""
     if device == "cuda":
         torch.cuda.synchronize()
 
@@ -319,7 +322,7 @@ def _peak_memory(device: str) -> int:
 
 
 def _run(case: Case, variables: dict[str, str], *flags: str) -> str:
-    """What this module prints about a case, in a process of its own."""
+    """What this module prints about a case, in its own process."""
     command = [sys.executable, "-m", "benchmarks.training", "--case", json.dumps(case), *flags]
     result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=os.environ | variables)
     return result.stdout.strip()

@@ -1,10 +1,10 @@
-"""Training steps of our model and of its peers, at sizes of which each has its own version.
+"""Training steps of our model and of its peers, each with its own model of the same size.
 
 A step is everything from ids to new weights: forward, loss, backward, clipping to norm 1, AdamW. All start from random
-weights without dropout. What we choose for the peers is what serves them best: PyTorch's fused attention, its fused
-AdamW, no key/value cache; their loss is their own, over all logits, and `compiled` compiles it with the model.
+weights, without dropout. The peers get the settings that are best for them: PyTorch's fused attention, its fused AdamW,
+no key/value cache. They use their own loss, over all logits; `compiled` compiles it with the model.
 
-litgpt has neither learned positions nor tied embeddings. In GPT's shape its head is set to its embedding, and it knows
+litgpt has neither learned positions nor tied embeddings. In the GPT sizes its head is set to its embedding, and it has
 no positions, which saves it one addition.
 """
 
@@ -42,7 +42,7 @@ _GPT = _ANY | {
     "norm": "layernorm",
     "positions": "learned",
     "tie_embeddings": True,
-    "bias": True,  # GPT2LMHeadModel cannot do without
+    "bias": True,  # GPT2LMHeadModel always has biases
 }
 _LLAMA = _ANY | {
     "feed_forward": "swiglu",
@@ -87,12 +87,14 @@ class Setting(NamedTuple):
 class Training(NamedTuple):
     """A model in training."""
 
-    step: Callable[[NDArray[np.int64]], float]  # trains on windows of ids, (batch, context_length + 1); gives the loss
+    step: Callable[
+        [NDArray[np.int64]], float
+    ]  # trains on windows of ids, (batch, context_length + 1); returns the loss
     n_parameters: int
 
 
 def storyline(size: Size, setting: Setting) -> Training:
-    """Our model as the train stage trains it, allocator, accuracy of the batch and all."""
+    """Our model as the train stage trains it, with its allocator and the accuracy of each batch."""
     keep_freed_memory()
     config = _train_config(size, setting)
     backend = build_backend(config, size.config, size.vocab_size, seed=0)
@@ -113,10 +115,10 @@ def transformers(size: Size, setting: Setting) -> Training:
 
     config = _llama(size) if size.config.positions == "rope" else _gpt2(size)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
-    model.loss_type = "ForCausalLM"  # what it takes for GPT-2 anyway, with a warning
+    model.loss_type = "ForCausalLM"  # the loss that it uses for GPT-2 by default, with a warning
 
     def loss(inputs: Tensor, targets: Tensor) -> Tensor:
-        # It shifts the labels itself, so that a sequence has one target less.
+        # The model shifts the labels itself, so a sequence has one target less.
         value: Tensor = model(input_ids=inputs, labels=inputs).loss
         return value
 
@@ -162,7 +164,7 @@ ENGINES = {"storyline": storyline, "transformers": transformers, "litgpt": litgp
 
 
 def installed(engine: str) -> bool:
-    """Whether the library of an engine is there."""
+    """Whether the library of an engine is installed."""
     return engine == "storyline" or find_spec(engine) is not None
 
 
@@ -177,11 +179,11 @@ def _gpt2(size: Size) -> "PreTrainedConfig":
         n_layer=config.n_layers,
         n_head=config.n_heads,
         n_inner=config.sizes.d_ff,
-        activation_function="gelu",  # PyTorch's, as nanoGPT's and ours; its own default is in Python and slower
+        activation_function="gelu",  # PyTorch's, as in nanoGPT and ours; the default is in Python and slower
         resid_pdrop=0.0,
         embd_pdrop=0.0,
         attn_pdrop=0.0,
-        bos_token_id=None,  # its own are beyond our vocabularies
+        bos_token_id=None,  # the default ids are larger than our vocabularies
         eos_token_id=None,
         tie_word_embeddings=config.tie_embeddings,
         use_cache=False,
@@ -206,7 +208,7 @@ def _llama(size: Size) -> "PreTrainedConfig":
 
 
 def _peer(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], size: Size, setting: Setting) -> Training:
-    """A peer's model under the same recipe as ours: the train section's AdamW, in PyTorch's fused version."""
+    """A peer's model with the same recipe as ours: the AdamW of the section `train`, in PyTorch's fused version."""
     config = _train_config(size, setting)
     model.to(setting.device).train()
     beta1, beta2 = config.betas
@@ -234,7 +236,7 @@ def _peer(model: nn.Module, loss: Callable[[Tensor, Tensor], Tensor], size: Size
 
 
 def _train_config(size: Size, setting: Setting) -> TrainConfig:
-    """The section `train` of params.yaml, with what a case decides."""
+    """The section `train` of params.yaml, with the changes of a case."""
     changes = {
         "backend": "torch",
         "device": setting.device.type,
@@ -254,7 +256,7 @@ def _section(name: str) -> dict[str, Any]:
     return section
 
 
-@cache  # a table must not fail at its end because the file was changed meanwhile
+@cache  # read once, so that a change of the file during a run cannot break the table
 def _params() -> dict[str, Any]:
     params: dict[str, Any] = YAML(typ="safe").load(PARAMS)
     return params

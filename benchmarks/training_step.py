@@ -1,8 +1,8 @@
-"""Tokens per second of whole training steps in bf16 with and without what makes them fast on a CPU that has it.
+"""Tokens per second of whole training steps in bf16, with and without what makes them fast on a CPU with bf16.
 
     python -m benchmarks.training_step
 
-Each case runs in a process of its own, for the allocator cannot be told twice; the cases take turns, so that a machine
+Each case runs in its own process, because the allocator can be set only once. The cases take turns, so that a machine
 whose speed drifts is fair to all. The model is that of params.yaml.
 """
 
@@ -53,7 +53,7 @@ def measure(attention: str, memory: str, n_steps: int = 40) -> float:
 
 
 def main() -> None:
-    """Print one row a case: the median over rounds, and its ratio to the first."""
+    """Print one row for each case: the median over rounds, and its ratio to the first case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often each case is measured")
     parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
