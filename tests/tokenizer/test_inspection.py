@@ -93,7 +93,7 @@ def test_the_command_shows_split_ids_and_count(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize("arguments", [[], ["tokenizer.json"], ["--help"]])
 def test_the_command_without_a_text_teaches(arguments: list[str]) -> None:
-    with pytest.raises(SystemExit, match=r"lm\.tokenizer\.show data/tokenizer\.json"):
+    with pytest.raises(SystemExit, match=r"commands\.split data/tokenizer\.json"):
         split.main(arguments)
 
 
