@@ -102,7 +102,7 @@ class LibraryTokenizer(Tokenizer):
             raise ValueError(f"model: {error}") from None
 
     def _ordinary_ids(self, model: dict[str, Any]) -> NDArray[np.int64]:
-        """The final id for each id that the model gives to ordinary text, or -1 to drop it; last, that for the end."""
+        """The final id for each id that the model gives to ordinary text, -1 to drop it. The last entry ends a text."""
         unknown = model.get("unk_id")  # Unigram; the other models name a token
         if token := getattr(self._tokenizer.model, "unk_token", None):
             unknown = self._tokenizer.token_to_id(token)
