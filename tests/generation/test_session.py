@@ -73,6 +73,20 @@ def test_rows_that_were_selected_twice_go_on_apart(library: str) -> None:
 
 
 @pytest.mark.parametrize("library", ["torch", "numpy"])
+def test_rows_go_on_in_the_order_they_were_selected_in(library: str) -> None:
+    model = random_model(small_config())
+    reading: LanguageModel = model if library == "torch" else numpy_twin(model)
+    texts, rows = ids_of([3, 1, 4], [1, 5, 9], [2, 6, 5]), [2, 0, 2, 1]
+    session, again = reading.session(3), reading.session(4)
+    session.read(texts)
+    session.select(rows)
+    again.read(texts[rows])
+    new = ids_of([7], [7], [8], [7])
+    # Products of batches of another size round otherwise, by some 1e-7.
+    np.testing.assert_allclose(np.asarray(session.read(new)), np.asarray(again.read(new)), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy"])
 def test_no_more_is_forgotten_than_was_read(library: str) -> None:
     model = random_model(small_config())
     session: Session = model.session(1) if library == "torch" else numpy_twin(model).session(1)
