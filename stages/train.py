@@ -8,7 +8,6 @@ everything that the result depends on. It is removed when the run is finished. H
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.formats.model_file import ModelCard, check_same_tokenizer, save_model
-from lm.formats.parameters import size_of
 from lm.formats.tokens import TokenFile
 from lm.system.files import write_json
 from lm.training.build import build_backend
@@ -23,6 +22,7 @@ from stages.support import Stage, run
 def main(stage: Stage) -> None:
     """Train, in as many processes as the parameters say, then write model, metrics and curves."""
     model_config, config, seed = stage.section(ModelConfig), stage.section(TrainConfig), stage.seed()
+    folders = run_folders(stage)
     if not prepare(config):
         return
     train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
@@ -32,7 +32,7 @@ def main(stage: Stage) -> None:
     with explained(config):
         backend = build_backend(config, model_config, train.card.vocab_size, seed)
         trainer = Trainer(backend, windows[0], windows[1], config, seed)
-        with Run(trainer, stage.facts(), run_folders(stage)) as training:
+        with Run(trainer, stage.facts(), folders) as training:
             training.take_steps()
             if training.leads:
                 stage.check_unchanged()
@@ -41,23 +41,8 @@ def main(stage: Stage) -> None:
 
 
 def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard) -> None:
-    # A run that diverges before its first validation has no such loss.
-    kept_loss = next((row.loss for row in trainer.valid_rows if row.step == trainer.kept_step), None)
     save_model(stage.path("model"), trainer.kept_weights, card)
-    write_json(
-        stage.path("metrics"),
-        {
-            "n_parameters": size_of(trainer.backend.table),
-            "steps": trainer.step,
-            "tokens": trainer.tokens(),
-            "train_loss": trainer.recent_loss,
-            "valid_loss": kept_loss,
-            "kept_step": trainer.kept_step,
-            "stopped_early": trainer.stopped_early,
-            "skipped_steps": len(trainer.skipped_steps),
-            "diverged": trainer.diverged,
-        },
-    )
+    write_json(stage.path("metrics"), trainer.summary())
     write_rows(stage.path("step_curve"), StepRow, trainer.step_rows)
     write_rows(stage.path("valid_curve"), ValidRow, trainer.valid_rows)
 

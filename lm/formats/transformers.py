@@ -80,9 +80,10 @@ def from_transformers(theirs: Mapping[str, Array], weight_map: WeightMap, table:
     """Our arrays by our names, one for each parameter of the table, from their arrays.
 
     Raises:
-        ValueError: when an array is missing.
+        ValueError: when an array is missing, or when one is left over, because the model would then be another one.
     """
     ours: dict[str, Array] = {}
+    used: set[str] = set()
     for name in table:
         pattern, layer = _pattern(name)
         names = [each.format(layer=layer) for each in _names_of(pattern, name, weight_map)]
@@ -90,6 +91,10 @@ def from_transformers(theirs: Mapping[str, Array], weight_map: WeightMap, table:
             raise ValueError(f"{absent[0]}: missing, but {name} needs it")
         array = np.concatenate([theirs[each] for each in names]) if len(names) > 1 else theirs[names[0]]
         ours[name] = array.T if pattern in weight_map.transposed else array
+        used.update(names)
+    tied = set() if "head.weight" in table else {"lm_head.weight"}  # a second name of the embedding
+    if unknown := sorted(theirs.keys() - used - tied):
+        raise ValueError(f"{unknown[0]}: no parameter of this model is made of it")
     return ours
 
 

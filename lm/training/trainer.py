@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm.config.train import TrainConfig
+from lm.formats.parameters import size_of
 from lm.optim.schedule import learning_rate
 from lm.training.backend import Backend, Measurement, State
 from lm.training.batch import Batch, total_weight
@@ -35,6 +36,7 @@ class Trainer:
     """
 
     def __init__(self, backend: Backend, train: Source, valid: Source, config: TrainConfig, seed: int) -> None:
+        assert train.context_length == valid.context_length, "both sources must have rows of one length"
         self.backend, self.config, self.seed = backend, config, seed
         self.n_steps = config.n_steps(train.context_length)
         self.n_warmup_steps = config.n_warmup_steps(self.n_steps)
@@ -151,6 +153,22 @@ class Trainer:
     def tokens(self, step: int | None = None) -> int:
         """The tokens that the first `step` steps train on. Without `step`: the tokens so far."""
         return self.config.n_sequences(self.step if step is None else step) * self._train.context_length
+
+    def summary(self) -> dict[str, Any]:
+        """The figures of the run so far, as JSON holds them."""
+        # A run that diverges before its first validation has none.
+        kept_loss = next((row.loss for row in self.valid_rows if row.step == self.kept_step), None)
+        return {
+            "n_parameters": size_of(self.backend.table),
+            "steps": self.step,
+            "tokens": self.tokens(),
+            "train_loss": self.recent_loss,
+            "valid_loss": kept_loss,
+            "kept_step": self.kept_step,
+            "stopped_early": self.stopped_early,
+            "skipped_steps": len(self.skipped_steps),
+            "diverged": self.diverged,
+        }
 
     @property
     def recent_loss(self) -> float | None:

@@ -109,6 +109,9 @@ def test_the_report_is_a_page_with_the_curves_of_every_run(workspace: Workspace,
     runs = {run["experiment"] for run in json.loads(charts[1])["valid"]["runs"]}
     assert runs == {"baseline", "none"}  # the third run diverged before its first validation
     assert "No loss was measured before the end of blowing-up, " in page
+    # The texts of every run stand beside each other, one heading a prompt.
+    assert page.count("<h3>“Once upon a time”</h3>") == 1
+    assert "no samples here" not in page
     (line,) = [line for line in page.splitlines() if line.startswith("dvc exp run -n norms-none ")]
     assert set(line.split()[5:]) == {"-S", "model.norm=none", "train.steps=80", "train.if_diverged=record"}
 

@@ -17,6 +17,16 @@ def test_a_missing_array_is_named_with_the_parameter_that_needs_it() -> None:
         from_transformers(theirs, LLAMA, table)
 
 
+def test_an_array_that_is_left_over_is_named_and_the_head_of_a_tied_model_is_not_needed() -> None:
+    table = parameter_table(small_config(), VOCAB_SIZE)
+    theirs = to_transformers({name: np.zeros(spec.shape) for name, spec in table.items()}, LLAMA, table)
+    tied = from_transformers(theirs | {"lm_head.weight": np.zeros(2)}, LLAMA, table)
+    assert list(tied) == list(table)
+    bias = {"model.layers.0.self_attn.q_proj.bias": np.zeros(2)}
+    with pytest.raises(ValueError, match=r"q_proj\.bias: no parameter of this model is made of it"):
+        from_transformers(theirs | bias, LLAMA, table)
+
+
 def test_a_parameter_that_the_map_does_not_know_is_named() -> None:
     table = parameter_table(small_config(qk_norm=True, norm="layernorm"), VOCAB_SIZE)
     ours = {name: np.zeros(spec.shape) for name, spec in table.items()}
