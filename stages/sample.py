@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from lm.config.sample import SampleConfig
 from lm.formats.model_file import check_same_tokenizer
-from lm.generation.generate import collect, counted
+from lm.generation.generate import End, collect, counted
 from lm.generation.texts import continue_prompts
 from lm.model.load import load_model
 from lm.system.devices import choose_device
@@ -27,13 +27,15 @@ def main(stage: Stage) -> None:
     )
     with tqdm(desc="sample", unit=" tokens", disable=None) as bar:
         events = continue_prompts(
-            model.to(choose_device(config.device)), tokenizer, config, end_id=card.end_id, seed=seed
+            model.to(choose_device(config.device, "sample.device")), tokenizer, config, end_id=card.end_id, seed=seed
         )
-        continuations = collect(counted(events, bar.update), len(config.prompts))
+        happened = list(counted(events, bar.update))
+    continuations = collect(happened, len(config.prompts))
+    complete = {event.row: event.complete for event in happened if isinstance(event, End)}
 
     samples = [
-        {"prompt": prompt, "text": tokenizer.decode(ids), "ids": ids}
-        for prompt, ids in zip(config.prompts, continuations, strict=True)
+        {"prompt": prompt, "text": tokenizer.decode(ids), "ids": ids, "complete": complete[row]}
+        for row, (prompt, ids) in enumerate(zip(config.prompts, continuations, strict=True))
     ]
     settings = config.model_dump(exclude={"prompts", "device"})
     write_json(stage.path("samples_json"), {"seed": seed, "settings": settings, "samples": samples})
@@ -46,7 +48,7 @@ def _markdown(config: SampleConfig, seed: int, samples: list[dict[str, Any]]) ->
     settings = f"temperature {config.temperature:g}, top-k {config.top_k}, top-p {config.top_p}, seed {seed}"
     lines = ["# Samples", "", f"{settings}. Prompts in bold.", ""]
     for sample in samples:
-        cut = "" if len(sample["ids"]) < config.max_new_tokens else " …"
+        cut = "" if sample["complete"] else " …"
         lines += [*(f"> {line}" for line in _bold(sample["prompt"], sample["text"] + cut).split("\n")), "", "---", ""]
     return "\n".join(lines[:-2])
 

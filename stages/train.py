@@ -12,7 +12,7 @@ from lm.formats.tokens import TokenFile
 from lm.system.files import write_json
 from lm.training.build import build_backend
 from lm.training.curves import StepRow, ValidRow, write_rows
-from lm.training.run import Run, explained, prepare
+from lm.training.run import Run, explaining_errors, prepare
 from lm.training.source import Windows
 from lm.training.trainer import Trainer
 from stages.run_folders import run_folders
@@ -29,7 +29,7 @@ def main(stage: Stage) -> None:
     valid = TokenFile(stage.path("valid_tokens"), stage.path("valid_card"))
     check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(train.path), train.card.tokenizer_sha256)
     windows = [Windows(tokens.ids, model_config.context_length, str(tokens.path)) for tokens in (train, valid)]
-    with explained(config):
+    with explaining_errors(config):
         backend = build_backend(config, model_config, train.card.vocab_size, seed)
         trainer = Trainer(backend, windows[0], windows[1], config, seed)
         with Run(trainer, stage.facts(), folders) as training:

@@ -138,7 +138,8 @@ def test_plots_of_the_page_are_outs() -> None:
 
 
 @pytest.mark.parametrize(
-    "package", ["lm", "stages", "lm/model", "lm/training", "lm/generation", "lm/optim", "lm/reference"]
+    "package",
+    ["lm", "stages", "commands", *sorted(f"lm/{path.name}" for path in (ROOT / "lm").iterdir() if path.is_dir())],
 )
 def test_packages_do_not_gather_their_modules(package: str) -> None:
     assert (ROOT / package / "__init__.py").read_text() == ""
@@ -157,6 +158,12 @@ def test_nothing_in_the_pipeline_knows_of_dvc_or_of_experiments() -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
             assert not [name for name in names if name.split(".")[0] in ("dvc", "experiments", "commands")], source
+
+
+def test_commands_import_neither_stages_nor_experiments() -> None:
+    for command in (ROOT / "commands").glob("*.py"):
+        folders = {path.relative_to(ROOT).parts[0] for path in closure(command)}
+        assert folders <= {"commands", "lm"}, command
 
 
 def layer_of(path: Path) -> tuple[int, str]:

@@ -51,7 +51,7 @@ TRAIN: dict[str, list[Any]] = {
     "compile": [False, "auto"],  # True below
     "attention": ["fused", "math"],
     "threads": [1],
-    "processes": ["auto"],  # more in test_training_processes
+    "processes": ["auto"],  # more in tests/stages/test_train_processes.py
     "shard": [True],
     "recompute": [True],
     "steps": [1],

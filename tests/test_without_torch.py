@@ -27,7 +27,7 @@ for name in {!r}:
     sys.modules[name] = None
 run_module({!r}, run_name="__main__")
 """
-NOT_NEEDED_TO_TELL = ["pandas", "tiktoken", "pyarrow", "huggingface_hub", "dvc", "matplotlib", "tensorboard"]
+NOT_NEEDED_TO_GENERATE = ["pandas", "tiktoken", "pyarrow", "huggingface_hub", "dvc", "matplotlib", "tensorboard"]
 
 
 def run_without_torch(
@@ -59,7 +59,7 @@ def test_a_model_tells_stories_without_pytorch(tmp_path: Path) -> None:
             "40",
             "--seed",
             seed,
-            others=NOT_NEEDED_TO_TELL,
+            others=NOT_NEEDED_TO_GENERATE,
         )
         for seed in ("1", "1", "2")
     ]

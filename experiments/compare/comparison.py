@@ -10,7 +10,7 @@ from experiments.compare.curves import Curves, broke_down, read_curves
 from experiments.compare.scaling_law import ScalingLaw, fit_scaling_law
 from experiments.compare.statistics import Difference, Summary, difference, pooled_spread, summarise
 from experiments.define.experiment_set import ExperimentSet, Run
-from experiments.define.parameters import Overrides, flatten
+from experiments.define.parameters import Overrides, decides_results, flatten
 from experiments.run.results import Result
 
 METRICS = ("bits_per_byte", "loss", "accuracy")
@@ -193,6 +193,7 @@ def _deviations(finished: Sequence[FinishedRun], params: Mapping[str, Any]) -> d
     for run in finished:
         defined = flatten(run.definition.parameters(params))
         actual = run.result.parameters
-        if different := {key: actual.get(key) for key, value in defined.items() if actual.get(key) != value}:
+        differ = {key: actual.get(key) for key, value in defined.items() if actual.get(key) != value}
+        if different := {key: value for key, value in differ.items() if decides_results(key)}:
             deviations[run.definition.name] = different
     return deviations

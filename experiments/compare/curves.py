@@ -27,7 +27,7 @@ class Sample:
 
     prompt: str
     text: str  # the continuation, without the prompt
-    n_tokens: int  # of the continuation
+    complete: bool  # whether the text ended itself
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def read_curves(result: Result, root: Path) -> Curves:
     speed = None
     if elapsed_s and len(train):
         last = train.iloc[-1]
-        speed = float(last["tokens"]) / elapsed_s[int(last["step"])]
+        speed = float(last["tokens"]) / float(last["elapsed_s"])
     return Curves(train, valid, samples, values["machine"], speed)
 
 
@@ -92,7 +92,7 @@ def _samples(files: DVCFileSystem, path: str) -> tuple[Sample, ...] | None:
     text = _text(files, path)
     if text is None:
         return None
-    return tuple(Sample(entry["prompt"], entry["text"], len(entry["ids"])) for entry in json.loads(text)["samples"])
+    return tuple(Sample(entry["prompt"], entry["text"], entry["complete"]) for entry in json.loads(text)["samples"])
 
 
 def _text(files: DVCFileSystem, path: str) -> str | None:

@@ -10,11 +10,13 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from lm.config.model import ModelConfig
+from lm.config.observe import ObserveConfig
 from lm.config.sections import all_sections
 from lm.formats.parameters import n_parameters
 
 SECTIONS = all_sections()
 PARAMETERS = ["seed", *(f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields)]
+MOVED = {f"{name}.{old}": new for name, section in SECTIONS.items() for old, new in section.moved.items()}
 
 Overrides = dict[str, Any]  # {"model.norm": "none", "seed": 2}
 
@@ -26,6 +28,8 @@ def load_params(path: Path) -> dict[str, Any]:
         ValueError: for a mistake in the file; one line for each mistake.
     """
     values = load_mapping(path)
+    for name, section in SECTIONS.items():  # first, because what has moved is missing elsewhere
+        section.check_moved(values.get(name))
     for name, section in SECTIONS.items():
         section.load(path)
         assert name in values
@@ -90,8 +94,15 @@ def model_size(params: Mapping[str, Any]) -> int | None:
     return n_parameters(ModelConfig.parse(params["model"]), params["tokenizer"]["vocab_size"])
 
 
+def decides_results(key: str) -> bool:
+    """Whether a parameter changes what a run computes; observers only change how it is shown."""
+    return not key.startswith(f"{ObserveConfig.name()}.")
+
+
 def check_known(name: str, known: list[str], mistake: str) -> None:
     """Raise ValueError for a name that is not known; the error proposes the nearest known name."""
+    if name in MOVED:
+        raise ValueError(f"{mistake}, it has moved to {MOVED[name]}")
     if name not in known:
         raise ValueError(f"{mistake}{did_you_mean(str(name), known)}")
 

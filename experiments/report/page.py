@@ -159,8 +159,7 @@ def _samples(comparison: Comparison) -> str:
         title = f"{dot(colours[row.experiment])}{escape(run_label(row, run))}"
         for sample in run.curves.samples:
             prompt = f"<b>{escape(sample.prompt)}</b>" if sample.prompt else ""
-            is_cut = sample.n_tokens >= run.result.parameters["sample.max_new_tokens"]
-            text = f"<p>{prompt}{escape(sample.text)}{' …' * is_cut}</p>"
+            text = f"<p>{prompt}{escape(sample.text)}{'' if sample.complete else ' …'}</p>"
             cards.setdefault(sample.prompt, []).append(
                 f'<article data-experiment="{escape(row.experiment)}"><h4>{title}</h4>{text}</article>'
             )

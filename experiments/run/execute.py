@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.define.experiment_set import Run
-from experiments.define.parameters import flatten
+from experiments.define.parameters import decides_results, flatten
 from experiments.run.dvc_commands import ask_dvc, exp_run_command, run_dvc, uncommitted_files
 from experiments.run.results import Result, State, load_results
 
@@ -69,7 +69,8 @@ def _not_done(runs: Sequence[Run], params: Mapping[str, Any], results: Mapping[s
         if result is None or result.state == "failed":
             waiting.append(run)
             continue
-        if different := [key for key, value in wanted.items() if result.parameters.get(key) != value]:
+        differ = [key for key, value in wanted.items() if result.parameters.get(key) != value]
+        if different := [key for key in differ if decides_results(key)]:
             key = different[0]
             raise ValueError(
                 f"{run.name}: an experiment of this name has {key}={result.parameters.get(key)!r}, "

@@ -37,9 +37,7 @@ class Section(BaseModel):
     @classmethod
     def parse(cls, values: Any) -> Self:
         """The section from plain values, as read from YAML or JSON."""
-        if isinstance(values, dict) and (old := [name for name in values if name in cls.moved]):
-            places = ", ".join(f"{cls.name()}.{name} to {cls.moved[name]}" for name in old)
-            raise ValueError(f"these parameters are of an earlier version, and have moved: {places}")
+        cls.check_moved(values)
         try:
             return cls.model_validate(values)
         except ValidationError as error:
@@ -49,6 +47,13 @@ class Section(BaseModel):
                 place = [part for i, part in enumerate(mistake["loc"]) if i == 0 or isinstance(part, int)]
                 by_place[".".join(map(str, (cls.name(), *place)))].append(mistake)
             raise ValueError("\n".join(_explain(cls, *mistakes) for mistakes in by_place.items())) from None
+
+    @classmethod
+    def check_moved(cls, values: Any) -> None:
+        """Raise ValueError when the values hold parameters that stand in another section now."""
+        if isinstance(values, dict) and (old := [name for name in values if name in cls.moved]):
+            places = ", ".join(f"{cls.name()}.{name} to {cls.moved[name]}" for name in old)
+            raise ValueError(f"these parameters are of an earlier version, and have moved: {places}")
 
     def changed(self, **values: Any) -> Self:
         """The same section with some values changed, checked like a new one."""
@@ -75,7 +80,7 @@ def _read_key(path: Path, key: str) -> Any:
     except YAMLError as error:
         raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict) or key not in values:
-        raise ValueError(f"{path}: must have the key {key!r}")
+        raise ValueError(f"{path}: must have the key {key!r}; compare the file with the params.yaml of this version")
     return values[key]
 
 

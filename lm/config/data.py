@@ -30,7 +30,7 @@ class DataConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.source == "files" and not self.train:
-            raise ValueError("data.train: must name at least one file when data.source is 'files', got []")
+            raise self.wrong("train", "must name at least one file when data.source is 'files', got []")
         return self
 
 

@@ -64,11 +64,11 @@ class ModelConfig(Section):
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.d_model % self.n_heads:
-            raise ValueError(f"model.d_model: must be a multiple of n_heads={self.n_heads}, got {self.d_model}")
+            raise self.wrong("d_model", f"must be a multiple of n_heads={self.n_heads}, got {self.d_model}")
         if self.n_heads % self.sizes.n_kv_heads:
-            raise ValueError(f"model.n_kv_heads: must divide n_heads={self.n_heads}, got {self.n_kv_heads}")
+            raise self.wrong("n_kv_heads", f"must divide n_heads={self.n_heads}, got {self.n_kv_heads}")
         if self.positions == "rope" and self.d_head % 2:
-            raise ValueError(f"model.positions: 'rope' needs an even d_model / n_heads, got {self.d_head}")
+            raise self.wrong("positions", f"'rope' needs an even d_model / n_heads, got {self.d_head}")
         if self.positions == "sinusoidal" and self.d_model % 2:
-            raise ValueError(f"model.positions: 'sinusoidal' needs an even d_model, got {self.d_model}")
+            raise self.wrong("positions", f"'sinusoidal' needs an even d_model, got {self.d_model}")
         return self

@@ -28,23 +28,24 @@ class TokenizerConfig(Section):
     def _check(self) -> Self:
         specials = self.all_special_tokens
         if "" in specials:
-            raise ValueError(f"tokenizer.special_tokens: must not be empty strings, got {self.special_tokens}")
+            raise self.wrong("special_tokens", f"must not be empty strings, got {self.special_tokens}")
         if len(set(specials)) != len(specials):
-            raise ValueError(
-                f"tokenizer.special_tokens: must differ from each other and from {END_OF_TEXT}, "
-                f"got {self.special_tokens}"
+            raise self.wrong(
+                "special_tokens", f"must differ from each other and from {END_OF_TEXT}, got {self.special_tokens}"
             )
         least, what = {"bpe": (256, "256 bytes"), "char": (2, "2 characters")}.get(self.kind, (None, ""))
         if least is not None and self.vocab_size < least + len(specials):
-            raise ValueError(
-                f"tokenizer.vocab_size: must be at least {least + len(specials)} "
-                f"({what} and {len(specials)} special tokens), got {self.vocab_size}"
+            raise self.wrong(
+                "vocab_size",
+                f"must be at least {least + len(specials)} "
+                f"({what} and {len(specials)} special tokens), got {self.vocab_size}",
             )
         if (self.kind == "pretrained") != (self.pretrained is not None):
-            raise ValueError(
-                "tokenizer.pretrained: must name a tokenizer if kind is 'pretrained', and be null otherwise, "
-                f"got {self.pretrained!r} and kind {self.kind!r}"
+            raise self.wrong(
+                "pretrained",
+                "must name a tokenizer if kind is 'pretrained', and be null otherwise, "
+                f"got {self.pretrained!r} and kind {self.kind!r}",
             )
         if self.trainer == "huggingface" and self.ties != "huggingface":
-            raise ValueError(f"tokenizer.ties: must be 'huggingface' with trainer 'huggingface', got {self.ties!r}")
+            raise self.wrong("ties", f"must be 'huggingface' with trainer 'huggingface', got {self.ties!r}")
         return self

@@ -116,10 +116,9 @@ def to_transformers(ours: Mapping[str, Array], weight_map: WeightMap, table: Tab
 
 def _pattern(name: str) -> tuple[str, str]:
     """Our name with `{layer}` instead of the number of the block, and that number."""
-    first, *rest = name.split(".")
-    if first != "blocks":
-        return name, ""
-    return ".".join([first, "{layer}", *rest[1:]]), rest[0]
+    parts = name.split(".")
+    layer = next((part for part in parts if part.isdecimal()), "")
+    return ".".join("{layer}" if part.isdecimal() else part for part in parts), layer
 
 
 def _names_of(pattern: str, name: str, weight_map: WeightMap) -> tuple[str, ...]:

@@ -61,7 +61,7 @@ def first(logits: Float[Any, "batch vocab"], n: Any, nth_largest: Float[Any, "ba
     return kept | equal
 
 
-def total_weight(logits: Float[Any, "batch vocab"], temperature: float) -> Float64[np.ndarray, " batch"]:
+def sum_of_weights(logits: Float[Any, "batch vocab"], temperature: float) -> Float64[np.ndarray, " batch"]:
     """The sum of exp((logit - largest logit) / temperature) over each row."""
     if isinstance(logits, np.ndarray):
         return _float64(weights_of(_float64(logits), temperature).sum(-1))

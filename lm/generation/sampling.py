@@ -8,7 +8,7 @@ from jaxtyping import Float, Float64, Int64
 from numpy.typing import NDArray
 
 from lm.config.sample import SampleConfig
-from lm.generation.largest import finite, first, largest, on_host, top_values, total_weight, weights_of
+from lm.generation.largest import finite, first, largest, on_host, sum_of_weights, top_values, weights_of
 
 _FIRST_LOOK = 64  # tokens that top-p sorts at first, because few of them make up most predictions
 _GROWTH = 16  # how many times more it sorts when these do not reach p
@@ -84,7 +84,7 @@ def nucleus(
 
     The whole is summed up first; then the largest weights are sorted, more and more of them until they reach p.
     """
-    wanted, vocab_size = p * total_weight(logits, temperature)[:, None], logits.shape[1]
+    wanted, vocab_size = p * sum_of_weights(logits, temperature)[:, None], logits.shape[1]
     n = min(_FIRST_LOOK, vocab_size)
     while True:
         ranked = top_values(logits, n)

@@ -2,7 +2,7 @@
 
 if not prepare(config):
     return  # other processes have done the work
-with explained(config):
+with explaining_errors(config):
     trainer = Trainer(build_backend(...), ...)
     with Run(trainer, facts, folders) as run:
         run.take_steps()
@@ -32,7 +32,7 @@ from lm.training.build import n_processes
 from lm.training.events import EventLog
 from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
 from lm.training.timing import Timing
-from lm.training.trainer import Trainer
+from lm.training.trainer import DivergedError, Trainer
 
 # A killed run loses at most this much work. A save takes about a second. The value does not change the result.
 SAVE_EVERY_S = float(os.environ.get("STORYLINE_SAVE_EVERY_S", "60"))
@@ -66,7 +66,7 @@ def prepare(config: TrainConfig) -> bool:
 
 
 @contextmanager
-def explained(config: TrainConfig) -> Iterator[None]:
+def explaining_errors(config: TrainConfig) -> Iterator[None]:
     """A block that ends with one line that says what to do when memory runs out or another process is lost."""
     section = config.name()
     try:
@@ -120,7 +120,7 @@ class Run:
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
         with self._open:
-            if kind is None and self.leads:
+            if kind is None and self.leads and self.trainer.done:
                 self._folder.remove()
         if kind is None:
             self.team.leave()
@@ -133,14 +133,16 @@ class Run:
             DivergedError: as `Trainer.run` does.
         """
         trainer, started = self.trainer, time.monotonic()
-        first_tokens, n_validated, saved = trainer.tokens(), len(trainer.valid_rows), started
-        hidden = None if self.leads else True  # None: hidden where the output is not a terminal
-        bar = tqdm(desc="train", total=trainer.n_steps, initial=trainer.step, unit=" steps", disable=hidden)
+        tokens_before, n_validated, saved = trainer.tokens(), len(trainer.valid_rows), started
+        no_bar = None if self.leads else True  # None: no bar where the output is not a terminal
+        bar = tqdm(
+            desc=trainer.config.name(), total=trainer.n_steps, initial=trainer.step, unit=" steps", disable=no_bar
+        )
         try:
             with StopRequest() as stop, bar, self._events() as events:
                 for loss in trainer.run():
                     now = time.monotonic()
-                    speed = (trainer.tokens() - first_tokens) / (now - started)
+                    speed = (trainer.tokens() - tokens_before) / (now - started)
                     bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
                     bar.update()
                     self._timing.lap(trainer.step)
@@ -153,13 +155,17 @@ class Run:
                     wish = _STOP if stop.made else _SAVE if now - saved >= SAVE_EVERY_S else _GO_ON
                     wish = self.team.broadcast(wish)
                     if wish == _STOP:
-                        self._stop()
+                        self._save_and_say()
                         raise KeyboardInterrupt
                     if wish == _SAVE:
                         self._save()
                         saved = now
-        except ValueError:  # diverged: the trainer stands between two steps; an interrupt may come within a step
-            self._stop()
+                if trainer.diverged:  # a validation ended the run: its step has not been given out above
+                    self._timing.lap(trainer.step)
+                    if events:
+                        events.write(trainer)
+        except DivergedError:  # no step is half done here, so the state can be saved
+            self._save_and_say()
             raise
         if trainer.diverged and self.leads:
             _say(f"diverged after step {trainer.step:,}; the weights kept are those of step {trainer.kept_step:,}")
@@ -195,7 +201,7 @@ class Run:
         finally:
             log.close()
 
-    def _stop(self) -> None:
+    def _save_and_say(self) -> None:
         self._save()
         if self.leads:
             _say(f"stopped after step {self.trainer.step:,}; the same run goes on from there")

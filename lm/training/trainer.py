@@ -12,7 +12,7 @@ from lm.config.train import TrainConfig
 from lm.formats.parameters import size_of
 from lm.optim.schedule import learning_rate
 from lm.training.backend import Backend, Measurement, State
-from lm.training.batch import Batch, total_weight
+from lm.training.batch import Batch
 from lm.training.curves import StepRow, ValidRow, from_columns, to_columns
 from lm.training.source import Source
 
@@ -47,7 +47,8 @@ class Trainer:
             )
         self._train = train
         parts = valid.spread(config.valid_sequences).split(config.part_size)
-        total_weight(parts)
+        if not any(part.weight for part in parts):
+            raise ValueError("validation: the weights of its predictions must add up to more than 0, got 0")
         self._valid = [part for part in parts if part.weight]  # a part without weight has no mean
 
         self._drawer = ThreadPoolExecutor(1)

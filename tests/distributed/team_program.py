@@ -1,4 +1,4 @@
-"""Trains small models in a team of processes, for `test_distributed`, and writes what came of them to a folder."""
+"""Trains small models in a team of processes, for `test_torch_team`, and writes what came of them to a folder."""
 
 import json
 import sys
@@ -137,7 +137,7 @@ def load(folder: Path, name: str, rank: int = 0) -> State:
 
 
 def main(files: Path, folder: Path) -> None:
-    """Everything that `test_distributed` asks about."""
+    """Everything that `test_torch_team` asks about."""
     team, _ = join(torch.device("cpu"))
     for case in CASES:
         halfway, end = finish(*build(case, files, team))

@@ -1,5 +1,6 @@
 """What a run does when it is asked to stop, and what it leaves behind."""
 
+import math
 import os
 import signal
 import sys
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lm.system.files import read_json
+from lm.training.backend import Measurement
 from lm.training.resume import ResumeFolder
-from lm.training.run import Run, RunFolders, explained
+from lm.training.run import Run, RunFolders, explaining_errors
 from lm.training.trainer import DivergedError
 from tests.small import train_config
 from tests.training.test_trainer import small_trainer
@@ -89,6 +92,27 @@ def test_a_run_that_diverges_saves_the_state_before(tmp_path: Path) -> None:
     assert saved_steps(tmp_path) == [run.trainer.step]
 
 
+def test_the_step_after_which_a_validation_ended_the_run_has_its_time_and_its_events(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small_run(tmp_path, events=True, if_diverged="record")
+    monkeypatch.setattr(run.trainer.backend, "measure", lambda batch: Measurement(math.nan, 0.5))
+    with run:
+        run.take_steps()
+        run.note_time(Path(__file__))
+    assert (run.trainer.diverged, run.trainer.step_rows[-1].step) == (True, 3)
+    (timing,) = (tmp_path / "timings").iterdir()
+    assert read_json(timing)["steps"][-1] == 3
+    events = EventAccumulator(str(tmp_path / "events" / run.key)).Reload()
+    assert [event.step for event in events.Scalars("loss/train")] == [1, 2, 3]
+
+
+def test_a_run_that_is_left_early_keeps_its_state(tmp_path: Path) -> None:
+    with small_run(tmp_path):
+        pass
+    assert len(list((tmp_path / "states").iterdir())) == 1
+
+
 def test_other_facts_are_another_run(tmp_path: Path) -> None:
     keys = [small_run(tmp_path, FACTS | change).key for change in ({}, {}, {"code": "y"}, {"inputs": ["z"]})]
     assert keys[0] == keys[1]
@@ -141,11 +165,11 @@ def test_a_lack_of_memory_says_what_to_lower() -> None:
         r"^train\.batch_size: 2 sequences at once, or the model alone, do not fit into memory; lower it, "
         r"raise train\.accumulate from 2, set train\.recompute, or use a smaller model$"
     )
-    with pytest.raises(ValueError, match=message), explained(train_config(batch_size=4, accumulate=2)):
+    with pytest.raises(ValueError, match=message), explaining_errors(train_config(batch_size=4, accumulate=2)):
         raise MemoryError
 
 
 def test_other_errors_pass_through_even_without_pytorch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lm.distributed.torch_team", None)  # its import fails
-    with pytest.raises(RuntimeError, match="shapes"), explained(train_config()):
+    with pytest.raises(RuntimeError, match="shapes"), explaining_errors(train_config()):
         raise RuntimeError("shapes")

@@ -685,5 +685,7 @@ def test_validation_leaves_out_parts_without_weight(backend: str) -> None:
 
 def test_a_validation_without_any_weight_is_an_error() -> None:
     trainer = small_trainer(valid_sequences=1)
-    with pytest.raises(ValueError, match=r"^batch: the weights of its predictions must add up to more than 0, got 0$"):
+    with pytest.raises(
+        ValueError, match=r"^validation: the weights of its predictions must add up to more than 0, got 0$"
+    ):
         Trainer(trainer.backend, TRAIN, EveryOther(), trainer.config, seed=1)

@@ -51,14 +51,14 @@ def test_samples_are_read_from_the_commit_of_the_experiment(tmp_path: Path) -> N
     result = replace(made_result(RUN, 1.0), rev="HEAD")
     assert read_curves(result, tmp_path).samples is None
     texts = [
-        {"prompt": "", "text": "A cat.\n---\nIt slept.", "ids": [5, 6, 7]},
-        {"prompt": "Once", "text": " more", "ids": [8]},
+        {"prompt": "", "text": "A cat.\n---\nIt slept.", "ids": [5, 6, 7], "complete": True},
+        {"prompt": "Once", "text": " more", "ids": [8], "complete": False},
     ]
     (tmp_path / "samples").mkdir()
     (tmp_path / "samples" / "base.json").write_text(json.dumps({"seed": 1, "settings": {}, "samples": texts}))
     (tmp_path / "dvc.yaml").unlink()  # so git alone holds the file
     workspace.commit()
     assert read_curves(result, tmp_path).samples == (
-        Sample("", "A cat.\n---\nIt slept.", 3),
-        Sample("Once", " more", 1),
+        Sample("", "A cat.\n---\nIt slept.", True),
+        Sample("Once", " more", False),
     )

@@ -17,8 +17,8 @@ from tests.experiments.results_by_hand import PARAMS, made_comparison
 PROMPTS = ["", "Once upon a time"]
 STORY = ", there was a {name} who told a long story about a dog, a kite and the rain."
 SAMPLES = (
-    Sample("", "A cat said, \"I <script>document.title = 'hacked'</script> & purr.\"\n---\nIt slept.", 12),
-    Sample("Once upon a time", STORY, PARAMS["sample"]["max_new_tokens"]),  # cut off
+    Sample("", "A cat said, \"I <script>document.title = 'hacked'</script> & purr.\"\n---\nIt slept.", True),
+    Sample("Once upon a time", STORY, False),  # cut off
 )
 
 
