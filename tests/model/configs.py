@@ -21,7 +21,7 @@ def small_config(**changes: Any) -> ModelConfig:
 
 @st.composite
 def configs(draw: st.DrawFn) -> ModelConfig:
-    """Every combination of the switches, in small sizes."""
+    """Random combinations of the switches, in small sizes."""
     positions = draw(st.sampled_from(["rope", "learned", "sinusoidal", "alibi", "none"]))
     n_heads = draw(st.integers(1, 4))
     # Odd sizes too, where the positions allow them.
