@@ -1,4 +1,4 @@
-"""Let a trained model continue texts, in pure NumPy, on a machine that need not have PyTorch.
+"""Let a trained model continue texts. The model computes in pure NumPy, so PyTorch need not be installed.
 
 python -m commands.generate models/base/model.safetensors data/tokenizer.json "Once upon a time" ...
 """
@@ -29,10 +29,10 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="a model.safetensors")
     parser.add_argument("tokenizer", type=Path, help="the tokenizer.json it was trained with")
     parser.add_argument("prompts", nargs="*", default=[""], help="texts to continue")
-    parser.add_argument("--max-new-tokens", type=int, default=250, help="at most; a text may end itself before")
+    parser.add_argument("--max-new-tokens", type=int, default=250, help="upper limit; a text may end earlier")
     parser.add_argument("--temperature", type=float, default=0.8, help="0: always the likeliest token")
     parser.add_argument("--top-k", type=int, help="draw from the k likeliest tokens only")
-    parser.add_argument("--top-p", type=float, default=0.95, help="draw from the likeliest that reach it together")
+    parser.add_argument("--top-p", type=float, default=0.95, help="draw from the fewest tokens that add up to this")
     parser.add_argument("--seed", type=int, default=1337, help="decides the draws")
     arguments = vars(parser.parse_args())
     model, tokenizer, seed = (arguments.pop(name) for name in ("model", "tokenizer", "seed"))
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def generate(model_path: Path, tokenizer_path: Path, config: SampleConfig, seed: int) -> None:
-    """Print one text as it is drawn; of several, each as a whole."""
+    """Print a single text as it is drawn. Print several texts when all of them are finished."""
     model, card = load_model(model_path)
     tokenizer = load_tokenizer(tokenizer_path)
     check_same_tokenizer(str(tokenizer_path), tokenizer.sha256, str(model_path), card.tokenizer_sha256)

@@ -1,4 +1,4 @@
-"""Text generation: several prompts at once, token by token as they are drawn."""
+"""Text generation: several prompts are continued at once, and each token is given as soon as it is drawn."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,14 +11,14 @@ from lm.generation.session import LanguageModel
 
 
 class Token(NamedTuple):
-    """A text has grown by a token."""
+    """The text of a row has grown by this token."""
 
     row: int
     id: int
 
 
 class End(NamedTuple):
-    """A text is finished: `complete` where it has ended itself, cut short where not."""
+    """The text of a row is finished. It is `complete` if the model ended it, and not if `max_new_tokens` cut it off."""
 
     row: int
     complete: bool
@@ -38,21 +38,23 @@ def generate(
 ) -> Iterator[Event]:
     """The tokens that follow each prompt as they are drawn, and the end of each text.
 
-    A text ends before `end_id`, which is not given out, or after `max_new_tokens`. All prompts begin at position 0 and
-    advance together: while a longer prompt lasts, its own tokens are taken instead of drawn ones, so nothing is padded.
-    Each row has a random stream of its own, a function of the seed and its place. When the context is full, the older
-    half of it is dropped and the rest read again; a longer prompt is cut where that would have cut it, so that no row
-    depends on those beside it.
+    A text ends when the model draws `end_id`, which is not yielded, or after `max_new_tokens`. All prompts begin at
+    position 0 and advance together. As long as a prompt has tokens left, its row takes these instead of drawn ones, so
+    no padding is needed. Each row has its own random stream, which depends on the seed and the number of the row.
+
+    When the context is full, its older half is dropped and the rest is read again. A prompt longer than the context
+    loses the same tokens that a growing text would have lost. So no row depends on the other rows.
     """
     assert prompts
     assert all(prompts), "a prompt holds at least one token"
     context_length = model.config.context_length
     streams = [np.random.Generator(np.random.Philox(key=[seed, row])) for row in range(len(prompts))]
     ends = [len(prompt) + max_new_tokens for prompt in prompts]
-    # A finished text stays in the session, and its tokens are thrown away. Without it the others would be multiplied in
-    # a smaller batch, which rounds differently, and so a text would depend on when its neighbours end.
+    # A smaller batch rounds differently. So a finished text stays in the session, and its further tokens are thrown
+    # away. Otherwise the other texts would depend on when it ends.
     finished = [False] * len(prompts)
-    # All rows hold `length` tokens, of which the model has read all but `unread`.
+    # Each row holds `length` tokens. The model reads `unread` next. Of the tokens before `unread`, the session holds
+    # those that are still in the context.
     length = min(len(prompt) for prompt in prompts)
     rows = np.array([prompt[:length] for prompt in prompts], dtype=np.int64)
     unread = rows[:, _start(length, context_length) :]
@@ -100,6 +102,6 @@ def collect(events: Iterable[Event], n_rows: int) -> list[list[int]]:
 
 
 def _start(length: int, context_length: int) -> int:
-    """The first token still in the context of a text of this length."""
-    dropped = context_length + 1 - (context_length + 1) // 2  # each time that one more would not fit
+    """The index of the first token that is still in the context when a text has this length."""
+    dropped = context_length + 1 - (context_length + 1) // 2  # tokens, each time that one more would not fit
     return dropped * max(0, math.ceil((length - context_length) / dropped))

@@ -1,4 +1,4 @@
-"""The largest logits of each row, found where the logits are: only these few go on to the CPU.
+"""The largest logits of each row. They are found on the device of the logits, and only these few go to the CPU.
 
 The functions take arrays, and tensors on a GPU. PyTorch is not imported, because the model in NumPy must generate
 without it.
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 def on_host(logits: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
-    """The logits as an array if the CPU holds them, without a copy if NumPy has their type; otherwise as they are."""
+    """The logits as an array if they are on the CPU, otherwise unchanged. No copy if NumPy has their type."""
     if isinstance(logits, np.ndarray):
         return logits
     logits = logits.detach()
@@ -50,9 +50,9 @@ def top_values(logits: Float[Any, "batch vocab"], n: int) -> Float64[np.ndarray,
 
 
 def first(logits: Float[Any, "batch vocab"], n: Any, nth_largest: Float[Any, "batch 1"]) -> Any:
-    """True for the n largest of each row, the lower ids of those that are equal to the last: bools (batch, vocab).
+    """True for the n largest of each row: bools (batch, vocab).
 
-    n is a number, or an array (batch, 1).
+    Among logits equal to the nth largest, those with the lower ids are taken. n is a number, or an array (batch, 1).
     """
     kept, equal = logits > nth_largest, logits == nth_largest
     n_missing = n - kept.sum(-1)[:, None]
@@ -96,5 +96,5 @@ def _float64(x: Any) -> NDArray[np.float64]:
 
 
 def _smallest(n_bytes: int) -> float:
-    """The smallest normal number of a float type: to divide by less would be to divide by zero on some devices."""
+    """The smallest normal number of a float type. Some devices take a smaller divisor for zero."""
     return float(np.finfo(f"f{n_bytes}").tiny)

@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from lm.config.sample import SampleConfig
 from lm.generation.largest import finite, first, largest, on_host, sum_of_weights, top_values, weights_of
 
-_FIRST_LOOK = 64  # tokens that top-p sorts at first, because few of them make up most predictions
-_GROWTH = 16  # how many times more it sorts when these do not reach p
+_FIRST_LOOK = 64  # how many tokens top-p sorts at first; a few tokens often hold most of the probability
+_GROWTH = 16  # by how much this number grows if these tokens do not reach p
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How the next token is chosen: the likeliest, or by chance, perhaps among a few.
+    """How the next token is chosen: the likeliest token, or a random one of all or of the likeliest.
 
-    `temperature` divides the logits; 0 takes the likeliest token (greedy). `top_k` keeps the k likeliest tokens (Fan et
-    al. 2018, https://arxiv.org/abs/1805.04833), `top_p` the fewest whose probabilities add up to p or more (nucleus
-    sampling, Holtzman et al. 2019, https://arxiv.org/abs/1904.09751); both after temperature, top-k first. Among equals
+    `temperature` divides the logits; 0 takes the likeliest token (greedy). Then `top_k` keeps the k likeliest tokens
+    (Fan et al. 2018, https://arxiv.org/abs/1805.04833). Then `top_p` keeps the fewest tokens whose probabilities add up
+    to p or more (nucleus sampling, Holtzman et al. 2019, https://arxiv.org/abs/1904.09751). Among equally likely tokens
     the lower id goes first.
 
     A new way to choose is a field here, a parameter with its range in `SampleConfig`, and a step in `candidates`.
@@ -48,13 +48,13 @@ GREEDY = Sampling(temperature=0.0)
 def choose(
     logits: Float[Any, "batch vocab"], sampling: Sampling, uniform: Float64[np.ndarray, " batch"]
 ) -> Int64[np.ndarray, " batch"]:
-    """One id a row, by inverting the cumulative distribution at `uniform`, numbers in [0, 1), one a row.
+    """One id per row, by inverting the cumulative distribution of the row at its number in `uniform`, in [0, 1).
 
     The logits are an array or a tensor on any device.
     """
     logits = finite(on_host(logits))
     if sampling.temperature == 0:
-        ids = logits.argmax(-1)  # of equals the first, in both libraries
+        ids = logits.argmax(-1)  # both libraries take the first of equals
         return ids if isinstance(ids, np.ndarray) else ids.cpu().numpy()
     return draw(*candidates(logits, sampling), uniform)
 
@@ -62,9 +62,9 @@ def choose(
 def candidates(
     logits: Float[Any, "batch vocab"], sampling: Sampling
 ) -> tuple[Int64[np.ndarray, "batch n"], Float64[np.ndarray, "batch n"]]:
-    """The ids that may be drawn, in rising order, and their weights: probabilities up to a factor a row.
+    """The ids that may be drawn, in rising order, and their weights: probabilities up to a factor per row.
 
-    A weight of 0 stands where a token is no candidate of its row. The temperature must be above 0.
+    A token that is not a candidate of its row has the weight 0. The temperature must be above 0.
     """
     ids = None
     if sampling.top_k is not None:
@@ -93,11 +93,11 @@ def nucleus(
         if n == vocab_size or (reached[:, -1:] >= wanted).all():
             break
         more = min(n * _GROWTH, vocab_size)
-        # None of the others weighs more than the last one: that shows whether so many can reach p at all.
+        # No other token weighs more than the last one. So this bound shows whether `more` tokens can reach p at all.
         can_reach = reached[:, -1:] + (more - n) * weights[:, -1:] >= wanted
         n = more if can_reach.all() else vocab_size
     n_kept = (reached - weights < wanted).sum(-1, keepdims=True)
-    # Where all had to be sorted most are kept, and to pick them out would cost more than it spares.
+    # If all tokens had to be sorted, most are kept. Then picking them out would cost more time than it saves.
     ids, values = largest(logits, int(n_kept.max()) if n < vocab_size else n)
     kept = first(values, n_kept, np.take_along_axis(ranked, n_kept - 1, -1))
     return ids, np.where(kept, weights_of(values, temperature), 0)

@@ -1,4 +1,4 @@
-"""What generation asks of a model: a session, which reads texts and remembers what it has read."""
+"""What generation needs from a model: a session, which reads texts and remembers what it has read."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -11,9 +11,9 @@ from lm.config.model import ModelConfig
 
 @runtime_checkable  # so that the tests can check arguments
 class Session(Protocol):
-    """Some texts side by side, all of one length, that a model has read.
+    """Several texts of the same length that a model has read.
 
-    Three samples of one prompt, for example: `model.session(1)`, `read` the prompt once, `select([0, 0, 0])`.
+    For example, three samples of one prompt: `model.session(1)`, `read` the prompt once, `select([0, 0, 0])`.
     """
 
     @property
@@ -21,24 +21,26 @@ class Session(Protocol):
         """How many positions have been read."""
 
     def read(self, ids: Int64[np.ndarray, "batch seq"], last: int | None = None) -> Float[Any, "batch positions vocab"]:
-        """Read on; the logits of the token that follows each of these positions, or each of the `last` ones.
+        """The logits of the token after each of these ids, or after each of the `last` ids. The ids continue the texts.
 
-        They stay where the model computes: a tensor on its device, or a NumPy array. More positions than the context
-        has are an AssertionError.
+        The logits stay where the model computes: a tensor on its device, or a NumPy array.
+
+        Raises:
+            AssertionError: when there would be more positions than the context has.
         """
 
     def rewind(self, n_positions: int) -> None:
-        """Forget the last positions, of every text."""
+        """Forget the last `n_positions` positions of every text."""
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with these texts in this order; a text may be chosen several times, or not at all."""
+        """Continue with these texts, in this order. A text may be chosen several times, or not at all."""
 
 
 @runtime_checkable
 class LanguageModel(Protocol):
-    """What can be sampled from, in PyTorch or in NumPy."""
+    """A model that can generate text, in PyTorch or in NumPy."""
 
     config: ModelConfig
 
     def session(self, batch_size: int) -> Session:
-        """A session of as many texts, all of them empty."""
+        """A session of `batch_size` texts, all of them empty."""

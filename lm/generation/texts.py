@@ -1,4 +1,4 @@
-"""Prompts in words, continued."""
+"""Generation from prompts that are given as text."""
 
 from collections.abc import Iterator
 
@@ -12,9 +12,10 @@ from lm.tokenizer.tokenizer import Tokenizer
 def continue_prompts(
     model: LanguageModel, tokenizer: Tokenizer, config: SampleConfig, *, end_id: int, seed: int
 ) -> Iterator[Event]:
-    """What follows each prompt of the configuration, as `generate` gives it.
+    """The events of `generate` for the prompts of the configuration.
 
-    A document starts after the end of another, in training too; so even an empty prompt holds a token.
+    Each prompt starts with `end_id`, because in training too a document starts after the end of another. So even an
+    empty prompt holds a token.
     """
     return generate(
         model,
