@@ -26,7 +26,8 @@ class ParameterSpec:
             `hidden` are the matrices inside the blocks, `gain` the factors of a norm.
         start: the constant that all entries start from; None if they are drawn from a normal distribution.
         deviation: the standard deviation of that distribution.
-        wider: d_model divided by `base_width`, the width that the learning rate was found for; 1 without `base_width`.
+        wider: how many times wider than `base_width` the model is; 1 without `base_width`. The learning rate was found
+            for that width.
         parts: if several matrices are stored as one, the number of rows of each, in order.
     """
 
@@ -45,11 +46,12 @@ Table = dict[str, ParameterSpec]
 def parameter_table(config: ModelConfig, vocab_size: int) -> Table:
     """Each parameter by its name in a model file, in the order in which a fresh model draws them.
 
-    Matrices start from GPT-2's deviation, 0.02. The two projections of a block that write to the residual stream start
-    from 0.02 / sqrt(2 n_layers) (Radford et al. 2019, section 2.3). With `zero_init` these two start at zero, so that
-    every block starts as the identity (Zhang et al. 2019, https://arxiv.org/abs/1901.09321). With `base_width` hidden
-    matrices have the deviation 0.02 sqrt(base_width / d_model), so that their outputs have the same size at every width
-    (Yang et al. 2022, table 3, https://arxiv.org/abs/2203.03466).
+    Matrices start with GPT-2's deviation, 0.02. The two projections of a block that write to the residual stream start
+    with 0.02 / sqrt(2 n_layers) (Radford et al. 2019, section 2.3). With `zero_init` these two start at zero, so that
+    every pre-norm block starts as the identity, and every post-norm block starts as its norms alone (Zhang et al. 2019,
+    https://arxiv.org/abs/1901.09321). With `base_width`, 0.02 sqrt(base_width / d_model) replaces 0.02 in hidden
+    matrices, so that their outputs have the same size at every width (Yang et al. 2022, table 3,
+    https://arxiv.org/abs/2203.03466).
     """
     return dict(_specs(config, vocab_size))
 

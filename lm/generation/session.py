@@ -21,7 +21,7 @@ class Session(Protocol):
         """How many positions have been read."""
 
     def read(self, ids: Int64[np.ndarray, "batch seq"], last: int | None = None) -> Float[Any, "batch positions vocab"]:
-        """The logits of the token after each of these ids, or after each of the `last` ids. The ids continue the texts.
+        """The logits of the token after each id, or after each of the `last` ids. The ids continue the texts.
 
         The logits stay where the model computes: a tensor on its device, or a NumPy array.
 

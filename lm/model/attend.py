@@ -1,9 +1,9 @@
 """The attention function itself: softmax(q k^T / sqrt(d_head) + mask) v, by the faster of two kernels.
 
 PyTorch's fused kernel never stores the scores. The math kernel, as PyTorch calls it, computes the formula by plain
-matrix products. On a CPU in half precision and short contexts it is faster, because the processor has instructions for
-such products and the fused kernel does not use them. On two cores with AVX512-BF16 whole steps of the default model run
-at 1.4 times the speed (`python -m benchmarks.training_step`).
+matrix products. On a CPU, in half precision and with short contexts, it is faster, because the processor has
+instructions for such products and the fused kernel does not use them. On two cores with AVX512-BF16 whole steps of the
+default model run at 1.4 times the speed (`python -m benchmarks.training_step`).
 """
 
 import math
@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
-_SHORT = 512  # positions; beyond, the scores outgrow the processor's caches
+_SHORT = 512  # positions; in longer contexts the scores outgrow the processor's caches
 
 Kernel = Literal["fused", "math"]
 Mask = (
@@ -36,10 +36,10 @@ def attend(
 ) -> Float[Tensor, "batch heads query d_head"]:
     """The attention of every query over the keys.
 
-    `mask` is True where a query may look, or a score to add; None is the plain causal rule for as many queries as
-    keys, and for a single query no rule at all, because it stands at the end of its keys. Not `causal`, every query
-    may look at every key that a mask does not hide. A `kernel` of None takes the
-    faster one. The math kernel knows no dropout: with dropout the fused one is taken.
+    `mask` is True where a query may look at a key, or holds scores to add. Without a mask, the plain causal rule holds
+    if there are as many queries as keys. A single query may look at all keys, because it stands at the end of them. If
+    `causal` is False, every query may look at every key that the mask does not hide. If `kernel` is None, the faster
+    one is taken. The math kernel has no dropout, so with dropout the fused one is taken.
     """
     assert mask is not None or not causal or q.shape[2] in (1, k.shape[2]), (
         "queries that follow earlier keys need a mask"
@@ -62,9 +62,9 @@ def attention_weights(
     mask: Mask | None,
     causal: bool = True,
 ) -> Float[Tensor, "batch heads query key"]:
-    """How much each query takes of each key: softmax(q k^T / sqrt(d_head) + mask), whose rows sum to 1.
+    """The weight of each key for each query: softmax(q k^T / sqrt(d_head) + mask). Each row sums to 1.
 
-    `mask` and `causal` are those of `attend`, which sums the values by these weights.
+    `mask` and `causal` are those of `attend`, which sums up the values with these weights.
     """
     scores = torch.baddbmm(
         _as_bias(mask, q, k, causal), q.flatten(0, 1), k.flatten(0, 1).mT, alpha=1 / math.sqrt(q.shape[-1])
@@ -90,9 +90,9 @@ def _as_bias(mask: Mask | None, q: Tensor, k: Tensor, causal: bool = True) -> Te
 
 
 class _MathKernel(torch.autograd.Function):
-    """Attention with its probabilities kept for the backward pass.
+    """Attention that keeps its probabilities for the backward pass.
 
-    With s = q k^T / sqrt(d) + bias, p = softmax(s), y = p v, and dy given: dv = p^T dy, dp = dy v^T,
+    With s = q k^T / sqrt(d) + bias, p = softmax(s), y = p v, and dy given, the gradients are: dv = p^T dy, dp = dy v^T,
     ds = p * (dp - sum(p * dp)), dq = ds k / sqrt(d), dk = ds^T q / sqrt(d).
     """
 
@@ -100,7 +100,7 @@ class _MathKernel(torch.autograd.Function):
     def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
         ctx.shape, ctx.scale = q.shape, 1 / math.sqrt(q.shape[-1])
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
-        with torch.autocast(q.device.type, enabled=False):  # it would take softmax to float32 and back
+        with torch.autocast(q.device.type, enabled=False):  # autocast would convert to float32 and back
             scores = torch.baddbmm(bias, q, k.mT, alpha=ctx.scale)
             p = torch.softmax(scores, -1)
             ctx.save_for_backward(q, k, v, p)

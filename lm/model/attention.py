@@ -1,5 +1,5 @@
-"""Multi-head attention (Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762): causal self-attention, or
-of one sequence to another.
+"""Multi-head attention (Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762): causal self-attention,
+or attention of one sequence to another.
 
 Shapes: batch, heads, seq = query positions, total = key positions (seq plus what a cache holds).
 """
@@ -53,8 +53,8 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch seq d_model"]:
         """The layer's output, without the residual. With a cache, x continues the positions that the cache holds.
 
-        With a memory this is cross-attention: queries come from x, keys and values from the memory. Each query sees all
-        of it, and no positions matter, because those of two sequences cannot be compared.
+        With a memory this is cross-attention: queries come from x, keys and values from the memory. Each query sees the
+        whole memory. Positions have no effect, because positions in two sequences cannot be compared.
         """
         q, k, v = self._heads(x, cache, memory, positions)
         mask = None if memory is not None else self._mask(x.shape[1], cache.length if cache else 0, positions)
@@ -69,7 +69,7 @@ class Attention(nn.Module):
         memory: Float[Tensor, "batch memory d_model"] | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch heads seq total"]:
-        """How much each position of x takes of each position of x, or of the memory; before any dropout."""
+        """The attention weights of each position of x over the positions of x, or of the memory; before any dropout."""
         q, k, _ = self._heads(x, None, memory, positions)
         mask = None if memory is not None else self._mask(x.shape[1], 0, positions)
         return attention_weights(q, k, mask, causal=memory is None)
@@ -98,8 +98,8 @@ class Attention(nn.Module):
         return q, k, v
 
     def _heads_of_two(self, x: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries of x, keys and values of the memory, by the rows of `qkv` that are theirs."""
-        n_rows, d_head = self.config.d_model, self.config.d_head  # of the queries, which come first
+        """Queries of x, keys and values of the memory. Each is made by its own rows of `qkv`."""
+        n_rows, d_head = self.config.d_model, self.config.d_head  # n_rows make the queries, which come first
         weight, bias = self.qkv.weight, self.qkv.bias
         q = F.linear(x, weight[:n_rows], None if bias is None else bias[:n_rows])
         kv = F.linear(memory, weight[n_rows:], None if bias is None else bias[n_rows:])
@@ -107,9 +107,10 @@ class Attention(nn.Module):
         return q.view(*q.shape[:2], -1, d_head).transpose(1, 2), k, v
 
     def _mask(self, seq: int, start: int, positions: Tensor | None) -> Mask | None:
-        """True where a query may look at a key, or the score to add; None where the plain causal rule says it all.
+        """True where a query may look at a key, or the score to add; None if the plain causal rule is enough.
 
-        A query looks at what stands before it in the text. Windows and ALiBi go by the distance of positions.
+        A query looks at itself and at what stands before it in the text. Windows and ALiBi use the distance between
+        positions.
         """
         config, device = self.config, self.qkv.weight.device
         if positions is None:

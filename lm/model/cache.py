@@ -24,7 +24,7 @@ class KeyValueCache:
     def extend(
         self, layer: int, keys: Float[Tensor, "batch heads seq d_head"], values: Float[Tensor, "batch heads seq d_head"]
     ) -> tuple[Float[Tensor, "batch heads total d_head"], Float[Tensor, "batch heads total d_head"]]:
-        """All keys and values of a layer, the given ones appended; once every layer has done so, call `advance`."""
+        """All keys and values of a layer, with the given ones appended. After all layers, call `advance`."""
         end = self.length + keys.shape[2]
         self._keys[layer, :, :, self.length : end] = keys
         self._values[layer, :, :, self.length : end] = values

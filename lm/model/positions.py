@@ -1,6 +1,6 @@
 """How a Transformer knows the order of its tokens: rotary, sinusoidal and ALiBi positions.
 
-Learned positions are a plain embedding and live in the Transformer itself; `none` (NoPE) is the absence of all.
+Learned positions are a plain embedding and live in the Transformer itself; `none` (NoPE) means no positions at all.
 """
 
 import torch
@@ -25,8 +25,8 @@ def rotate(
 ) -> Float[Tensor, "batch heads seq d_head"]:
     """x with each pair (x_i, x_{i + d_head/2}) turned by its position's angle, as Llama pairs them.
 
-    The table holds the angles of these positions: `rotary_table(...)[:, :seq]` of the first ones, or of others
-    `rotary_table(...)[:, positions]`, with positions (seq,) or (batch, seq).
+    The table holds the angles of the positions of x: `rotary_table(...)[:, :seq]` for the first positions, or
+    `rotary_table(...)[:, positions]` for others, with positions (seq,) or (batch, seq).
     """
     cos, sin = table if table.ndim == 3 else table[:, :, None]
     a, b = upcast(x).chunk(2, dim=-1)
@@ -42,8 +42,8 @@ def sinusoidal_table(context_length: int, d_model: int) -> Float[Tensor, "contex
 def alibi_slopes(n_heads: int) -> Float[Tensor, " heads"]:
     """The slope of each head's linear bias: 2^(-8 (h + 1) / n_heads).
 
-    Press et al. 2021, section 3, https://arxiv.org/abs/2108.12409, who use the geometric sequence for powers of two;
-    it is kept for every number of heads here.
+    Press et al. 2021, section 3, https://arxiv.org/abs/2108.12409. The paper uses this geometric sequence for powers of
+    two. Here every number of heads uses it.
     """
     return (2.0 ** (-8.0 * torch.arange(1, n_heads + 1, dtype=torch.float64) / n_heads)).float()
 

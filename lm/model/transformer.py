@@ -22,8 +22,8 @@ from lm.model.positions import sinusoidal_table
 class Block(nn.Module):
     """Attention, then feed-forward, each with a residual connection.
 
-    `pre` normalises what enters each sublayer, x + f(norm(x)); `post`, as in the first Transformer, what leaves the
-    sum, norm(x + f(x)) (Xiong et al. 2020 compare them, https://arxiv.org/abs/2002.04745).
+    `pre` normalises the input of each sublayer: x + f(norm(x)). `post` normalises the sum, as the first Transformer
+    does: norm(x + f(x)). Xiong et al. 2020 compare them (https://arxiv.org/abs/2002.04745).
     """
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
@@ -52,7 +52,7 @@ class Block(nn.Module):
     def attention_weights(
         self, x: Float[Tensor, "batch seq d_model"], positions: Int[Tensor, "batch seq"] | None = None
     ) -> Float[Tensor, "batch heads query key"]:
-        """How much each position takes of each, where the residual stream is x before this block."""
+        """The attention weights of each position over all positions, if x is the residual stream before this block."""
         return self.attention.weights(self.attention_norm(x) if self.pre else x, positions=positions)
 
     def _feed_forward(self, x: Tensor) -> Tensor:
@@ -96,8 +96,8 @@ class Transformer(nn.Module):
         """Logits of the token that follows each position.
 
         With a cache, ids continue the text that the cache holds. Without one, `positions` may say where each token
-        stands, from 0 to context_length - 1; by themselves they count from 0. They change nothing of the causal rule,
-        which goes by the order of the ids.
+        stands, from 0 to context_length - 1. If `positions` is None, they count from 0. The causal rule does not depend
+        on positions, only on the order of the ids.
         """
         return self.logits(self.hidden(ids, cache, positions))
 
@@ -107,7 +107,7 @@ class Transformer(nn.Module):
         cache: KeyValueCache | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
-        """The last residual stream, normalised and scaled: all of the model but its head."""
+        """The last residual stream, normalised and scaled: the output of the whole model except its head."""
         x = self.embed(ids, cache, positions)
         for block in self.blocks:
             if self.recompute and cache is None and torch.is_grad_enabled():
@@ -125,7 +125,7 @@ class Transformer(nn.Module):
         cache: KeyValueCache | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
-        """The residual stream before the first block: tokens, and their positions where those are embedded.
+        """The residual stream before the first block: token embeddings, plus position embeddings if the model has them.
 
         Raises:
             ValueError: when a position is outside the context.
@@ -150,7 +150,7 @@ class Transformer(nn.Module):
     def attention_weights(
         self, ids: Int[Tensor, "batch seq"], positions: Int[Tensor, "batch seq"] | None = None
     ) -> list[Float[Tensor, "batch heads query key"]]:
-        """How much each position of a text takes of each, one tensor a layer; every row sums to 1."""
+        """The attention weights of each position over all positions, one tensor per layer. Each row sums to 1."""
         x, weights = self.embed(ids, None, positions), []
         for block in self.blocks:
             assert isinstance(block, Block)
@@ -160,7 +160,7 @@ class Transformer(nn.Module):
 
     @property
     def head_weight(self) -> Float[Tensor, "vocab d_model"]:
-        """The matrix of the head: the embedding's own when the two are tied."""
+        """The matrix of the head. It is the matrix of the embedding if the two are tied."""
         return self.embedding.weight if self.head is None else self.head.weight
 
     def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
@@ -168,9 +168,11 @@ class Transformer(nn.Module):
         return F.linear(hidden, self.head_weight)
 
     def compute_with(self, *, attention: Kernel | None = None, recompute: bool = False) -> None:
-        """Choose how to compute the same: by which attention kernel (`lm.model.attend`), and whether a block's
-        activations are recomputed in the backward pass, which saves their memory for a third more work (Chen et al.
-        2016, https://arxiv.org/abs/1604.06174).
+        """Choose how the model computes. The function that it computes stays the same.
+
+        `attention` is the attention kernel (`lm.model.attend`). With `recompute`, the backward pass computes the
+        activations of each block again. This saves their memory and costs a third more work (Chen et al. 2016,
+        https://arxiv.org/abs/1604.06174).
         """
         self.recompute = recompute
         for module in self.modules():
@@ -178,7 +180,7 @@ class Transformer(nn.Module):
                 module.kernel = attention
 
     def session(self, batch_size: int) -> "CachedSession":
-        """A session of as many texts, for generation; the model goes to evaluation mode."""
+        """A session of `batch_size` texts, for generation. The model goes to evaluation mode."""
         return CachedSession(self.eval(), batch_size)
 
     @property
@@ -215,14 +217,14 @@ class CachedSession:
     def read(
         self, ids: Int64[np.ndarray, "batch seq"], last: int | None = None
     ) -> Float[Tensor, "batch positions vocab"]:
-        """Read on; the logits after each of these positions, or each of the `last` ones."""
+        """The logits of the token after each id, or after each of the `last` ids. The ids continue the texts."""
         hidden = self._model.hidden(torch.from_numpy(ids).to(self._device), self._cache)
         return self._model.logits(hidden if last is None else hidden[:, -last:])
 
     def rewind(self, n_positions: int) -> None:
-        """Forget the last positions, of every text."""
+        """Forget the last `n_positions` positions of every text."""
         self._cache.rewind(n_positions)
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with these texts in this order; a text may be chosen several times, or not at all."""
+        """Continue with these texts, in this order. A text may be chosen several times, or not at all."""
         self._cache.select(rows)

@@ -62,7 +62,7 @@ def test_matrices_have_the_deviation_0_02_or_that_of_their_width_and_those_that_
 
 
 @pytest.mark.parametrize("norm_position", ["pre", "post"])
-def test_with_zero_init_every_block_starts_as_the_identity(norm_position: str) -> None:
+def test_with_zero_init_the_sublayers_of_every_block_add_nothing_at_first(norm_position: str) -> None:
     config = small_config(zero_init=True, norm="rmsnorm", norm_position=norm_position, bias=True)
     model, usual = (
         Transformer(small_config(**config.model_dump() | {"zero_init": z}), VOCAB_SIZE) for z in (True, False)
@@ -77,7 +77,7 @@ def test_with_zero_init_every_block_starts_as_the_identity(norm_position: str) -
         y = block(x)
         if norm_position == "pre":
             assert torch.equal(y, x)
-        else:  # but for its norms
+        else:  # only its norms act
             normed = x / x.square().mean(-1, keepdim=True).sqrt()
             torch.testing.assert_close(y, normed, rtol=0, atol=1e-4)  # 1e-5 under the root, twice
 
