@@ -12,14 +12,14 @@ from lm.reference.parameter import Array
 
 def sigmoid(x: Array) -> Array:
     """1 / (1 + e^-x)."""
-    # Below -88 it is under 1e-38 whatever x; e^88 still fits in float32.
+    # For x below -88 the result is under 1e-38 in any case. e^88 still fits in float32.
     y = np.exp(np.minimum(-x, 88.0))
     y += 1
     return np.reciprocal(y, out=y)
 
 
 def softmax(x: Float[np.ndarray, "*shape"], axis: int = -1) -> Float[np.ndarray, "*shape"]:
-    """e^x over its sum along an axis. The largest x is taken off first, so that no e^x is too large."""
+    """e^x divided by its sum along an axis. The largest x is subtracted first, so that no e^x overflows."""
     e = np.exp(x - x.max(axis, keepdims=True))
     e /= e.sum(axis, keepdims=True)
     return e
@@ -33,7 +33,7 @@ def silu(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
 class SiLU:
     """y = x s with s = sigmoid(x) (Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415).
 
-    As ds/dx = s (1 - s): dy/dx = s + x s (1 - s) = s + y (1 - s).
+    Because ds/dx = s (1 - s), dy/dx = s + x s (1 - s) = s + y (1 - s).
     """
 
     def forward(self, x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
@@ -52,7 +52,7 @@ class SiLU:
 
 
 class GELU:
-    """y = x P(x), P the distribution function of the standard normal (Hendrycks & Gimpel 2016, section 2).
+    """y = x P(x). P is the distribution function of the standard normal (Hendrycks & Gimpel 2016, section 2).
 
     dy/dx = P(x) + x p(x), with the density p(x) = e^(-x^2 / 2) / sqrt(2 pi).
     """
@@ -87,19 +87,19 @@ class SquaredReLU:
 
 
 _STEP = 1 / 64  # between the points of the table below
-_END = 9.0  # beyond, the distribution is within 1e-18 of 0 or 1
+_END = 9.0  # farther from 0 than this, the distribution is within 1e-18 of 0 or 1
 
 
 def normal_distribution(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     """(1 + erf(x / sqrt 2)) / 2, to the rounding of x's dtype. NumPy has no erf.
 
-    A table holds the Taylor coefficients at every 64th of a unit; x takes those of the point nearest to it, at most
-    1 / 128 away, where three terms suffice for float32 and six for float64.
+    A table holds the Taylor coefficients at points 1 / 64 apart. Each x uses the coefficients of the nearest point,
+    which is at most 1 / 128 away. At this distance three terms suffice for float32 and six for float64.
     """
     n_terms = 6 if x.dtype == np.float64 else 3
     coefficients = _taylor_coefficients(n_terms, x.dtype)
     inside = np.clip(x, -_END, _END)
-    point = np.nan_to_num(np.rint(inside / _STEP))  # no number has no place; h and with it y stay NaN
+    point = np.nan_to_num(np.rint(inside / _STEP))  # NaN has no place in the table; h and y stay NaN
     h = inside - point * _STEP
     place = point.astype(np.intp) + (coefficients.shape[1] - 1) // 2
     y: Array = coefficients[n_terms][place]
@@ -121,5 +121,5 @@ def _taylor_coefficients(n_terms: int, dtype: np.dtype[Any]) -> Array:
     for k in range(1, n_terms + 1):
         rows.append(density / math.factorial(k))
         density, before = -a * density - (k - 1) * before, density
-    rows[0][0] = 0.0  # what lies below takes this value, and GELU multiplies it by x, which may be large
+    rows[0][0] = 0.0  # all x below take this value, and GELU multiplies it by x, which may be large
     return np.array(rows).astype(dtype)

@@ -17,7 +17,7 @@ Bias = Float[np.ndarray, "#batch #kv_heads #group query key"]
 
 
 def attention_weights(q: Queries, k: Keys, bias: Bias | None) -> Float[np.ndarray, "batch kv_heads group query key"]:
-    """How much each query takes of each key: softmax(q k^T / sqrt(d_head) + bias), whose rows sum to 1."""
+    """The weight of each key for each query: softmax(q k^T / sqrt(d_head) + bias). Each row sums to 1."""
     scores = q * (1 / math.sqrt(q.shape[-1])) @ k.mT
     return softmax(scores if bias is None else scores + bias)
 
@@ -25,10 +25,11 @@ def attention_weights(q: Queries, k: Keys, bias: Bias | None) -> Float[np.ndarra
 class Attend:
     """y = softmax(s) v with s = q k^T / sqrt(d) + bias (Vaswani et al. 2017, eq. 1, https://arxiv.org/abs/1706.03762).
 
-    With e = exp(s - max s) and z = sum(e) over the keys, y = (e v) / z: dividing the result, not the weights, spares a
-    pass over the largest array there is. The derivation (docs/theory/attention.md) ends in, with g = dy / z:
+    With e = exp(s - max s) and z = sum(e) over the keys, y = (e v) / z. Dividing the result instead of the weights
+    saves a pass over the largest array. With g = dy / z, the derivation (docs/theory/attention.md) gives:
     dv = e^T g, ds = e (g v^T - sum(g y)), dq = ds k / sqrt(d), dk = ds^T q / sqrt(d).
-    Dropout falls on the weights e / z: on e where it meets v, and so on g v^T on the way back.
+    Dropout acts on the weights e / z. So `forward` applies it to e before the product with v, and `backward` applies it
+    to g v^T.
     """
 
     def __init__(self, dropout: float) -> None:
@@ -42,7 +43,7 @@ class Attend:
         bias: Bias | None,
         generator: np.random.Generator | None,
     ) -> Queries:
-        """What each query reads."""
+        """The weighted sum of the values for each query."""
         self._q, self._k, self._v = q * (1 / math.sqrt(q.shape[-1])), k, v
         e = self._q @ k.mT
         if bias is not None:
@@ -65,5 +66,5 @@ class Attend:
         dq = ds @ self._k
         dq *= 1 / math.sqrt(dq.shape[-1])
         dk = ds.mT @ self._q
-        # A key/value head is read by all query heads of its group.
+        # All query heads of a group read the same key/value head, so their gradients are summed.
         return dq, dk.sum(2, keepdims=True), dv.sum(2, keepdims=True)

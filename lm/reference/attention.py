@@ -1,5 +1,5 @@
-"""Multi-head attention (Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762): causal self-attention, or
-of one sequence to another.
+"""Multi-head attention (Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762): causal self-attention,
+or attention of one sequence to another.
 """
 
 from typing import Any
@@ -21,8 +21,8 @@ from lm.reference.positions import Positions, rotate, rotate_back
 class Attention:
     """Attention with grouped key/value heads, optionally with a local window and normalised queries and keys.
 
-    The rows of `qkv` are all query heads, then all key heads, then all value heads. The papers are named where the
-    same layer stands in PyTorch, `lm.model.attention`.
+    The rows of `qkv` are all query heads, then all key heads, then all value heads. The papers are named at
+    the same layer in PyTorch, `lm.model.attention`.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Attention:
         self.config, self.layer, self.positions = config, layer, positions
         self.n_kv_heads = config.sizes.n_kv_heads
         self.qkv = Linear(parameters, f"{name}.qkv")
-        # The same matrix, for a memory: its first d_model rows make queries.
+        # With a memory, the same matrix is used in two parts: its first d_model rows make the queries.
         self.queries = Linear(parameters, f"{name}.qkv", slice(None, config.d_model))
         self.keys_values = Linear(parameters, f"{name}.qkv", slice(config.d_model, None))
         self.out = Linear(parameters, f"{name}.out")
@@ -50,8 +50,8 @@ class Attention:
     ) -> Float[np.ndarray, "batch seq d_model"]:
         """The layer's output, without the residual. With a cache, x continues the positions that the cache holds.
 
-        With a memory this is cross-attention: queries come from x, keys and values from the memory. Each query sees all
-        of it, and no positions matter, because those of two sequences cannot be compared.
+        With a memory this is cross-attention: queries come from x, keys and values from the memory. Each query sees the
+        whole memory. Positions have no effect, because positions in two sequences cannot be compared.
         """
         q, k, v, bias = self._heads(x, cache, memory, positions)
         y = self.attend.forward(q, k, v, bias, generator)
@@ -64,7 +64,10 @@ class Attention:
         memory: Float[np.ndarray, "batch memory d_model"] | None = None,
         positions: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch heads seq total"]:
-        """How much each position of x takes of each position of x, or of the memory; before any dropout."""
+        """The attention weights of each position of x over the positions of x, or of the memory; before any dropout.
+
+        Do not call it between `forward` and `backward`: it overwrites what the layers remember for `backward`.
+        """
         q, k, _, bias = self._heads(x, None, memory, positions)
         weights = attention_weights(q, k, bias)
         return weights.reshape(len(x), -1, *weights.shape[3:])
@@ -72,7 +75,7 @@ class Attention:
     def _heads(
         self, x: Array, cache: KeyValueCache | None, memory: Array | None, positions: NDArray[np.integer[Any]] | None
     ) -> tuple[Array, Array, Array, Array | None]:
-        """Queries, keys and values as `Attend` takes them, and what is added to the scores."""
+        """Queries, keys and values as `Attend` takes them, and the bias that is added to the scores."""
         config, (batch, seq, _) = self.config, x.shape
         assert cache is None or (memory is None and positions is None), "a cache holds neither memory nor positions"
         start = cache.length if cache else 0
@@ -102,7 +105,7 @@ class Attention:
     def backward(
         self, dy: Float[np.ndarray, "batch seq d_model"]
     ) -> tuple[Float[np.ndarray, "batch seq d_model"], Float[np.ndarray, "batch memory d_model"] | None]:
-        """The gradients of x and of the memory, if there was one: the steps of `forward` in reverse."""
+        """The gradients of x and of the memory, if there was one. The steps are those of `forward` in reverse order."""
         config, (batch, seq, _) = self.config, dy.shape
         dy = self.out.backward(self.dropout.backward(dy))
         dy = dy.reshape(batch, seq, self.n_kv_heads, -1, config.d_head).transpose(0, 2, 3, 1, 4)

@@ -27,7 +27,7 @@ class KeyValueCache:
         keys: Float[np.ndarray, "batch seq heads d_head"],
         values: Float[np.ndarray, "batch seq heads d_head"],
     ) -> tuple[Float[np.ndarray, "batch total heads d_head"], Float[np.ndarray, "batch total heads d_head"]]:
-        """All keys and values of a layer, the given ones appended; once every layer has done so, call `advance`."""
+        """All keys and values of a layer, with the given ones appended. After all layers, call `advance`."""
         end = self.length + keys.shape[1]
         self._keys[layer, :, self.length : end] = keys
         self._values[layer, :, self.length : end] = values

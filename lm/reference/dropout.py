@@ -7,7 +7,7 @@ from lm.reference.parameter import Array
 
 
 class Dropout:
-    """y = x m / (1 - rate), each m drawn as 0 with probability `rate` and 1 otherwise; so dx = dy m / (1 - rate)."""
+    """y = x m / (1 - rate). Each m is drawn as 0 with probability `rate`, otherwise 1. So dx = dy m / (1 - rate)."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate
@@ -16,7 +16,7 @@ class Dropout:
     def forward(
         self, x: Float[np.ndarray, "*shape"], generator: np.random.Generator | None
     ) -> Float[np.ndarray, "*shape"]:
-        """x with some of its numbers dropped, or x itself without a generator: then nothing is being trained."""
+        """x with some of its numbers dropped. Without a generator x itself, because then nothing is being trained."""
         self._scale = None
         if generator is None or self.rate == 0:
             return x

@@ -1,9 +1,9 @@
-"""The weights a model starts from, those of `lm.model.transformer` drawn without PyTorch.
+"""The weights that a model starts from: those of `lm.model.transformer`, drawn without PyTorch.
 
-PyTorch's generator on the CPU is the Mersenne Twister MT19937, which NumPy has too; from there to normal numbers it
-goes its own way, by the method of Box and Muller (1958) on blocks of sixteen. Here is the same way, so that one seed
-gives both backends the same start: to a millionth of the deviation, for PyTorch's logarithms and cosines are rounded a
-little differently.
+PyTorch's generator on the CPU is the Mersenne Twister MT19937, which NumPy has too. PyTorch and NumPy make normal
+numbers from it by different methods. PyTorch uses the method of Box and Muller (1958) on blocks of sixteen, and so does
+this file. So one seed gives both backends the same start. They agree to a millionth of the deviation, because PyTorch
+rounds logarithms and cosines a little differently.
 """
 
 import math
@@ -35,29 +35,29 @@ class NormalGenerator:
 
     def __init__(self, seed: int) -> None:
         self._bits = np.random.MT19937()
-        # NumPy's old interface seeds as Matsumoto and Nishimura do, and PyTorch after them.
+        # NumPy's old interface and PyTorch both use the seeding of Matsumoto and Nishimura.
         state: Any = np.random.RandomState(seed).get_state(legacy=False)  # NumPy types it as a plain dictionary
         self._bits.state = state
         self._spare: float | None = None
 
     def draw(self, count: int) -> Float32[np.ndarray, " count"]:
-        """The next numbers."""
+        """The next `count` numbers."""
         if count < 16:
             return np.array([self._draw_one() for _ in range(count)], dtype=np.float32)
         u = self._uniforms(count)
         x = np.empty(count, np.float32)
         whole = count // 16 * 16
         x[:whole] = _box_muller(u[:whole])
-        if whole < count:  # the last sixteen are then drawn anew
+        if whole < count:  # then the last sixteen are drawn a second time, from new bits
             x[-16:] = _box_muller(self._uniforms(16))
         return x
 
     def _uniforms(self, count: int) -> Float32[np.ndarray, " count"]:
-        """From 0 to below 1, by the 24 low bits of a word."""
+        """Numbers from 0 to below 1. Each is made of the 24 low bits of a word."""
         return (self._bits.random_raw(count) & 0xFFFFFF).astype(np.float32) * np.float32(2.0**-24)
 
     def _draw_one(self) -> float:
-        """One of a few, in float64; such numbers come in pairs, of which the second is kept for the next call."""
+        """A number of a draw of fewer than 16, in float64. They come in pairs; the second waits for the next call."""
         if self._spare is not None:
             x, self._spare = self._spare, None
             return x
@@ -72,7 +72,7 @@ class NormalGenerator:
 
 
 def _box_muller(u: Float32[np.ndarray, " count"]) -> Float32[np.ndarray, " count"]:
-    """Of each sixteen uniform numbers the first eight give a radius, the others an angle."""
+    """Normal numbers from uniform ones. Of each sixteen, the first eight give the radii and the others the angles."""
     first, second = u.reshape(-1, 2, 8).swapaxes(0, 1)
     radius, angle = np.sqrt(-2 * np.log(1 - first)), np.float32(2 * math.pi) * second
     return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)

@@ -19,7 +19,7 @@ def linear(
 
 
 class Linear:
-    """y = x W^T + b, over the last axis; W is (outputs, inputs), or some rows of a larger matrix.
+    """y = x W^T + b, over the last axis. W is (outputs, inputs): a matrix, or some rows of one.
 
     With rows x_n and the gradient dy given: dx = dy W, dW = sum_n dy_n x_n^T = dy^T x, db = sum_n dy_n.
     """
@@ -30,7 +30,7 @@ class Linear:
         self.rows = rows
 
     def forward(self, x: Float[np.ndarray, "*batch inputs"]) -> Float[np.ndarray, "*batch outputs"]:
-        """The map of x."""
+        """The output y."""
         self._x = x.reshape(-1, x.shape[-1])
         return linear(x, self.weight.value[self.rows], None if self.bias is None else self.bias.value[self.rows])
 
@@ -44,7 +44,7 @@ class Linear:
 
 
 class Embedding:
-    """The row of a table for each id. Its gradient adds up, in each row, that of the places where the row stood."""
+    """The row of a table for each id. The gradient of a row is the sum over all places where the row was used."""
 
     def __init__(self, weight: Parameter) -> None:
         self.weight = weight
@@ -57,7 +57,7 @@ class Embedding:
 
     def backward(self, dy: Float[np.ndarray, "*batch d_model"]) -> None:
         """Add to the gradient of the table; ids have none."""
-        # Sorted by id, the rows of one id stand together and are summed in one go.
+        # After sorting by id, the rows of an id stand together, so one call sums them.
         order = np.argsort(self._ids, kind="stable")
         ids, starts = np.unique(self._ids[order], return_index=True)
         grad = np.zeros_like(self.weight.value)

@@ -1,4 +1,4 @@
-"""The training loss: cross-entropy in nats; and what else is told of a prediction."""
+"""The training loss, which is the cross-entropy in nats. Also the accuracy and the perplexity of predictions."""
 
 import math
 
@@ -10,13 +10,13 @@ class CrossEntropy:
     """loss_n = -log softmax(z_n)[t_n] = log(sum_i e^(z_ni - m_n)) + m_n - z_n[t_n], for the logits z and targets t.
 
     With m_n = max(z_n) no exponential overflows and one of them is 1, so the logarithm is finite for logits of any
-    size. As the derivative of log-sum-exp is softmax: dz_n = dloss_n (softmax(z_n) - onehot(t_n)).
+    size. The derivative of log-sum-exp is softmax, so dz_n = dloss_n (softmax(z_n) - onehot(t_n)).
     """
 
     def forward(
         self, logits: Float[np.ndarray, "*batch vocab"], targets: Int[np.ndarray, "*batch"]
     ) -> Float[np.ndarray, "*batch"]:
-        """The loss of each prediction. Overwrites the logits, by far the largest array of a step."""
+        """The loss of each prediction. Overwrites the logits, because they are by far the largest array of a step."""
         z = logits.reshape(-1, logits.shape[-1])
         self._targets = targets.reshape(-1)
         z -= z.max(-1, keepdims=True)
@@ -35,10 +35,10 @@ class CrossEntropy:
 
 
 def accuracy(logits: Float[np.ndarray, "*batch vocab"], targets: Int[np.ndarray, "*batch"]) -> float:
-    """The share of predictions whose largest logit, the first among equals, is the target's."""
+    """The share of predictions whose largest logit is that of the target. Of equal logits the first is taken."""
     return float((logits.argmax(-1) == targets).mean())
 
 
 def perplexity(mean_loss: float) -> float:
-    """e^loss: among how many equally likely tokens a model with that mean loss might as well be guessing."""
+    """e^mean_loss. A guess among so many equally likely tokens has the same mean loss."""
     return math.exp(mean_loss)

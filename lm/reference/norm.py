@@ -1,4 +1,4 @@
-"""Normalisation layers. In both, n is the normalised input and r what it was multiplied by to get there.
+"""Normalisation layers. In both, n is the normalised input and r is the factor that normalises it.
 
 Derivations: docs/theory/layers.md, "Norms".
 """

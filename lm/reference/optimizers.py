@@ -1,7 +1,7 @@
 """Optimizers on arrays: SGD, Adam, AdamW and Muon, and the clipping of gradients. The twins of `lm.optim`.
 
-Updates happen in place, a parameter at a time, as its rule says. The state of a parameter is a dictionary of arrays of
-its shape.
+A step updates one parameter after another, in place, each by its own rule. The state of a parameter is a dictionary of
+arrays that have the shape of the parameter.
 """
 
 import math
@@ -52,8 +52,8 @@ class SGD:
 class Adam:
     """p = p - lr * m' / (sqrt(v') + eps) with running means m of g and v of g^2 (Kingma & Ba 2014, algorithm 1).
 
-    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) undo that both began at zero. Weight decay is added to the
-    gradient (L2 regularisation). https://arxiv.org/abs/1412.6980
+    m' = m / (1 - beta1^t) and v' = v / (1 - beta2^t) correct the means, because both start at zero. Weight decay is
+    added to the gradient (L2 regularisation). https://arxiv.org/abs/1412.6980
     """
 
     decoupled_weight_decay = False
@@ -105,10 +105,10 @@ class AdamW(Adam):
 
 
 class Muon(AdamW):
-    """p = p - lr * 0.2 * sqrt(max(rows, columns)) * U where a rule is orthogonal, AdamW elsewhere.
+    """p = p - lr * 0.2 * sqrt(max(rows, columns)) * U if the rule is orthogonal, otherwise AdamW.
 
-    U is the Nesterov momentum made orthogonal: with the running mean M of g, that of momentum * M + (1 - momentum) * g.
-    Weight decay is AdamW's. https://kellerjordan.github.io/posts/muon/, https://arxiv.org/abs/2502.16982 (section 2.2)
+    M is the running mean of g. U is the Nesterov momentum, momentum * M + (1 - momentum) * g, made orthogonal. Weight
+    decay is that of AdamW. https://kellerjordan.github.io/posts/muon/, https://arxiv.org/abs/2502.16982 (section 2.2)
     """
 
     def __init__(
@@ -137,14 +137,14 @@ class Muon(AdamW):
 
 
 def orthogonalised(matrix: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
-    """A matrix U S V^T as about U V^T, by five rounds of X = a X + b (X X^T) X + c (X X^T)^2 X.
+    """About U V^T for a matrix U S V^T, by five rounds of X = a X + b (X X^T) X + c (X X^T)^2 X.
 
     The derivation is in docs/theory/optimizers.md, "Muon".
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix  # the smaller of X X^T and X^T X
-    x = x / max(np.linalg.norm(x), 1e-7)  # no singular value above 1
+    x = matrix.T if tall else matrix  # so that X X^T has the smaller of the two sizes
+    x = x / max(np.linalg.norm(x), 1e-7)  # then no singular value is above 1
     for _ in range(5):
         gram = x @ x.T
         x = a * x + (b * gram + c * gram @ gram) @ x
@@ -171,7 +171,7 @@ def build_optimizer(parameters: Mapping[str, Parameter], table: Table, config: T
 
 
 def clip_gradients(parameters: Iterable[Parameter], max_norm: float | None) -> float:
-    """The L2 norm of all gradients taken as one vector; above `max_norm` they are scaled down to it, in place.
+    """The L2 norm of all gradients as one vector. If it is above `max_norm`, they are scaled down to it, in place.
 
     Pascanu et al. 2012, algorithm 1, https://arxiv.org/abs/1211.5063.
     """

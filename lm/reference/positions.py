@@ -1,4 +1,4 @@
-"""How the model knows the order of its tokens: rotary, sinusoidal and ALiBi positions, and who may look at whom.
+"""How the model knows the order of its tokens: rotary, sinusoidal and ALiBi positions, and the mask of attention.
 
 Learned positions are a plain table and live in the Transformer itself.
 """
@@ -16,7 +16,7 @@ Table = Float[np.ndarray, "2 seq half"] | Float[np.ndarray, "2 batch seq half"]
 def rotary_table(context_length: int, d_head: int, theta: float) -> Float[np.ndarray, "2 context half"]:
     """cos and sin of position * theta^(-2i / d_head), for the pairs i < d_head / 2 (Su et al. 2021, eq. 15).
 
-    https://arxiv.org/abs/2104.09864. In float32, as the model in PyTorch has it, so that the two are one function.
+    https://arxiv.org/abs/2104.09864. In float32, as in the PyTorch model, so that both compute the same function.
     """
     frequency = theta ** (-np.arange(0, d_head, 2) / d_head)
     angle = np.arange(context_length)[:, None] * frequency
@@ -26,10 +26,11 @@ def rotary_table(context_length: int, d_head: int, theta: float) -> Float[np.nda
 def rotate(x: Float[np.ndarray, "batch seq heads d_head"], table: Table) -> Float[np.ndarray, "batch seq heads d_head"]:
     """x with each pair (a, b) = (x_i, x_{i + d_head/2}) turned by its position's angle.
 
-    The table holds the angles of these positions: `rotary_table(...)[:, :seq]` of the first ones, or of others
-    `rotary_table(...)[:, positions]`, with positions (seq,) or (batch, seq).
+    The table holds the angles of the positions of x: `rotary_table(...)[:, :seq]` for the first positions, or
+    `rotary_table(...)[:, positions]` for others, with positions (seq,) or (batch, seq).
 
-    (a cos - b sin, b cos + a sin) = (a, b) cos + (b, a) (-sin, sin), in whole rows, which NumPy is quicker with.
+    (a cos - b sin, b cos + a sin) = (a, b) cos + (b, a) (-sin, sin). The right side works on whole rows, which is
+    faster in NumPy.
     """
     cos, sin = table[..., None, :]
     swapped = np.roll(x, x.shape[-1] // 2, axis=-1)
@@ -42,7 +43,7 @@ def rotate(x: Float[np.ndarray, "batch seq heads d_head"], table: Table) -> Floa
 def rotate_back(
     dy: Float[np.ndarray, "batch seq heads d_head"], table: Table
 ) -> Float[np.ndarray, "batch seq heads d_head"]:
-    """The gradient of `rotate`: a turn is an orthogonal map, so its transpose is the same turn backwards."""
+    """The gradient of `rotate`. A rotation is an orthogonal map, so its transpose is the same rotation backwards."""
     return rotate(dy, np.stack([table[0], -table[1]]))
 
 
@@ -55,14 +56,14 @@ def sinusoidal_table(context_length: int, d_model: int) -> Float[np.ndarray, "co
 def alibi_slopes(n_heads: int) -> Float[np.ndarray, " heads"]:
     """The slope of each head's linear bias: 2^(-8 (h + 1) / n_heads) (Press et al. 2021, section 3).
 
-    https://arxiv.org/abs/2108.12409, who use the geometric sequence for powers of two; it is kept for every number of
-    heads here.
+    https://arxiv.org/abs/2108.12409. The paper uses this geometric sequence for powers of two. Here every number of
+    heads uses it.
     """
     return (2.0 ** (-8.0 * np.arange(1, n_heads + 1) / n_heads)).astype(np.float32)
 
 
 class Positions:
-    """The constants of one configuration, made once and shared by its layers."""
+    """The constants of one configuration. They are made once, and all layers share them."""
 
     def __init__(self, config: ModelConfig, dtype: DTypeLike) -> None:
         self._config, self._dtype = config, dtype
@@ -77,11 +78,11 @@ class Positions:
     def bias(
         self, start: int, seq: int, positions: Int[np.ndarray, "batch seq"] | None = None
     ) -> Float[np.ndarray, "_ _ _ query key"] | None:
-        """What is added to the scores of `seq` queries from position `start` on; None where it would be nothing.
+        """The bias for the scores of `seq` queries from position `start` on; None if it would be zero everywhere.
 
-        -infinity for keys that lie ahead, or farther back than the window; with ALiBi, minus the slope times how many
-        tokens back the key lies. Where positions are given, windows and ALiBi go by their distance. The first three
-        axes, (batch, n_kv_heads, group), are 1 where all have the same.
+        It is -infinity for keys that come after the query, or that lie outside the window. With ALiBi, it is minus the
+        slope times how many tokens back the key lies. If positions are given, windows and ALiBi use the distance
+        between them. The first three axes are (batch, n_kv_heads, group). Size 1 means that all share one bias.
         """
         config = self._config
         if positions is not None:

@@ -1,8 +1,9 @@
 """The Transformer language model in NumPy, the twin of `lm.model.transformer`.
 
-Every layer has `forward`, which remembers what its derivative needs, and `backward`, which takes the gradient of the
-loss with respect to its output, adds those of its parameters to them, and returns that of its input. Reverse-mode
-differentiation is then no more than calling `backward` in the reverse order of `forward` (docs/theory/notation.md).
+Every layer has `forward`, which remembers what the derivative needs, and `backward`. The argument of `backward` is the
+gradient of the loss with respect to the output of the layer. `backward` adds to the gradients of the parameters, and
+returns the gradient of the input. Reverse-mode differentiation then only calls `backward` in the reverse order of
+`forward` (docs/theory/notation.md).
 """
 
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ from lm.reference.positions import Positions
 class Block:
     """Attention, then feed-forward, each with a residual connection.
 
-    `pre` norm is x + f(norm(x)), `post` norm(x + f(x)). A sum hands its gradient to both of its terms.
+    `pre` norm is x + f(norm(x)), `post` norm(x + f(x)). A sum passes its gradient on to both of its terms.
     """
 
     def __init__(self, config: ModelConfig, parameters: Parameters, layer: int, positions: Positions) -> None:
@@ -69,12 +70,15 @@ class Block:
     def attention_weights(
         self, x: Float[np.ndarray, "batch seq d_model"], positions: Int[np.ndarray, "batch seq"] | None = None
     ) -> Float[np.ndarray, "batch heads query key"]:
-        """How much each position takes of each, where the residual stream is x before this block."""
+        """The attention weights of each position over all positions, if x is the residual stream before this block.
+
+        Do not call it between `forward` and `backward`: it overwrites what the layers remember for `backward`.
+        """
         return self.attention.weights(self.attention_norm.forward(x) if self.pre else x, positions=positions)
 
 
 class Transformer:
-    """A decoder-only Transformer of these weights, in their precision: float32 or float64.
+    """A decoder-only Transformer with these weights, in their precision: float32 or float64.
 
     Training changes the arrays in place.
 
@@ -106,7 +110,7 @@ class Transformer:
     ) -> Float[np.ndarray, "batch seq vocab"]:
         """Logits of the token that follows each position.
 
-        A generator makes dropout happen, as in training. With a cache, ids continue the text that the cache holds.
+        With a generator there is dropout, as in training. With a cache, ids continue the text that the cache holds.
         Without one, `positions` may say where each token stands, as in `lm.model.transformer`.
         """
         return self.head.forward(self.hidden(ids, generator, cache, positions))
@@ -118,7 +122,7 @@ class Transformer:
         cache: KeyValueCache | None = None,
         positions: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch seq d_model"]:
-        """The last residual stream, normalised and scaled: all of the model but its head."""
+        """The last residual stream, normalised and scaled: the output of the whole model except its head."""
         x = self.embed(ids, generator, cache, positions)
         for block in self.blocks:
             x = block.forward(x, generator, cache, positions)
@@ -133,7 +137,7 @@ class Transformer:
         cache: KeyValueCache | None = None,
         positions: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch seq d_model"]:
-        """The residual stream before the first block: tokens, and their positions where those are embedded.
+        """The residual stream before the first block: token embeddings, plus position embeddings if the model has them.
 
         Raises:
             ValueError: when a position is outside the context.
@@ -159,7 +163,10 @@ class Transformer:
     def attention_weights(
         self, ids: Int[np.ndarray, "batch seq"], positions: Int[np.ndarray, "batch seq"] | None = None
     ) -> list[Float[np.ndarray, "batch heads query key"]]:
-        """How much each position of a text takes of each, one array a layer; every row sums to 1."""
+        """The attention weights of each position over all positions, one array per layer. Each row sums to 1.
+
+        Do not call it between `forward` and `backward`: it overwrites what the layers remember for `backward`.
+        """
         x, weights = self.embed(ids, positions=positions), []
         for block in self.blocks:
             weights.append(block.attention_weights(x, positions))
@@ -167,7 +174,7 @@ class Transformer:
         return weights
 
     def backward(self, dlogits: Float[np.ndarray, "batch seq vocab"]) -> None:
-        """Add to every parameter's gradient, from that of the logits which `forward` gave last."""
+        """Add to the gradient of every parameter. `dlogits` is the gradient of the logits that `forward` gave last."""
         dx = self.final_norm.backward(self.head.backward(dlogits) * self.dtype.type(self.config.output_scale))
         for block in reversed(self.blocks):
             dx = block.backward(dx)
@@ -182,7 +189,7 @@ class Transformer:
         self.embedding.backward(dx)
 
     def session(self, batch_size: int) -> "CachedSession":
-        """A session of as many texts, for generation."""
+        """A session of `batch_size` texts, for generation."""
         return CachedSession(self, batch_size)
 
 
@@ -201,14 +208,14 @@ class CachedSession:
     def read(
         self, ids: Int[np.ndarray, "batch seq"], last: int | None = None
     ) -> Float[np.ndarray, "batch positions vocab"]:
-        """Read on; the logits after each of these positions, or each of the `last` ones."""
+        """The logits of the token after each id, or after each of the `last` ids. The ids continue the texts."""
         hidden = self._model.hidden(ids, cache=self._cache)
         return self._model.head.forward(hidden if last is None else hidden[:, -last:])
 
     def rewind(self, n_positions: int) -> None:
-        """Forget the last positions, of every text."""
+        """Forget the last `n_positions` positions of every text."""
         self._cache.rewind(n_positions)
 
     def select(self, rows: Sequence[int]) -> None:
-        """Go on with these texts in this order; a text may be chosen several times, or not at all."""
+        """Continue with these texts, in this order. A text may be chosen several times, or not at all."""
         self._cache.select(rows)
