@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.__main__ import main
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -177,7 +178,7 @@ def test_a_failed_run_does_not_stop_the_others(workspace: Workspace) -> None:
 
 
 def test_ctrl_c_stops_with_one_line_and_the_same_command_continues(workspace: Workspace) -> None:
-    words = [*PYTHON, "run", "short", "-S", "train.steps=4000", "--seeds", "1,2"]
+    words = [*PYTHON, "run", "short", "-S", "train.steps=4000", "--seeds", "1337,2"]
     running = workspace.start(*words, STORYLINE_SAVE_EVERY_S="0")
     resume = workspace.path / ".resume"
     deadline = time.monotonic() + 120
@@ -188,7 +189,7 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_continues(workspace: Wo
     assert running.returncode == 130, output
     assert output.splitlines()[-1] == "stopped; run the same command again to continue"
     assert "[2/2]" not in output
-    assert "short-s1" not in names(workspace)
+    assert "short-s1337" not in names(workspace)
     assert list(resume.glob("*/state.npz"))
 
 
@@ -200,9 +201,8 @@ def test_the_queue_runs_with_two_workers_and_keeps_the_log_of_a_failure(workspac
     assert "2 workers, each with OMP_NUM_THREADS=1" in output
     assert output.splitlines()[-1] == "failing-bad-s1337 failed: dvc queue logs failing-bad-s1337"
     assert "failing-good-s1337" in names(workspace)
-    assert "warmup_steps: must be at most the run's 20 steps" in workspace.run(
-        "dvc", "queue", "logs", "failing-bad-s1337"
-    )
+    log = workspace.run("dvc", "queue", "logs", "failing-bad-s1337")
+    assert "warmup_steps: must be at most the run's 20 steps" in log
     compared = workspace.run(*PYTHON, "compare", "failing", "--seeds", "1337")
     assert compared.splitlines()[-1] == "without a result: failing-bad-s1337 (failed)"
     workspace.run("dvc", "queue", "stop", "--kill", status=None)
@@ -232,10 +232,20 @@ def test_the_queue_runs_with_two_workers_and_keeps_the_log_of_a_failure(workspac
         ),
     ],
 )
-def test_a_mistake_gets_one_line(workspace: Workspace, words: list[str], message: str) -> None:
-    output = workspace.run(*PYTHON, *words, status=2)
-    assert output.startswith(f"error: {message}")
-    assert output.count("\n") == 1
+def test_a_mistake_gets_one_line(
+    workspace: Workspace,
+    words: list[str],
+    message: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(workspace.path)
+    monkeypatch.setattr(sys, "argv", ["experiments", *words])
+    assert main() == 2
+    output, errors = capfd.readouterr()
+    assert output == ""
+    assert errors.startswith(f"error: {message}")
+    assert errors.count("\n") == 1
 
 
 def test_outside_of_the_repository_it_says_where_to_go(workspace: Workspace, tmp_path: Path) -> None:
