@@ -33,8 +33,11 @@ generate: setup  ## let the trained model continue a text: make generate TEXT="O
 verify: setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD
 	python -m experiments verify $(REV)
 
+# One more than there are cores, because many tests wait for processes that they have started.
+WORKERS ?= $$(expr $$(getconf _NPROCESSORS_ONLN) + 1)
+
 test: setup-dev  ## run all tests
-	python -m pytest -n auto --dist loadscope --no-loadscope-reorder
+	python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 test-fast: setup-dev  ## run the tests that take only seconds
 	python -m pytest -n auto -m "not slow"

@@ -18,7 +18,7 @@ install_import_hook("lm", f"{checked.__module__}.{checked.__name__}")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A machine may be busy with other work, so how long an example takes says nothing.
-settings.register_profile("storyline", deadline=None)
+settings.register_profile("storyline", deadline=None, max_examples=60)
 settings.load_profile("storyline")
 
 
