@@ -49,7 +49,7 @@ def _same_tensor(first: Any, second: Any, name: str) -> bool:
 
 
 def _tensor_values(first: Any, second: Any, name: str) -> str:
-    here, there = (name in file.keys() for file in (first, second))  # noqa: SIM118
+    here, there = (name in file.keys() for file in (first, second))  # noqa: SIM118  (as above)
     if not (here and there):
         return f"only in the {'original' if here else 'new file'}"
     a, b = first.get_tensor(name), second.get_tensor(name)

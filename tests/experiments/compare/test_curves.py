@@ -62,3 +62,8 @@ def test_samples_are_read_from_the_commit_of_the_experiment(tmp_path: Path) -> N
         Sample("", "A cat.\n---\nIt slept.", True),
         Sample("Once", " more", False),
     )
+
+
+def test_every_step_of_a_curve_has_a_time_also_before_the_first_and_after_the_last_that_was_timed() -> None:
+    seconds = _interpolated({4: 2.0, 8: 3.0}, pd.Series([2, 6, 9]))
+    assert [seconds[step] for step in (2, 4, 6, 8, 9)] == [1.0, 2.0, 2.5, 3.0, 3.0]

@@ -78,7 +78,7 @@ def test_a_preset_is_a_set_of_one_run(tmp_path: Path) -> None:
 )
 def test_a_mistake_in_the_file_gets_its_place(tmp_path: Path, before: str, after: str, message: str) -> None:
     assert before in SMALL
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole message is compared)
         load(tmp_path, SMALL.replace(before, after))
     assert message in str(caught.value)
     assert str(caught.value).startswith(f"{tmp_path}/experiments.yaml: ")

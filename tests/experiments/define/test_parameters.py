@@ -36,7 +36,7 @@ def test_an_override_is_read_as_yaml(text: str, value: Any) -> None:
     ],
 )
 def test_a_wrong_override_gets_one_line(text: str, message: str) -> None:
-    with pytest.raises(ValueError) as caught:  # noqa: PT011
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole message is compared)
         parse_override(text)
     assert str(caught.value) == message
 
