@@ -1,5 +1,6 @@
 """Parameters of the Transformer."""
 
+import math
 from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
@@ -55,6 +56,15 @@ class ModelConfig(Section):
         """
         d_ff = max(64, round(8 / 3 * self.d_model / 64) * 64) if self.feed_forward == "swiglu" else 4 * self.d_model
         return Sizes(self.n_kv_heads or self.n_heads, self.d_ff or d_ff)
+
+    @property
+    def embedding_scale(self) -> float:
+        """What token embeddings are multiplied with: sqrt(d_model) if sines are added to them, otherwise 1.
+
+        Vaswani et al. 2017, section 3.4. The sines are of size 1, and embeddings start much smaller. With `base_width`
+        it is sqrt(base_width), so that the sum of the two has the same sizes at every width.
+        """
+        return math.sqrt(self.base_width or self.d_model) if self.positions == "sinusoidal" else 1.0
 
     @property
     def output_scale(self) -> float:

@@ -13,7 +13,7 @@ from lm.config.model import ModelConfig
 from lm.model.attend import Kernel, Mask, attend, attention_weights
 from lm.model.cache import KeyValueCache
 from lm.model.norm import RMSNorm
-from lm.model.positions import alibi_bias, alibi_slopes, rotary_table, rotate
+from lm.model.positions import PositionTable, alibi_bias, alibi_slopes, rotary_table, rotate
 
 
 class Attention(nn.Module):
@@ -23,9 +23,6 @@ class Attention(nn.Module):
 
     The rows of `qkv` are all query heads, then all key heads, then all value heads.
     """
-
-    slopes: Tensor
-    rotary: Tensor
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -39,10 +36,9 @@ class Attention(nn.Module):
         self.query_norm = RMSNorm(config.d_head) if config.qk_norm else nn.Identity()
         self.key_norm = RMSNorm(config.d_head) if config.qk_norm else nn.Identity()
         if config.positions == "rope":
-            table = rotary_table(config.context_length, config.d_head, config.rope_theta)
-            self.register_buffer("rotary", table, persistent=False)
+            self.rotary = PositionTable(rotary_table(config.context_length, config.d_head, config.rope_theta))
         if config.positions == "alibi":
-            self.register_buffer("slopes", alibi_slopes(config.n_heads), persistent=False)
+            self.slopes = PositionTable(alibi_slopes(config.n_heads))
 
     def forward(
         self,
@@ -89,7 +85,8 @@ class Attention(nn.Module):
         q, k = self.query_norm(q), self.key_norm(k)
         if config.positions == "rope" and memory is None:
             start = cache.length if cache else 0
-            table = self.rotary[:, start : start + seq] if positions is None else self.rotary[:, positions]
+            places = slice(start, start + seq) if positions is None else positions
+            table = self.rotary.values[:, places]
             q, k = rotate(q, table), rotate(k, table)
         if cache is not None:
             k, v = cache.extend(self.layer, k.to(q.dtype), v.to(q.dtype))
@@ -129,4 +126,4 @@ class Attention(nn.Module):
             visible &= distance < config.window
         if config.positions != "alibi":
             return visible if positions is None else visible[:, None]
-        return alibi_bias(self.slopes, distance).masked_fill(~visible.unsqueeze(-3), float("-inf"))
+        return alibi_bias(self.slopes.values, distance).masked_fill(~visible.unsqueeze(-3), float("-inf"))

@@ -3,11 +3,33 @@
 Learned positions are a plain embedding and live in the Transformer itself; `none` (NoPE) means no positions at all.
 """
 
+from collections.abc import Callable
+from typing import Self
+
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from lm.model.upcast import upcast
+
+
+class PositionTable(nn.Module):
+    """Constants that go to the model's device with it, but stay in float32 or better.
+
+    `model.bfloat16()` rounds weights. Rounded to its 8 bits, neighbouring positions would share their sines.
+    """
+
+    values: Tensor
+
+    def __init__(self, values: Float[Tensor, "*shape"]) -> None:
+        super().__init__()
+        self.register_buffer("values", values, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        exact = self.values
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # `to`, `half`, `cuda` and so on come here
+        self.values = exact.to(self.values.device, torch.promote_types(self.values.dtype, torch.float32))
+        return self
 
 
 def rotary_table(context_length: int, d_head: int, theta: float) -> Float[Tensor, "2 context half"]:

@@ -16,7 +16,8 @@ from lm.model.attention import Attention
 from lm.model.cache import KeyValueCache
 from lm.model.feed_forward import FeedForward
 from lm.model.norm import build_norm
-from lm.model.positions import sinusoidal_table
+from lm.model.positions import PositionTable, sinusoidal_table
+from lm.model.upcast import upcast
 
 
 class Block(nn.Module):
@@ -66,8 +67,6 @@ class Transformer(nn.Module):
     `seed` alone, so that every device starts from the same model.
     """
 
-    sinusoidal: Tensor
-
     def __init__(self, config: ModelConfig, vocab_size: int, seed: int = 0) -> None:
         super().__init__()
         self.config = config
@@ -77,8 +76,7 @@ class Transformer(nn.Module):
         if config.positions == "learned":
             self.position_embedding = nn.Embedding(config.context_length, config.d_model)
         if config.positions == "sinusoidal":
-            table = sinusoidal_table(config.context_length, config.d_model)
-            self.register_buffer("sinusoidal", table, persistent=False)
+            self.sinusoidal = PositionTable(sinusoidal_table(config.context_length, config.d_model))
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         # A post-norm block ends in a norm already.
         final = config.norm if config.norm_position == "pre" else "none"
@@ -144,7 +142,7 @@ class Transformer(nn.Module):
         if self.config.positions == "learned":
             x = x + self.position_embedding.weight[places]
         if self.config.positions == "sinusoidal":
-            x = x + self.sinusoidal[places]
+            x = (upcast(x) * self.config.embedding_scale + self.sinusoidal.values[places]).to(x.dtype)
         return F.dropout(x, self.config.dropout, self.training)
 
     def attention_weights(

@@ -157,6 +157,7 @@ class Transformer:
         if self.position_embedding is not None:
             x += self.position_embedding.value[places]
         if self.positions.sinusoidal is not None:
+            x *= self.dtype.type(self.config.embedding_scale)
             x += self.positions.sinusoidal[places]
         return self.dropout.forward(x, generator)
 
@@ -186,6 +187,8 @@ class Transformer:
             else:
                 np.add.at(grad, self._positions, dx)
             self.position_embedding.add_grad(grad)
+        if self.positions.sinusoidal is not None:
+            dx *= self.dtype.type(self.config.embedding_scale)
         self.embedding.backward(dx)
 
     def session(self, batch_size: int) -> "CachedSession":

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from lm.model.attention import Attention
 from lm.model.positions import alibi_bias, alibi_slopes, rotary_table, rotate, sinusoidal_table
 from tests.model.configs import redraw, small_config
+from tests.small import numpy_twin, random_model
 
 # The tables are computed in float64 and rounded once to float32: half a unit in the last place of numbers up to 1.
 ROUNDED_ONCE = 6e-8
@@ -69,6 +71,40 @@ def test_the_sinusoidal_table_is_that_of_the_paper() -> None:
             angle = position / 10000 ** (2 * i / 6)
             assert table[position][2 * i] == pytest.approx(math.sin(angle), abs=ROUNDED_ONCE)
             assert table[position][2 * i + 1] == pytest.approx(math.cos(angle), abs=ROUNDED_ONCE)
+
+
+@pytest.mark.parametrize(("base_width", "scale"), [(None, 4.0), (9, 3.0)])  # the square roots of d_model=16 and of 9
+def test_embeddings_are_scaled_by_the_root_of_the_width_before_sines_are_added(
+    base_width: int | None, scale: float
+) -> None:
+    model = random_model(23, positions="sinusoidal", base_width=base_width)
+    ids = torch.tensor([[5, 2, 7]])
+    expected = (model.embedding.weight[ids] * scale + sinusoidal_table(8, 16)[:3]).detach()
+    # The same two roundings in float32, on either side.
+    torch.testing.assert_close(model.embed(ids).detach(), expected, rtol=0, atol=0)
+    np.testing.assert_array_equal(numpy_twin(model).embed(ids.numpy()), expected)
+
+
+@pytest.mark.parametrize("positions", ["learned", "rope", "alibi", "none"])
+def test_without_sines_embeddings_keep_their_size(positions: str) -> None:
+    model = random_model(23, positions=positions)
+    ids = torch.tensor([[5, 2, 7]])
+    added = model.position_embedding.weight[:3] if positions == "learned" else 0
+    torch.testing.assert_close(model.embed(ids), model.embedding.weight[ids] + added, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("positions", ["rope", "sinusoidal", "alibi"])
+def test_a_model_in_half_precision_keeps_its_positions_in_float32(positions: str) -> None:
+    model = random_model(23, positions=positions, n_heads=4)
+    before = dict(model.named_buffers())
+    assert before
+    for convert in (model.bfloat16, model.double, model.half, model.float):
+        convert()
+        for name, table in model.named_buffers():
+            assert table.dtype == torch.promote_types(model.embedding.weight.dtype, torch.float32), name
+            assert torch.equal(table.float(), before[name]), name
+        assert model(torch.tensor([[5, 2, 7]])).dtype == model.embedding.weight.dtype
+    assert {table.device.type for table in model.to("meta").buffers()} == {"meta"}
 
 
 def test_the_slopes_of_eight_and_sixteen_heads_are_those_of_the_paper() -> None:
