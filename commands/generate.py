@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from lm.config.sample import SampleConfig
 from lm.formats.model_file import check_same_tokenizer
-from lm.generation.generate import Token, collect, counted
-from lm.generation.texts import continue_prompts
+from lm.generation.generate import counted
+from lm.generation.texts import continuation, continuations, continue_prompts
 from lm.reference.load import load_model
 from lm.tokenizer.load import load_tokenizer
 
@@ -53,14 +53,15 @@ def generate(model_path: Path, tokenizer_path: Path, config: SampleConfig, seed:
     check_same_tokenizer(str(tokenizer_path), tokenizer.sha256, str(model_path), card.tokenizer_sha256)
     events = continue_prompts(model, tokenizer, config, end_id=card.end_id, seed=seed)
     if len(config.prompts) == 1:
-        print(config.prompts[0], end="", flush=True)
-        for text in tokenizer.decode_iterable(event.id for event in events if isinstance(event, Token)):
+        (prompt,) = config.prompts
+        print(prompt, end="", flush=True)
+        for text in continuation(tokenizer, prompt, events):
             print(text, end="", flush=True)
         print()
         return
     with tqdm(desc="generate", unit=" tokens", disable=None, leave=False) as bar:
-        continuations = collect(counted(events, bar.update), len(config.prompts))
-    print("\n\n".join(a + tokenizer.decode(ids) for a, ids in zip(config.prompts, continuations, strict=True)))
+        texts = continuations(tokenizer, config.prompts, counted(events, bar.update))
+    print("\n\n".join(prompt + text for prompt, text in zip(config.prompts, texts, strict=True)))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from tqdm import tqdm
 from lm.config.sample import SampleConfig
 from lm.formats.model_file import check_same_tokenizer
 from lm.generation.generate import End, collect, counted
-from lm.generation.texts import continue_prompts
+from lm.generation.texts import continuations, continue_prompts
 from lm.model.load import load_model
 from lm.system.devices import choose_device
 from lm.system.files import replacing, write_json
@@ -30,12 +30,12 @@ def main(stage: Stage) -> None:
             model.to(choose_device(config.device, "sample.device")), tokenizer, config, end_id=card.end_id, seed=seed
         )
         happened = list(counted(events, bar.update))
-    continuations = collect(happened, len(config.prompts))
+    texts, ids = continuations(tokenizer, config.prompts, happened), collect(happened, len(config.prompts))
     complete = {event.row: event.complete for event in happened if isinstance(event, End)}
 
     samples = [
-        {"prompt": prompt, "text": tokenizer.decode(ids), "ids": ids, "complete": complete[row]}
-        for row, (prompt, ids) in enumerate(zip(config.prompts, continuations, strict=True))
+        {"prompt": prompt, "text": texts[row], "ids": ids[row], "complete": complete[row]}
+        for row, prompt in enumerate(config.prompts)
     ]
     settings = config.model_dump(exclude={"prompts", "device"})
     write_json(stage.path("samples_json"), {"seed": seed, "settings": settings, "samples": samples})

@@ -1,9 +1,9 @@
 """Generation from prompts that are given as text."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from lm.config.sample import SampleConfig
-from lm.generation.generate import Event, generate
+from lm.generation.generate import Event, Token, generate
 from lm.generation.sampling import Sampling
 from lm.generation.session import LanguageModel
 from lm.tokenizer.tokenizer import Tokenizer
@@ -25,3 +25,21 @@ def continue_prompts(
         end_id=end_id,
         seed=seed,
     )
+
+
+def continuation(tokenizer: Tokenizer, prompt: str, events: Iterable[Event]) -> Iterator[str]:
+    """The text of one row's events, in pieces, as soon as each character is whole: what follows the prompt.
+
+    If `max_new_tokens` cut the text off within a character, that character is left out.
+    """
+    decoding = tokenizer.decoding(after=tokenizer.encode(prompt))
+    for event in events:
+        yield decoding.add(event.id) if isinstance(event, Token) else decoding.rest(cut_off=not event.complete)
+
+
+def continuations(tokenizer: Tokenizer, prompts: Sequence[str], events: Iterable[Event]) -> list[str]:
+    """The whole text that follows each prompt."""
+    by_row: list[list[Event]] = [[] for _ in prompts]
+    for event in events:
+        by_row[event.row].append(event)
+    return ["".join(continuation(tokenizer, *of_row)) for of_row in zip(prompts, by_row, strict=True)]

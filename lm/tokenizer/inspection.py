@@ -17,12 +17,12 @@ _ESCAPES = str.maketrans({"\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 def show_token(tokenizer: Tokenizer, id: int) -> str:
     r"""The text of a token on one line: `\n` for a line break, `\xf0` for a byte that is only part of a character."""
-    return tokenizer.token_bytes(id).decode(errors="backslashreplace").translate(_ESCAPES)
+    return _on_one_line(tokenizer.token_bytes(id))
 
 
 def show_split(tokenizer: Tokenizer, text: str) -> str:
     """A text on one line, with a bar between its tokens."""
-    return "│".join(show_token(tokenizer, id) for id in tokenizer.encode(text))
+    return "│".join(map(_on_one_line, tokenizer.pieces(tokenizer.encode(text))))
 
 
 def show_merges(tokenizer: BpeTokenizer, first: int, last: int) -> list[str]:
@@ -74,3 +74,7 @@ def length_histogram(lengths: NDArray[np.int64]) -> pd.DataFrame:
     """
     counts, edges = np.histogram(np.log10(lengths), bins=_BINS)
     return pd.DataFrame({"tokens": 10 ** ((edges[1:] + edges[:-1]) / 2), "documents": counts})
+
+
+def _on_one_line(token: bytes) -> str:
+    return token.decode(errors="backslashreplace").translate(_ESCAPES)

@@ -12,6 +12,7 @@ from tokenizers import models
 
 from lm.corpus.text_file import BOUNDARY
 from lm.tokenizer.alphabet import unspell
+from lm.tokenizer.decoding import ContextDecoding, Decoding, added
 from lm.tokenizer.definition import by_id, pair_of
 from lm.tokenizer.encoder import Ids
 from lm.tokenizer.tokenizer import Tokenizer
@@ -76,6 +77,20 @@ class LibraryTokenizer(Tokenizer):
             self.token_bytes(id)  # raises if there is no such id, which the library would ignore
         return self._tokenizer.decode(ids, skip_special_tokens=False)
 
+    def decoding(self, after: Sequence[int] = ()) -> Decoding:
+        """Decodes ids one by one: gives what they add to the text of the ids in `after`."""
+        if self._decoders == {"ByteLevel"}:
+            return super().decoding(after)
+        return ContextDecoding(self.decode, self.token_bytes, self._is_byte, after)
+
+    def pieces(self, ids: Sequence[int]) -> list[bytes]:
+        """What each id adds to the text of those before it: its bytes.
+
+        Raises:
+            ValueError: when there is no such id.
+        """
+        return [self._piece(ids[max(0, i - 1) : i], id) for i, id in enumerate(ids)]
+
     def last_cut(self, text: bytes) -> int:
         """The last place where cutting a text keeps its ids the same, whatever text follows; 0 if there is none."""
         return 0
@@ -90,10 +105,20 @@ class LibraryTokenizer(Tokenizer):
                 return unspell(token)
             except ValueError:
                 return token.encode()
-        if "ByteFallback" in self._decoders and (byte := re.fullmatch("<0x([0-9A-F]{2})>", token)):
-            return bytes.fromhex(byte[1])
+        if self._is_byte(id):
+            return bytes.fromhex(token[3:5])
         once, twice = (self._tokenizer.decode([id] * n, skip_special_tokens=False) for n in (1, 2))
         return twice[len(once) :].encode()
+
+    def _piece(self, before: Sequence[int], id: int) -> bytes:
+        """What an id adds to the text that ends with the ids `before`."""
+        if "ByteLevel" in self._decoders or self._is_byte(id):
+            return self.token_bytes(id)
+        return added(self.decode(before), self.decode([*before, id])).encode()
+
+    def _is_byte(self, id: int) -> bool:
+        """Whether a token stands for one byte of a character that the model does not know."""
+        return "ByteFallback" in self._decoders and bool(re.fullmatch("<0x[0-9A-F]{2}>", self._tokens[id]))
 
     def _encode(self, texts: Sequence[str]) -> list[list[int]]:
         try:

@@ -1,6 +1,5 @@
 """The interface of all tokenizers: text to ids and back, one text, a batch or a stream."""
 
-import codecs
 import hashlib
 import json
 import re
@@ -14,6 +13,7 @@ import numpy as np
 from lm.config.special_tokens import END_OF_TEXT
 from lm.corpus.text_file import BOUNDARY
 from lm.system.files import replacing
+from lm.tokenizer.decoding import ByteDecoding, Decoding
 from lm.tokenizer.encoder import Ids
 
 _STREAM_BYTES = 2**16  # that a stream gathers before it encodes them
@@ -136,15 +136,27 @@ class Tokenizer(ABC):
         Raises:
             ValueError: when there is no such id.
         """
-        decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        decoding = self.decoding()
         for id in ids:
-            if text := decoder.decode(self.token_bytes(id)):
+            if text := decoding.add(id):
                 yield text
-        if rest := decoder.decode(b"", final=True):
+        if rest := decoding.rest(cut_off=False):
             yield rest
 
+    def decoding(self, after: Sequence[int] = ()) -> Decoding:
+        """Decodes ids one by one: gives what they add to the text of the ids in `after`."""
+        return ByteDecoding(self.token_bytes, after)
+
+    def pieces(self, ids: Sequence[int]) -> list[bytes]:
+        """What each id adds to the text of those before it: its bytes.
+
+        Raises:
+            ValueError: when there is no such id.
+        """
+        return [self.token_bytes(id) for id in ids]
+
     def token_bytes(self, id: int) -> bytes:
-        """The bytes that one token stands for.
+        """The bytes that one token stands for inside a text.
 
         Raises:
             ValueError: when there is no such id.

@@ -116,8 +116,25 @@ def other_split() -> tokenizers.Tokenizer:
     return library
 
 
+def word_ends() -> tokenizers.Tokenizer:
+    """CLIP's: the last part of a word carries a mark, which becomes the space after it where a word follows."""
+    tokens = ["<unk>", *SPECIALS, *LETTERS, *(f"{letter}</w>" for letter in LETTERS), "th", "the</w>"]
+    library = tokenizers.Tokenizer(
+        models.BPE(
+            {token: id for id, token in enumerate(tokens)},
+            [("t", "h"), ("th", "e</w>")],
+            unk_token="<unk>",
+            end_of_word_suffix="</w>",
+        )
+    )
+    library.pre_tokenizer = pre_tokenizers.Whitespace()
+    library.decoder = decoders.BPEDecoder()
+    library.add_special_tokens(["<unk>", *SPECIALS])
+    return library
+
+
 KINDS: list[Callable[[], tokenizers.Tokenizer]] = [
-    word_piece, unigram, word_level, byte_fallback, prefix_space, other_split,
+    word_piece, unigram, word_level, word_ends, byte_fallback, prefix_space, other_split,
 ]  # fmt: skip
 MODEL_HAS_SPECIALS = (unigram, word_level)  # where the library gives a special token's id to text that looks like it
 kinds = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -221,6 +238,70 @@ def test_ids_are_decoded_as_the_library_decodes_them(
     ids = data.draw(st.lists(st.integers(0, ours(kind).vocab_size - 1)))
     assert ours(kind).decode(ids) == theirs(kind).decode(ids, skip_special_tokens=False)
     assert ours(kind).decode(iter(ids)) == ours(kind).decode(ids)
+
+
+@kinds
+@given(data=st.data())
+def test_ids_that_come_one_by_one_give_what_they_add_to_the_text_before_them(
+    kind: Callable[[], tokenizers.Tokenizer], data: st.DataObject
+) -> None:
+    tokenizer = ours(kind)
+    after, ids = (tokenizer.encode(data.draw(texts)) for _ in range(2))
+    ids += data.draw(st.lists(st.integers(0, tokenizer.vocab_size - 1)))
+    before, whole = (theirs(kind).decode(part, skip_special_tokens=False) for part in (after, after + ids))
+    decoding = tokenizer.decoding(after)
+    text = "".join(map(decoding.add, ids)) + decoding.rest(cut_off=False)
+    if whole.startswith(before):
+        assert text == whole[len(before) :]
+    else:  # bytes that were a character and are none with those that follow
+        assert kind is byte_fallback
+        assert whole.endswith(text)
+    assert "".join(tokenizer.decode_iterable(iter(ids))) == theirs(kind).decode(ids, skip_special_tokens=False)
+
+
+@pytest.mark.parametrize("kind", [word_piece, unigram, word_level, byte_fallback], ids=lambda kind: kind.__name__)
+def test_a_text_decoded_in_two_parts_keeps_the_space_between_them(kind: Callable[[], tokenizers.Tokenizer]) -> None:
+    tokenizer, prompt = ours(kind), ours(kind).encode("the fox")
+    said = tokenizer.encode("the fox the")[len(prompt) :]
+    assert "".join(map(tokenizer.decoding(prompt).add, said)) == " the"
+    assert tokenizer.decode(said) == "the"  # alone it has lost the space
+
+
+@pytest.mark.parametrize("kind", [byte_fallback, prefix_space, other_split], ids=lambda kind: kind.__name__)
+@given(text=texts.filter(lambda text: "�" not in text), n_left_out=st.integers(0, 3))
+@example(text="été 🦊", n_left_out=1)
+@example(text="🦊€", n_left_out=2)
+def test_of_a_text_that_is_cut_off_the_whole_characters_are_shown(
+    kind: Callable[[], tokenizers.Tokenizer], text: str, n_left_out: int
+) -> None:
+    tokenizer = ours(kind)
+    ids = tokenizer.encode(text)
+    decoding = tokenizer.decoding()
+    shown = "".join(map(decoding.add, ids[: len(ids) - n_left_out])) + decoding.rest(cut_off=True)
+    assert "�" not in shown
+    assert tokenizer.decode(ids).startswith(shown)
+    if n_left_out == 0:
+        assert shown == tokenizer.decode(ids)
+
+
+def test_the_pieces_of_a_text_are_what_its_tokens_add() -> None:
+    def pieces(kind: Callable[[], tokenizers.Tokenizer], text: str) -> list[bytes]:
+        return ours(kind).pieces(ours(kind).encode(text))
+
+    assert pieces(word_level, "the fox said") == [b"the", b" fox", b" said"]
+    assert pieces(unigram, "the fox!") == [b"the", b" ", b"fox", b"!"]
+    assert pieces(word_ends, "the fox") == [b"the", b" f", b"o", b"x"]
+    assert pieces(word_ends, "that") == [b"th", b"a", b"t"]
+    assert pieces(byte_fallback, "the é") == [b"the", b" ", b"\xc3", b"\xa9"]
+    assert pieces(prefix_space, "ü") == [b" ", b"\xc3", b"\xbc"]
+    assert pieces(word_piece, "") == []
+
+
+@kinds
+@given(text=texts)
+def test_the_pieces_together_are_the_text(kind: Callable[[], tokenizers.Tokenizer], text: str) -> None:
+    ids = ours(kind).encode(text)
+    assert b"".join(ours(kind).pieces(ids)).decode() == ours(kind).decode(ids)
 
 
 def test_special_tokens_are_decoded_as_they_are_written() -> None:
