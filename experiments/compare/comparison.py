@@ -6,12 +6,13 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from experiments.compare.curves import Curves, broke_down, read_curves
+from experiments.compare.curves import Curves, read_curves
+from experiments.compare.divergence import broke_down
 from experiments.compare.scaling_law import ScalingLaw, fit_scaling_law
 from experiments.compare.statistics import Difference, Summary, difference, pooled_spread, summarise
 from experiments.define.experiment_set import ExperimentSet, Run
 from experiments.define.parameters import Overrides, decides_results, flatten
-from experiments.run.results import Result
+from experiments.run.results import Result, finite
 
 METRICS = ("bits_per_byte", "loss", "accuracy")
 HIGHER_IS_BETTER = {"accuracy"}
@@ -25,6 +26,10 @@ class FinishedRun:
     result: Result
     curves: Curves
     diverged: bool
+
+    def value(self, metric: str) -> float | None:
+        """The value of a metric; None where it is no finite number."""
+        return finite(self.result.metrics.get(metric))
 
 
 @dataclass(frozen=True)
@@ -176,7 +181,7 @@ def _finished(run: Run, result: Result, root: Path) -> FinishedRun:
 
 
 def _values(runs: Sequence[FinishedRun], metric: str) -> list[float]:
-    return [run.result.metrics[metric] for run in runs if not run.diverged]
+    return [value for run in runs if not run.diverged and (value := run.value(metric)) is not None]
 
 
 def _changes(experiment_set: ExperimentSet, experiment: str, params: Mapping[str, Any]) -> Overrides:

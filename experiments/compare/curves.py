@@ -2,7 +2,6 @@
 
 import io
 import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,11 +13,6 @@ from lm.system.files import read_json
 
 TRAIN, VALID, SAMPLES = "plots/train.csv", "plots/valid.csv", "samples/base.json"
 STEPS = "plots/steps.csv"  # whose MD5 names the file of how long the run took
-# A run has diverged when its last training loss is more than RISE times its lowest one. Noise is far smaller.
-RISE = 1.2
-# It has also diverged when, after the fraction START of its steps, a training loss is more than GUESS times
-# ln(vocab_size), which is the loss of a model that knows nothing.
-GUESS, START = 1.1, 0.1
 
 
 @dataclass(frozen=True)
@@ -62,18 +56,6 @@ def read_curves(result: Result, root: Path) -> Curves:
         last = train.iloc[-1]
         speed = float(last["tokens"]) / float(last["elapsed_s"])
     return Curves(train, valid, samples, values["machine"], speed)
-
-
-def broke_down(result: Result, curves: Curves) -> bool:
-    """Whether a run diverged: its loss was NaN or infinite, or its training loss ended high, or it never fell."""
-    if result.metrics.get("diverged"):
-        return True
-    if curves.train is None or curves.train.empty:
-        return False
-    losses, steps = curves.train["loss"], curves.train["step"]
-    guess = math.log(result.metrics["vocab_size"])
-    started = losses[steps > START * steps.iloc[-1]]
-    return bool(losses.iloc[-1] > RISE * losses.min() or started.max() > GUESS * guess)
 
 
 def _interpolated(elapsed_s: dict[int, float], steps: "pd.Series[int]") -> dict[int, float]:

@@ -114,7 +114,8 @@ def _mean(row: Row, metric: str, digits: int) -> str:
     """The mean over seeds; where all runs diverged, the mean of their last good weights, in brackets."""
     if metric in row.summaries:
         return f"{row.summaries[metric].mean:.{digits}f}"
-    return f"({mean(run.result.metrics[metric] for run in row.runs):.{digits}f})"
+    values = [value for run in row.runs if (value := run.value(metric)) is not None]
+    return f"({mean(values):.{digits}f})" if values else "(none)"
 
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:

@@ -194,8 +194,8 @@ def _reproduction(comparison: Comparison) -> str:
     for run in runs:
         finished_run = finished.get(run.name)
         unshared = ", ".join(setting for setting in settings[run.name] if setting not in shared)
-        metrics = finished_run.result.metrics if finished_run else {}
-        values = [f"{metrics[metric]:.4f}" if metrics else "" for metric in METRICS]
+        numbers = [finished_run.value(metric) if finished_run else None for metric in METRICS]
+        values = ["" if number is None else f"{number:.4f}" for number in numbers]
         state = "not run" if finished_run is None else "diverged" if finished_run.diverged else ""
         cells = cell_elements(header[1:], [unshared, *values, state])
         lines.append(f'<tr class="{"diverged" * (state == "diverged")}"><th>{escape(run.name)}</th>{cells}</tr>')

@@ -82,10 +82,9 @@ def _draw_final(comparison: Comparison, metric: str, path: Path) -> None:
         axes.plot([x for x, _ in means], [y for _, y in means], color=colour, label=f"{by} = {name}")
         for row in rows:
             for run in row.runs:
-                marker = "x" if run.diverged else "o"
-                axes.plot(
-                    row.swept_value(against), run.result.metrics[metric], color=colour, marker=marker, markersize=4
-                )
+                if (value := run.value(metric)) is not None:
+                    marker = "x" if run.diverged else "o"
+                    axes.plot(row.swept_value(against), value, color=colour, marker=marker, markersize=4)
     values = [row.swept_value(against) for row in comparison.rows]
     if min(values) > 0 and max(values) >= 8 * min(values):
         axes.set_xscale("log")

@@ -105,10 +105,11 @@ def final_chart(comparison: Comparison, metric: str) -> Chart | None:
         n_tokens[series] = row.runs[0].result.metrics["tokens"]
         if metric in row.summaries:
             rows.append(place | {"is": "mean", "y": row.summaries[metric].mean})
-        for run in row.runs:
-            value = {"y": run.result.metrics[metric], "run": run_label(row, run), "diverged": run.diverged}
-            if math.isfinite(value["y"]):
-                rows.append(place | value | {"is": "run"})
+        rows += [
+            place | {"is": "run", "y": value, "run": run_label(row, run), "diverged": run.diverged}
+            for run in row.runs
+            if (value := run.value(metric)) is not None
+        ]
     if not rows:
         return None
     xs = [row["x"] for row in rows]
@@ -206,8 +207,8 @@ def _range(rows: Sequence[Row], metric: str) -> list[float]:
 
     Each side is extended by at most the height that the others take, so that the others do not become a flat line.
     """
-    values = [(run.result.metrics[metric], run.diverged) for row in rows for run in row.runs]
-    values = [(value, diverged) for value, diverged in values if math.isfinite(value)]
+    runs = [run for row in rows for run in row.runs]
+    values = [(value, run.diverged) for run in runs if (value := run.value(metric)) is not None]
     good = [value for value, diverged in values if not diverged] or [value for value, _ in values]
     room = (max(good) - min(good)) or 0.1 * abs(good[0]) or 1.0
     low = max(min(value for value, _ in values), min(good) - room)

@@ -1,6 +1,7 @@
 """The results of experiments, as DVC stores them."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,11 @@ class Result:
     parameters: Overrides  # the values of params.yaml, by dotted names
     metrics: dict[str, Any]  # the values of all metrics files together
     outs: dict[str, str]  # path to MD5
+
+
+def finite(value: Any) -> float | None:
+    """A metric as a number; None where it is no finite one, as the metrics of a run that diverged may be."""
+    return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
 def load_results(rev: str | None = None) -> dict[str, Result]:

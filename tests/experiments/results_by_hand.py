@@ -10,7 +10,8 @@ import pandas as pd
 from commands.deps import ROOT
 from experiments.compare import comparison as comparison_module
 from experiments.compare.comparison import Comparison, FinishedRun, compare
-from experiments.compare.curves import Curves, broke_down
+from experiments.compare.curves import Curves
+from experiments.compare.divergence import broke_down
 from experiments.define.experiment_set import ExperimentSet, Run
 from experiments.define.parameters import flatten, load_params
 from experiments.run.results import Result

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 
 import pytest
 
@@ -54,6 +55,26 @@ def test_a_run_that_diverged_is_shown_and_kept_out_of_the_mean() -> None:
     assert (none["bits per byte"], none["note"]) == ("0.6000", "1 diverged")
     assert (wide["bits per byte"], wide["note"], wide["difference"]) == ("(0.4600)", "diverged", "")
     assert comparison.best("bits_per_byte") == "base"
+
+
+@pytest.mark.parametrize("nothing", [None, math.inf, math.nan])
+def test_metrics_that_are_no_finite_numbers_are_left_out(nothing: float | None) -> None:
+    broken = [made_finished(run, 0.6, None, loss=nothing, accuracy=nothing, perplexity=nothing) for run in NONE]
+    for run in broken:
+        run.result.metrics["bits_per_byte"] = nothing
+    comparison = made_comparison(
+        made_set(*BASE, *NONE),
+        [
+            made_finished(BASE[0], 0.50, FALLING),
+            made_finished(BASE[1], 0.52, FALLING, perplexity=None),
+            *broken,
+        ],
+    )
+    header, rows = table(comparison, "bits_per_byte")
+    base, none = (dict(zip(header, row, strict=True)) for row in rows)
+    assert (base["bits per byte"], base["note"]) == ("0.5100 *", "baseline")
+    assert (none["bits per byte"], none["note"]) == ("(none)", "diverged")
+    assert [row["diverged"] for row in csv.DictReader(io.StringIO(as_csv(comparison)))] == ["false"] * 2 + ["true"] * 2
 
 
 def test_missing_runs_are_named() -> None:

@@ -5,40 +5,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
-import pytest
 
-from experiments.compare.curves import Curves, Sample, _interpolated, broke_down, read_curves
-from tests.experiments.results_by_hand import made_curve, made_result, made_run
+from experiments.compare.curves import Sample, _interpolated, read_curves
+from tests.experiments.results_by_hand import made_result, made_run
 from tests.workspace import Workspace
 
 RUN = made_run("base")
-
-
-def diverged(losses: list[float], **metrics: object) -> bool:
-    curve = made_curve(losses)
-    return broke_down(made_result(RUN, 1.0, **metrics), Curves(curve, curve, None, None, None))
-
-
-def test_a_loss_that_falls_with_noise_has_not_diverged() -> None:
-    assert not diverged([7.6, 5.0, 4.0, 4.3, 3.9, 4.2])
-    assert not diverged([9.0, *([5.0] * 30)])  # a peak within the first tenth
-
-
-@pytest.mark.parametrize(
-    "losses",
-    [
-        [7.6, 5.0, 4.0, 4.9],  # ends more than a fifth above its lowest
-        [7.6, 8.0, 9.0, 8.0, 7.5, 7.4],  # ln(2048) is 7.62: after the start it is still worse than a blind guess
-    ],
-)
-def test_a_loss_that_rises_or_never_falls_has_diverged(losses: list[float]) -> None:
-    assert diverged(losses)
-
-
-def test_a_run_that_the_train_stage_calls_diverged_has_diverged_whatever_its_curve() -> None:
-    assert diverged([7.6, 5.0, 4.0], diverged=True)
-    assert broke_down(made_result(RUN, 1.0, diverged=True), Curves(None, None, None, None, None))
-    assert not broke_down(made_result(RUN, 1.0), Curves(None, None, None, None, None))
 
 
 def test_seconds_between_two_laps_are_interpolated() -> None:

@@ -89,6 +89,13 @@ def test_commands_repeat_what_was_run(written: Callable[[Comparison], str], repo
     assert f"from commit {parent} and its params.yaml, with train.batch_size=8." in text
 
 
+def test_a_run_whose_metrics_are_no_numbers_is_shown_as_diverged(written: Callable[[Comparison], str]) -> None:
+    comparison = sweep()
+    for metric in ("bits_per_byte", "loss", "accuracy", "perplexity"):
+        comparison.rows[-1].runs[0].result.metrics[metric] = None
+    assert "Diverged: “1”." in Page(written(comparison)).text
+
+
 def test_vocabularies_that_differ_are_a_warning(written: Callable[[Comparison], str]) -> None:
     comparison = sweep()
     comparison.rows[0].runs[0].result.metrics["vocab_size"] = 4096
