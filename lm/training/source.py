@@ -31,7 +31,8 @@ class Windows:
     """Windows of one long array of ids: `context_length` inputs, and as many targets, one position further on.
 
     An epoch cuts the array into windows that do not overlap, and visits each window once. Each epoch has its own order,
-    and its own offset at which the first window starts.
+    and its own offset at which the first window starts. Every offset at which the windows fit may come. So every token
+    but the first, which follows nothing, is a target in some epoch.
 
     Raises:
         ValueError: when there are fewer ids than one window has; the error names them by `place`.
@@ -47,7 +48,7 @@ class Windows:
         self._ids = ids
         # If two or more windows fit, one of them may be left out, to leave room for the offset of the epoch.
         self.per_epoch = max(1, (n_tokens - context_length) // context_length)
-        self._n_offsets = min(context_length, n_tokens - self.per_epoch * context_length)
+        self._n_offsets = n_tokens - self.per_epoch * context_length
         self._epoch: tuple[tuple[int, int], NDArray[np.int64]] | None = None
 
     def draw(self, seed: int, first: int, count: int) -> Batch:
@@ -57,10 +58,10 @@ class Windows:
         return Batch.of_windows(self._take(np.array(starts)))
 
     def spread(self, count: int) -> Batch:
-        """At most `count` windows, spread evenly over all ids; always the same ones."""
-        n_windows = (len(self._ids) - 1) // self.context_length
-        chosen = np.arange(min(count, n_windows)) * n_windows // min(count, n_windows)
-        return Batch.of_windows(self._take(chosen * self.context_length))
+        """At most `count` windows that do not overlap, spread evenly from the first id to the last; always the same."""
+        last_start = len(self._ids) - 1 - self.context_length
+        n_windows = min(count, 1 + last_start // self.context_length)
+        return Batch.of_windows(self._take(np.arange(n_windows) * last_start // max(1, n_windows - 1)))
 
     def _starts(self, seed: int, epoch: int) -> NDArray[np.int64]:
         """Where each window of an epoch starts, in the order in which the epoch visits them."""

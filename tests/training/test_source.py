@@ -75,7 +75,7 @@ def test_an_epoch_visits_each_of_its_windows_once_and_they_do_not_overlap(
     starts = starts_of(windows.draw(seed, epoch * per_epoch, per_epoch), n_tokens)
     first = min(starts)
     assert sorted(starts) == [first + i * context_length for i in range(per_epoch)]
-    assert 0 <= first < context_length or per_epoch == 1
+    assert 0 <= first < 2 * context_length
     assert max(starts) + context_length + 1 <= n_tokens
     # At most one window that fits is left out.
     assert per_epoch >= max(1, (n_tokens - 1) // context_length - 1)
@@ -97,11 +97,18 @@ def test_draws_do_not_depend_on_how_the_sequence_is_cut(
 
 
 def test_every_offset_at_which_an_epoch_can_start_turns_up() -> None:
-    windows = Windows(count_up(4 * 5 + 2).ids, 4)  # 4 windows, and 6 tokens to spare: offsets 0 to 3
+    windows = Windows(count_up(4 * 5 + 2).ids, 4)  # 4 windows, and 6 tokens to spare: offsets 0 to 5
     offsets = {min(starts_of(windows.draw(0, epoch * 4, 4), 22)) for epoch in range(60)}
-    assert offsets == {0, 1, 2, 3}
+    assert offsets == {0, 1, 2, 3, 4, 5}
     single = Windows(count_up(7).ids, 4)  # 1 window in 7 tokens: offsets 0 to 2
     assert set(starts_of(single.draw(0, 0, 60), 7)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("n_tokens", range(4 + 1, 5 * 4 + 1))
+def test_every_token_but_the_first_is_a_target_in_some_epoch(n_tokens: int) -> None:
+    windows = Windows(count_up(n_tokens).ids, 4)
+    targets = windows.draw(3, 0, 80 * windows.per_epoch).targets
+    assert set(targets.flatten().tolist()) == {*range(2, n_tokens), 0}  # the file holds 1, 2, ..., 0
 
 
 def test_different_epochs_and_seeds_have_different_orders() -> None:
@@ -120,16 +127,17 @@ def test_golden_windows_of_a_tiny_file() -> None:
 
 
 @given(sizes, st.integers(1, 12))
-def test_spread_windows_lie_evenly_inside_the_file(size: tuple[int, int], count: int) -> None:
+def test_spread_windows_lie_evenly_from_the_first_token_to_the_last(size: tuple[int, int], count: int) -> None:
     context_length, n_tokens = size
     windows = Windows(count_up(n_tokens).ids, context_length)
     starts = starts_of(windows.spread(count), n_tokens)
-    n_windows = (n_tokens - 1) // context_length
-    assert len(starts) == min(count, n_windows)
+    assert len(starts) == min(count, (n_tokens - 1) // context_length)
     assert starts[0] == 0
-    assert all(start % context_length == 0 for start in starts)
-    gaps = np.diff([*starts, n_windows * context_length])
-    assert gaps.max() - gaps.min() in (0, context_length)
+    if len(starts) > 1:
+        assert starts[-1] + context_length == n_tokens - 1
+        gaps = np.diff(starts)
+        assert gaps.min() >= context_length  # no token counts twice
+        assert gaps.max() - gaps.min() <= 1
 
 
 @given(sizes, seeds, seeds)
