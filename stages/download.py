@@ -4,6 +4,8 @@ Both splits become text files in which a line `<|endoftext|>` follows each docum
 documents and bytes each has, and where they come from.
 """
 
+import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import get_args
 
@@ -12,6 +14,7 @@ from tqdm import tqdm
 from lm.config.data import DataConfig
 from lm.corpus.document import Split
 from lm.corpus.sources import open_corpus
+from lm.corpus.splits import END_OF_THE_TEXT
 from lm.corpus.text_file import DocumentWriter
 from lm.system.files import replacing, write_json
 from stages.support import Stage, repository_root, run
@@ -32,10 +35,20 @@ def main(stage: Stage) -> None:
             if writer.n_documents == 0:
                 raise ValueError(f"data.{split}: must hold at least one document, got none")
 
+    for line in _notes(corpus.facts, writers["valid"].n_documents):
+        print(line, file=sys.stderr)
     counts = {split: {"n_documents": w.n_documents, "n_bytes": w.n_bytes} for split, w in writers.items()}
     floor = {"valid_floor_bits_per_byte": writers["valid"].bits_per_byte}
     write_json(stage.path("card"), {"source": config.source, **corpus.facts, **counts, **floor})
     write_json(stage.path("floor"), writers["valid"].bits)
+
+
+def _notes(facts: dict[str, object], n_valid: int) -> Iterator[str]:
+    """Lines for the user about the validation text, where it is not what one might expect."""
+    if n_both := facts.get("n_valid_documents_in_train"):
+        yield f"warning: {n_both} of {n_valid} validation documents are in the training text too"
+    if facts.get("validation") == END_OF_THE_TEXT:
+        yield "note: the documents are too few to hold some out, so the last part of the text is held out"
 
 
 if __name__ == "__main__":

@@ -11,6 +11,10 @@ Fraction = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
 
 
+EVERY_LINE = "\n"  # as a separator: each line is a document
+BLANK_LINES = "\n\n"  # as a separator: blank lines end a document
+
+
 class DataConfig(Section):
     """Where the text comes from, and how much of it is taken."""
 
@@ -20,7 +24,7 @@ class DataConfig(Section):
     train: list[str]
     valid: list[str]
     text_column: str
-    separator: Annotated[str, Field(min_length=1)]
+    separator: str
     dataset: Annotated[str, Field(min_length=1)]
     revision: str | None
     valid_fraction: Fraction
@@ -31,6 +35,10 @@ class DataConfig(Section):
     def _check(self) -> Self:
         if self.source == "files" and not self.train:
             raise self.wrong("train", "must name at least one file when data.source is 'files', got []")
+        visible = self.separator.strip()
+        if self.separator not in (EVERY_LINE, BLANK_LINES) and (not visible or "\n" in visible):
+            rule = r"must be one line with a visible character, or '\n\n' for blank lines, or '\n' for every line"
+            raise self.wrong("separator", f"{rule}, got {self.separator!r}")
         return self
 
 

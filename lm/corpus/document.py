@@ -1,7 +1,9 @@
-"""Documents, and how lines of text become documents."""
+"""Documents, and how a text becomes documents."""
 
-from collections.abc import Iterable, Iterator
+import io
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Literal, NamedTuple
 
 from lm.config.special_tokens import END_OF_TEXT
@@ -21,26 +23,31 @@ class Document(NamedTuple):
 
 @dataclass(frozen=True)
 class Corpus:
-    """The documents of a source, which can be read once, and facts about their origin for the card."""
+    """The documents of a source, which can be read once, and facts about their origin for the card.
+
+    The facts are complete when the last document has been taken.
+    """
 
     documents: Iterator[Document]
     facts: dict[str, object] = field(default_factory=dict)
 
 
-def split_documents(lines: Iterable[str], separator: str = SEPARATOR) -> Iterator[str]:
-    """The documents in lines of text. A line that holds only the separator ends a document; line ends are kept."""
-    held: list[str] = []
-    for line in lines:
-        if line.strip() == separator:
-            if text := _joined(held):
-                yield text
-            held = []
-        else:
-            held.append(line)
-    if text := _joined(held):
-        yield text
+def split_documents(text: str) -> Iterator[str]:
+    """The documents in a text. A line that holds only the separator ends a document."""
+    if SEPARATOR not in text:
+        documents = [text]
+    else:
+        lines = groupby(io.StringIO(text, newline="\n"), lambda line: line.strip() == SEPARATOR)
+        documents = ["".join(held) for is_separator, held in lines if not is_separator]
+    yield from filter(None, map(bare, documents))
 
 
-def _joined(lines: list[str]) -> str:
-    text = "".join(lines).strip("\r\n")
-    return text if text.strip() else ""
+def bare(text: str, start: int = 0, end: int | None = None) -> str:
+    """A part of a text without outer line breaks; an empty string if it is blank. A long part is copied only once."""
+    end = len(text) if end is None else end
+    while start < end and text[start] in "\r\n":
+        start += 1
+    while start < end and text[end - 1] in "\r\n":
+        end -= 1
+    part = text[start:end]
+    return "" if part.isspace() else part

@@ -3,6 +3,7 @@
 import glob
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from lm.config.data import DataConfig, resolve
@@ -22,10 +23,12 @@ def open_files(config: DataConfig, root: Path) -> Corpus:
         ValueError: at the call, for an entry that matches no file; during the pass, for a file that breaks its format.
     """
     files = _match(config, root)
-    train = _read(files["train"], config)
-    valid = _read(files["valid"], config) if config.valid else None
-    names = {split: [path.name for path in paths] for split, paths in files.items() if paths}
-    return Corpus(split_texts(train, valid, config), {"files": names})
+    train = partial(_read, files["train"], config)
+    valid = partial(_read, files["valid"], config) if config.valid else None
+    facts: dict[str, object] = {
+        "files": {split: [path.name for path in paths] for split, paths in files.items() if paths}
+    }
+    return Corpus(split_texts(train, valid, config, facts), facts)
 
 
 def list_inputs(config: DataConfig, root: Path) -> list[dict[str, str | int]]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from pathlib import PurePosixPath
 
 from lm.config.data import DataConfig
@@ -81,12 +82,12 @@ def open_hub(config: DataConfig) -> Corpus:
             if known is None:
                 yield from read_texts(repository.download(file), place, config.text_column, config.separator)
             else:
-                yield from read_texts(repository.download(file), place, "text", SEPARATOR, within_lines=True)
+                yield from read_texts(repository.download(file), place, "text", SEPARATOR)
 
-    valid = read("valid") if files["valid"] else None
+    valid = partial(read, "valid") if files["valid"] else None
     names = {split: names for split, names in files.items() if names}
-    documents = split_texts(read("train"), valid, config)
-    return Corpus(documents, {"repository": repository.name, "commit": repository.commit, "files": names})
+    facts: dict[str, object] = {"repository": repository.name, "commit": repository.commit, "files": names}
+    return Corpus(split_texts(partial(read, "train"), valid, config, facts), facts)
 
 
 def split_files(files: tuple[str, ...], repository: str, folder: str = "") -> dict[str, list[str]]:

@@ -1,8 +1,9 @@
-"""Texts from files of every format that a corpus may have, one at a time and in constant memory.
+"""Texts from files of every format that a corpus may have, one at a time; memory does not grow with the file.
 
 The errors of a reader name the `place` it was given: a path, or a file of a repository.
 """
 
+import codecs
 import gzip
 import json
 import zlib
@@ -10,9 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from lm.corpus.document import split_documents
+from lm.config.data import EVERY_LINE
 
 SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet")
+PIECE_BYTES = 2**20  # of a line; a longer line is read in pieces
 ROWS_PER_BATCH = 256  # of a parquet file; a row is a document, so this many documents are in memory
 BUFFER_BYTES = 2**20  # of a parquet file; without a buffer, a whole row group is read at once
 
@@ -22,10 +24,10 @@ def suffix_of(name: str) -> str | None:
     return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
 
 
-def read_texts(path: Path, place: str, text_column: str, separator: str, within_lines: bool = False) -> Iterator[str]:
-    """The texts of one file: a .txt file is cut at separator lines; a .jsonl or .parquet file has one text per row.
+def read_texts(path: Path, place: str, text_column: str, separator: str) -> Iterator[str]:
+    """The texts of one file, some perhaps blank: a .txt file is cut at separator lines, another file has one per row.
 
-    With `within_lines`, a separator inside a line of a .txt file also counts.
+    The separator is one that `DataConfig` accepts.
 
     Raises:
         ValueError: `place: rule, got value` for an unknown suffix and for content that breaks its format.
@@ -36,52 +38,77 @@ def read_texts(path: Path, place: str, text_column: str, separator: str, within_
         case ".jsonl" | ".jsonl.gz":
             return _read_jsonl(path, place, text_column)
         case ".txt" | ".txt.gz":
-            lines = _read_lines(path, place)
-            return split_documents(_cut_lines(lines, separator) if within_lines else lines, separator)
+            return _read_txt(path, place, separator)
         case _:
             raise ValueError(f"{place}: must end in one of {', '.join(SUFFIXES)}, got {path.name!r}")
 
 
-def _read_lines(path: Path, place: str) -> Iterator[str]:
-    """The lines of a text file, line ends included; only \\n ends a line. A byte order mark at the start is dropped."""
-    offset = 0
-    for data in _read_byte_lines(path, place):
-        try:
-            line = data.decode()
-        except UnicodeDecodeError as error:
-            at = offset + error.start
-            raise ValueError(f"{place}: must be UTF-8, got byte 0x{data[error.start]:02x} at offset {at}") from None
-        yield line.removeprefix("\ufeff") if offset == 0 else line
-        offset += len(data)
+def _read_txt(path: Path, place: str, separator: str) -> Iterator[str]:
+    """The texts between separator lines, without outer line breaks. Only \\n ends a line.
+
+    A text is held once while it is read, in UTF-8, whatever the length of its lines.
+    """
+    held = _Held(place)
+    mark = separator.strip()  # "" for blank lines
+    starts_line = True
+    for piece in _read_pieces(path, place):
+        if starts_line and separator != EVERY_LINE and _is_line(piece, mark):
+            yield held.take(dropped=len(piece))
+        else:
+            held.text += piece
+            if separator == EVERY_LINE and piece.endswith(b"\n"):
+                yield held.take()
+        starts_line = piece.endswith(b"\n")
+    yield held.take()
 
 
-def _cut_lines(lines: Iterator[str], separator: str) -> Iterator[str]:
-    for line in lines:
-        text, *others = line.split(separator)
-        yield text
-        for other in others:
-            yield separator
-            yield other
+class _Held:
+    """The bytes of a text that is being read, and where they lie in the file."""
+
+    def __init__(self, place: str) -> None:
+        self.text = bytearray()
+        self._place = place
+        self._start = 0
+
+    def take(self, dropped: int = 0) -> str:
+        """The text, bare of outer line breaks; `dropped` bytes of the file behind it are skipped."""
+        text, start = self.text, self._start
+        self.text, self._start = bytearray(), start + len(text) + dropped
+        if start == 0 and text.startswith(codecs.BOM_UTF8):
+            del text[: len(codecs.BOM_UTF8)]
+            start = len(codecs.BOM_UTF8)
+        del text[len(text.rstrip(b"\r\n")) :]
+        return _decode(text, self._place, start)
 
 
-def _read_byte_lines(path: Path, place: str) -> Iterator[bytes]:
+def _is_line(piece: bytes, mark: str) -> bool:
+    return mark.encode() in piece and piece.decode(errors="replace").removeprefix("\ufeff").strip() == mark
+
+
+def _decode(data: bytes | bytearray, place: str, offset: int) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        at = offset + error.start
+        raise ValueError(f"{place}: must be UTF-8, got byte 0x{data[error.start]:02x} at offset {at}") from None
+
+
+def _read_pieces(path: Path, place: str) -> Iterator[bytes]:
+    """The lines of a file as bytes, line ends included. A line that is longer than PIECE_BYTES comes in pieces."""
     with path.open("rb") as file:
-        if not path.name.lower().endswith(".gz"):
-            yield from file
-            return
-        lines = gzip.GzipFile(fileobj=file)
+        source = gzip.GzipFile(fileobj=file) if path.name.lower().endswith(".gz") else file
         while True:
             try:
-                line = lines.readline()
+                piece = source.readline(PIECE_BYTES)
             except (EOFError, gzip.BadGzipFile, zlib.error) as error:
                 raise ValueError(f"{place}: must be a complete gzip file, got: {error}") from None
-            if not line:
+            if not piece:
                 return
-            yield line
+            yield piece
 
 
 def _read_jsonl(path: Path, place: str, text_column: str) -> Iterator[str]:
-    for number, line in enumerate(_read_lines(path, place), start=1):
+    for number, line in enumerate(_read_txt(path, place, EVERY_LINE), start=1):
         if not line.strip():
             continue
         try:

@@ -4,7 +4,6 @@ A file is read document by document, or in blocks, which several processes can w
 blocks only if it is larger than a block.
 """
 
-import io
 from collections.abc import Callable, Iterator
 from math import fsum
 from pathlib import Path
@@ -18,6 +17,7 @@ BOUNDARY = b"\xff"
 
 _SEPARATOR_LINE = f"{END_OF_TEXT}\n".encode()
 _SEPARATOR = b"\n" + _SEPARATOR_LINE
+_CHARACTERS_AT_ONCE = 2**20  # of a long document, so that it is not copied as a whole
 _BLOCK_BYTES = 2**20  # large enough for fast array operations, small enough for the processor's cache
 
 
@@ -42,11 +42,12 @@ class DocumentWriter:
     def write(self, document: Document) -> None:
         """Append one document."""
         n_before = self.n_documents
-        for text in split_documents(io.StringIO(document.text, newline="\n")):
-            data = text.encode("utf-8", errors="replace")  # JSON can hold lone surrogates
-            self._file.write(data + _SEPARATOR)
+        for text in split_documents(document.text):
+            for start in range(0, len(text), _CHARACTERS_AT_ONCE):
+                data = text[start : start + _CHARACTERS_AT_ONCE].encode("utf-8", errors="replace")  # lone surrogates
+                self.n_bytes += self._file.write(data)
+            self._file.write(_SEPARATOR)
             self.n_documents += 1
-            self.n_bytes += len(data)
         assert document.bits is None or self.n_documents == n_before + 1, "a probability belongs to one document"
         if document.bits is None:
             self.bits = None

@@ -1,6 +1,5 @@
 """Tests of lm/corpus/document.py."""
 
-import io
 import tempfile
 from itertools import pairwise
 from pathlib import Path
@@ -9,7 +8,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from lm.corpus.document import SEPARATOR, Document, split_documents
+from lm.corpus import text_file
+from lm.corpus.document import SEPARATOR, Document
 from lm.corpus.text_file import DocumentWriter, read_documents
 
 # Line ends of every kind, the separator and what looks like it turn up often, lone surrogates now and then.
@@ -84,12 +84,15 @@ def test_every_document_needs_a_separator_and_a_file_may_hold_none(tmp_path: Pat
     assert list(read_documents(path)) == []
 
 
-def test_another_separator_can_be_given() -> None:
-    assert list(split_documents(io.StringIO(f"one\n---\ntwo\n{SEPARATOR}\n"), "---")) == ["one", f"two\n{SEPARATOR}"]
-
-
 def test_the_entropy_floor_needs_the_bits_of_every_document(tmp_path: Path) -> None:
     known = [Document("train", "four", bits=6.0), Document("train", "four", bits=2.0)]
     assert write(tmp_path / "text.txt", []).bits_per_byte is None
     assert write(tmp_path / "text.txt", known).bits_per_byte == 1.0
     assert write(tmp_path / "text.txt", [known[0], Document("train", "four"), known[1]]).bits_per_byte is None
+
+
+def test_a_long_document_is_written_in_parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_file, "_CHARACTERS_AT_ONCE", 3)
+    writer = write(tmp_path / "text.txt", [Document("train", "Füchse \ud83d und Hühner")])
+    assert list(read_documents(tmp_path / "text.txt")) == ["Füchse ? und Hühner"]
+    assert writer.n_bytes == len("Füchse ? und Hühner".encode())

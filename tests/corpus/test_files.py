@@ -8,9 +8,12 @@ import random
 import subprocess
 import sys
 import tempfile
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
+from unittest.mock import ANY
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,10 +21,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lm.corpus.document import SEPARATOR
+from lm.corpus import readers, splits
+from lm.corpus.document import SEPARATOR, Corpus, Split
 from lm.corpus.files import list_inputs, open_files
 from lm.corpus.readers import read_texts
-from lm.corpus.splits import is_held_out, split_texts
+from lm.corpus.splits import Texts, is_held_out, split_texts, text_key
 from tests.corpus.conftest import data_config, texts_of
 
 
@@ -116,18 +120,60 @@ def test_any_type_of_string_column_is_read(folder: Path, column_type: Any) -> No
     assert texts_of(open_files(config, folder)) == {"train": ["one", "two"], "valid": ["held"]}
 
 
-def test_text_files_split_at_the_separator_of_the_config(folder: Path) -> None:
-    (folder / "a.txt").write_bytes("\ufeffone\r\nline\r\n---\n\n--- not here\n ---\nthree".encode())
+def written(folder: Path, text: str, separator: str = SEPARATOR) -> list[str]:
+    """The training documents of a text file."""
+    (folder / "a.txt").write_bytes(text.encode())
     write_txt(folder / "v.txt", ["held"])
-    config = data_config(train=["a.txt"], valid=["v.txt"], separator="---")
-    assert texts_of(open_files(config, folder))["train"] == ["one\r\nline", "--- not here", "three"]
+    return texts_of(open_files(data_config(train=["a.txt"], valid=["v.txt"], separator=separator), folder))["train"]
 
 
-def test_a_row_with_separator_lines_is_several_documents(folder: Path) -> None:
-    write_jsonl(folder / "a.jsonl", [f"one\n{SEPARATOR}\ntwo", "  \n", f"in {SEPARATOR} line", "\nthree\n"])
+@pytest.mark.parametrize(
+    ("separator", "text", "documents"),
+    [
+        ("---", "\ufeffone\r\nline\r\n---\n\n--- not here\n ---\nthree", ["one\r\nline", "--- not here", "three"]),
+        ("---", "\ufeff---\none", ["one"]),
+        (" --- ", "one\n---\ntwo", ["one", "two"]),  # copied with its blanks, which count no more than the line's own
+        ("\n---\n", "one\n---\ntwo", ["one", "two"]),
+        ("   *   *   *", "one\n   *   *   *\ntwo", ["one", "two"]),
+        ("\n\n", "one\nline\n\ntwo\r\n\r\n \t\n\nthree\n", ["one\nline", "two", "three"]),
+        ("\n", "emma\nolivia\r\n\nava", ["emma", "olivia", "ava"]),
+        ("---", f"one\n{SEPARATOR}\ntwo\n---\nthree", ["one", "two", "three"]),  # <|endoftext|> ends one in any case
+    ],
+)
+def test_text_files_split_at_the_separator_of_the_config(
+    folder: Path, separator: str, text: str, documents: list[str]
+) -> None:
+    assert written(folder, text, separator) == documents
+
+
+@pytest.mark.parametrize("separator", ["", " ", "\t\n", "\n\n\n", "one\ntwo"])
+def test_a_separator_that_no_line_can_be_is_refused(separator: str) -> None:
+    with pytest.raises(ValueError, match=r"^data\.separator: must be one line with a visible character, .*, got "):
+        data_config(separator=separator)
+
+
+def test_the_end_of_a_text_counts_within_a_line_too(folder: Path) -> None:
+    assert written(folder, f"one\ntwo{SEPARATOR}three\n{SEPARATOR}\n{SEPARATOR} four{SEPARATOR}") == [
+        "one\ntwo",
+        "three",
+        " four",
+    ]
+
+
+def test_a_long_line_is_read_in_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readers, "PIECE_BYTES", 8)
+    text = "\ufeffein Fuchs --- zwölf Hühner\n---\nzwölf ---\n ---\nÄpfel"
+    assert written(folder, text, "---") == ["ein Fuchs --- zwölf Hühner", "zwölf ---", "Äpfel"]
+    (folder / "a.txt").write_bytes(b"ein Fuchs\n---\nna\xefve")
+    with pytest.raises(ValueError, match=r"a\.txt: must be UTF-8, got byte 0xef at offset 16$"):
+        list(read_texts(folder / "a.txt", "a.txt", "text", "---"))
+
+
+def test_a_row_that_holds_the_end_of_a_text_is_several_documents(folder: Path) -> None:
+    write_jsonl(folder / "a.jsonl", [f"one\n{SEPARATOR}\ntwo", "  \n", f"in{SEPARATOR}line", "\nthree\n"])
     write_txt(folder / "v.txt", ["held"])
     texts = texts_of(open_files(data_config(train=["a.jsonl"], valid=["v.txt"]), folder))
-    assert texts["train"] == ["one", "two", f"in {SEPARATOR} line", "three"]
+    assert texts["train"] == ["one", "two", "in", "line", "three"]
 
 
 def test_patterns_are_sorted_and_every_file_is_read_once(folder: Path) -> None:
@@ -216,7 +262,7 @@ def test_a_split_without_documents_is_an_error(folder: Path) -> None:
         texts_of(open_files(data_config(train=["blank.txt"]), folder))
     with pytest.raises(ValueError, match=r"^data\.valid: must give at least one document for validation, got 0$"):
         texts_of(open_files(data_config(train=["a.txt"], valid=["blank.txt"]), folder))
-    with pytest.raises(ValueError, match=r"^data\.valid_fraction: must give .* got 0 of 2 with 1e-09$"):
+    with pytest.raises(ValueError, match=r"^data\.valid_fraction: must give .*, got 0 with 1e-09$"):
         texts_of(open_files(data_config(train=["a.txt"], valid_fraction=1e-9), folder))
     with pytest.raises(ValueError, match=r"^data\.max_bytes: must be at least 3, .* for training, got 2$"):
         texts_of(open_files(data_config(train=["a.txt"], valid_fraction=1e-9, max_bytes=2), folder))
@@ -225,26 +271,103 @@ def test_a_split_without_documents_is_an_error(folder: Path) -> None:
 # Held-out documents
 
 
+def split(texts: list[str], valid: list[str] | None = None, **changes: Any) -> tuple[dict[Split, list[str]], Any]:
+    """The documents of both splits, and the facts."""
+    facts: dict[str, object] = {}
+    given = (lambda: valid) if valid is not None else None
+    return texts_of(Corpus(split_texts(lambda: texts, given, data_config(**changes), facts))), facts
+
+
 def test_the_hash_is_the_same_on_every_machine() -> None:
-    # SHA-256 of "Once upon a time" starts with e286222c229ec73b, that is 0.88485… of the range.
-    assert not is_held_out("Once upon a time", 0.8848)
-    assert is_held_out("Once upon a time", 0.8849)
+    # SHA-256 of "onceuponatime" starts with 6a5a110c1b265f07, that is 0.41543… of the range.
+    assert text_key("Once upon a time") == 0x6A5A110C1B265F07
+    assert not is_held_out("Once upon a time", 0.4154)
+    assert is_held_out("Once upon a time", 0.4155)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("a fox\nmet hens", "a fox\r\nmet hens", True),
+        ("a fox met hens", "  a fox \u00a0met\n\nhens \u3000", True),
+        ("\u00c9t\u00e9", "E\u0301te\u0301", True),  # composed and decomposed
+        ("\ufb01ve", "five", True),  # a ligature
+        ("STRASSE", "straße", True),
+        ("a fox met hens", "a fox met hens.", False),
+        ("été", "ete", False),
+    ],
+)
+def test_white_space_case_and_unicode_form_make_no_other_text(one: str, other: str, same: bool) -> None:
+    assert (text_key(one) == text_key(other)) == same
+
+
+@given(st.text(st.characters()))
+def test_the_key_of_a_text_does_not_depend_on_how_it_is_read(text: str) -> None:
+    want = text_key(text)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "_AT_ONCE", 2)
+        assert text_key(text) == want
+    words = "".join(unicodedata.normalize("NFKC", text.casefold()).split())
+    assert want == int(hashlib.sha256(words.encode("utf-8", "replace")).hexdigest()[:16], 16)
+
+
+def test_copies_with_other_line_ends_never_stand_on_both_sides(folder: Path) -> None:
+    texts = [f"Story {i}:\na fox met {i} hens.\nThey sang." for i in range(300)]
+    for name, end, blank in (("lf.txt", "\n", ""), ("crlf.txt", "\r\n", ""), ("trailing.txt", "\n", "  ")):
+        (folder / name).write_bytes(f"{end}{SEPARATOR}{end}".join(t.replace("\n", blank + end) for t in texts).encode())
+    got = texts_of(open_files(data_config(train=["*.txt"], valid_fraction=0.1), folder))
+    words = {split: [" ".join(text.split()) for text in texts] for split, texts in got.items()}
+    assert len(words["train"]) + len(words["valid"]) == 900
+    assert len(words["valid"]) == 3 * len(set(words["valid"])) > 0
+    assert not set(words["train"]) & set(words["valid"])
 
 
 @given(st.lists(documents, min_size=1), st.floats(0.1, 0.9), st.randoms())
 def test_held_out_depends_on_the_text_alone(texts: list[str], fraction: float, rng: random.Random) -> None:
-    def held(texts: list[str]) -> set[str]:
-        config = data_config(valid_fraction=fraction)
-        try:
-            return {
-                text for split, text, _ in split_texts([*texts, "a", "b", "c", "d"], None, config) if split == "valid"
-            }
-        except ValueError:  # all on one side
-            return set()
-
-    shuffled = [*texts, *(f"\n{text}\r\n" for text in texts)]  # duplicates but for what is stripped
+    marks = [str(i) for i in range(100)]  # so that both splits get some
+    shuffled = [*texts, *marks, *(f"\n{text}\r\n" for text in texts)]  # duplicates but for what is stripped
     rng.shuffle(shuffled)
-    assert held(shuffled) == held(texts)
+    held = set(split([*texts, *marks], valid_fraction=fraction)[0]["valid"])
+    got, facts = split(shuffled, valid_fraction=fraction)
+    assert set(got["valid"]) == held
+    assert facts == {"validation": "documents held out by their content"}
+
+
+def test_equal_documents_of_a_given_validation_text_are_counted() -> None:
+    valid = ["one Fox", "two foxes", "one\nfox", "three"]
+    got, facts = split(["four", "two\r\nfoxes ", "ONE FOX", "one fox"], valid)
+    assert got["valid"] == valid
+    assert facts == {"validation": "given", "n_valid_documents_in_train": 3}
+    assert split(["four", "three"], valid, max_documents=1)[1]["n_valid_documents_in_train"] == 0
+
+
+# Held-out ends
+
+
+def test_of_a_single_document_the_last_lines_are_held_out(folder: Path) -> None:
+    lines = [f"Line {i:03} of a book." for i in range(200)]
+    (folder / "book.txt").write_text("\n".join(lines) + "\n")
+    for fraction, n_held in ((0.1, 20), (0.01, 2), (0.012, 3), (0.9, 180)):
+        corpus = open_files(data_config(train=["book.txt"], valid_fraction=fraction), folder)
+        texts = texts_of(corpus)
+        assert texts == {"train": ["\n".join(lines[:-n_held])], "valid": ["\n".join(lines[-n_held:])]}
+        assert corpus.facts["validation"] == "the last part of the text"
+
+
+@pytest.mark.parametrize(
+    ("texts", "fraction", "train", "valid"),
+    [
+        (["ten words of ten letters"], 0.25, ["ten words of ten "], ["letters"]),  # at a word, if there are no lines
+        (["Title\n" + 100 * "x"], 0.1, ["Title\n" + 89 * "x"], [11 * "x"]),  # at a character, if no word begins near
+        (["one", "two"], 0.2, ["one", "tw"], ["o"]),
+        (["four", "five", "six", "1"], 0.2, ["four", "five"], ["six", "1"]),  # at a document
+        (["a\nb\nc\nd", "A\r\nb\r\nc\r\nd"], 0.25, ["a\nb\nc"], ["d"]),  # a copy would have its end in both
+    ],
+)
+def test_where_the_end_is_cut(texts: list[str], fraction: float, train: list[str], valid: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(splits, "is_held_out", lambda text, fraction: False)
+        assert split(texts, valid_fraction=fraction)[0] == {"train": train, "valid": valid}
 
 
 def test_held_out_fraction_is_about_right() -> None:
@@ -255,8 +378,8 @@ def test_held_out_fraction_is_about_right() -> None:
 # Bounds
 
 
-def counted(texts: list[str]) -> tuple[Iterator[str], list[str]]:
-    """The texts as a stream, and the list of those taken from it so far."""
+def counted(texts: list[str]) -> tuple[Texts, list[str]]:
+    """The texts as a source, and the list of those taken from it so far."""
     taken: list[str] = []
 
     def stream() -> Iterator[str]:
@@ -264,7 +387,7 @@ def counted(texts: list[str]) -> tuple[Iterator[str], list[str]]:
             taken.append(text)
             yield text
 
-    return stream(), taken
+    return stream, taken
 
 
 @given(st.lists(documents, min_size=1), st.integers(1, 8), st.integers(1, 60))
@@ -278,7 +401,9 @@ def test_bounds_are_the_longest_prefix_within_them(texts: list[str], max_documen
     stream, taken = counted(texts)
     got: list[str] = []
     try:
-        got.extend(text for split, text, _ in split_texts(stream, ["held", "out"], config) if split == "train")
+        got.extend(
+            text for split, text, _ in split_texts(stream, lambda: ["held", "out"], config, {}) if split == "train"
+        )
     except ValueError:
         got = []
     assert got == want
@@ -288,16 +413,15 @@ def test_bounds_are_the_longest_prefix_within_them(texts: list[str], max_documen
 def test_nothing_is_read_behind_the_bound() -> None:
     stream, taken = counted(["one", "two", "three", "four"])
     config = data_config(max_documents=2)
-    assert [text for _, text, _ in split_texts(stream, ["held"], config)] == ["one", "two", "held"]
+    assert [text for _, text, _ in split_texts(stream, lambda: ["held"], config, {})] == ["held", "one", "two"]
     assert taken == ["one", "two"]
 
 
 def test_held_out_documents_count_toward_no_bound() -> None:
     texts = [f"document {i}" for i in range(100)]
-    splits = [split for split, _, _ in split_texts(texts, None, data_config(max_documents=10))]
-    assert splits.count("train") == 10
-    assert splits.count("valid") > 0
-    assert splits[-1] == "train"
+    documents = list(split_texts(lambda: texts, None, data_config(max_documents=10), {}))
+    assert Counter(document.split for document in documents) == {"train": 10, "valid": ANY}
+    assert documents[-1].split == "train"
 
 
 # Fingerprints

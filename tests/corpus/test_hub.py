@@ -253,11 +253,11 @@ def test_failures_that_pass_are_waited_for(
 
 
 def test_a_failure_after_the_download_is_waited_for_too(hub: Hub, capfd: pytest.CaptureFixture[str]) -> None:
-    hub.repository("org/name").commit({"train.txt": text_file([LARGE_TEXT]), "valid.txt": b"held"})
+    hub.repository("org/name").commit({"train.txt": b"one", "valid.txt": text_file([LARGE_TEXT])})
     # The first two ask for the address and the content; huggingface_hub itself asks 7 times for the address again.
     hub.faults.append(Fault("/resolve/", skip=2, times=7, status=503))
-    assert documents("org/name")["train"] == [LARGE_TEXT]
-    assert "org/name/train.txt: HTTP 503; attempt 2 of 7 in 1 s" in capfd.readouterr().err
+    assert documents("org/name")["valid"] == [LARGE_TEXT]
+    assert "org/name/valid.txt: HTTP 503; attempt 2 of 7 in 1 s" in capfd.readouterr().err
     assert len(hub.downloads()) == 1
 
 

@@ -1,0 +1,66 @@
+"""Tests of stages/download.py and of the stages after it on odd corpora."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from commands.deps import ROOT
+from lm.corpus.document import SEPARATOR
+from stages import download, inputs
+from stages.support import Stage
+
+
+class Runs:
+    """Runs stages in this process on the files of a folder."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self._patch = folder, monkeypatch
+        monkeypatch.setenv("DVC_ROOT", str(folder))
+
+    def corpus(self, **data: Any) -> dict[str, Any]:
+        """The card of the corpus that the first two stages make with these parameters of `data`."""
+        yaml = YAML()
+        params = yaml.load(ROOT / "params.yaml")
+        params["data"].update({"source": "files", "train": ["train.txt"]} | data)
+        yaml.dump(params, self.folder / "params.yaml")
+        inputs.main(self._stage([], ["data_inputs", "tokenizer_inputs"]))
+        download.main(self._stage(["data_inputs"], ["train", "valid", "card", "floor"]))
+        card: dict[str, Any] = json.loads((self.folder / "card").read_text())
+        return card
+
+    def _stage(self, inputs: list[str], outs: list[str]) -> Stage:
+        flags = [f"--{name.replace('_', '-')}={self.folder / name}" for name in [*inputs, *outs]]
+        self._patch.setattr("sys.argv", ["stage", f"--params={self.folder / 'params.yaml'}", *flags])
+        return Stage("", dict.fromkeys(inputs, ""), dict.fromkeys(outs, ""))
+
+
+@pytest.fixture
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runs:
+    return Runs(tmp_path, monkeypatch)
+
+
+def write(path: Path, texts: list[str]) -> None:
+    path.write_text("".join(f"{text}\n{SEPARATOR}\n" for text in texts))
+
+
+def test_validation_text_in_the_training_text_is_told(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    write(runs.folder / "train.txt", ["one fox", "two hens", "three owls"])
+    write(runs.folder / "valid.txt", ["One  fox", "two hens", "no cat"])
+    card = runs.corpus(valid=["valid.txt"])
+    assert card["n_valid_documents_in_train"] == 2
+    assert capsys.readouterr().err == "warning: 2 of 3 validation documents are in the training text too\n"
+    write(runs.folder / "valid.txt", ["no cat"])
+    assert runs.corpus(valid=["valid.txt"])["n_valid_documents_in_train"] == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_the_end_of_a_single_book_is_held_out_and_it_is_told(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = [f"Line {i:03} of a book." for i in range(200)]
+    (runs.folder / "train.txt").write_text("\n".join(lines))
+    card = runs.corpus(valid_fraction=0.1)
+    assert card["validation"] == "the last part of the text"
+    assert (runs.folder / "valid").read_text() == "\n".join([*lines[180:], SEPARATOR, ""])
+    assert "so the last part of the text is held out" in capsys.readouterr().err
