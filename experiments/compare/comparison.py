@@ -9,7 +9,7 @@ from typing import Any
 from experiments.compare.curves import Curves, read_curves
 from experiments.compare.divergence import broke_down
 from experiments.compare.scaling_law import ScalingLaw, fit_scaling_law
-from experiments.compare.statistics import Difference, Summary, difference, pooled_spread, summarise
+from experiments.compare.statistics import Difference, Summary, differences, summarise
 from experiments.define.experiment_set import ExperimentSet, Run
 from experiments.define.parameters import Overrides, decides_results, flatten
 from experiments.run.results import Result, finite
@@ -134,20 +134,19 @@ def compare(
         metric: {experiment: _values(runs, metric) for experiment, runs in by_experiment.items()} for metric in METRICS
     }
     baseline = experiment_set.baseline if experiment_set.baseline in by_experiment else None
+    gaps = {metric: differences(values[metric], baseline) if baseline else {} for metric in METRICS}
     rows = [
         Row(
             experiment=experiment,
             asks=next(run.asks for run in experiment_set.runs if run.experiment == experiment),
             changes=_changes(experiment_set, experiment, params),
             runs=tuple(runs),
-            summaries={metric: summary for metric in METRICS if (summary := summarise(values[metric][experiment]))},
-            differences={
-                metric: difference(
-                    values[metric][experiment], values[metric][baseline], pooled_spread(values[metric].values())
-                )
+            summaries={
+                metric: summary
                 for metric in METRICS
-                if baseline not in (None, experiment) and values[metric][experiment] and values[metric][baseline]
+                if (summary := summarise(list(values[metric][experiment].values())))
             },
+            differences={metric: gaps[metric][experiment] for metric in METRICS if experiment in gaps[metric]},
         )
         for experiment, runs in by_experiment.items()
     ]
@@ -180,8 +179,13 @@ def _finished(run: Run, result: Result, root: Path) -> FinishedRun:
     return FinishedRun(run, result, curves, broke_down(result, curves))
 
 
-def _values(runs: Sequence[FinishedRun], metric: str) -> list[float]:
-    return [value for run in runs if not run.diverged and (value := run.value(metric)) is not None]
+def _values(runs: Sequence[FinishedRun], metric: str) -> dict[int, float]:
+    """The values of the runs that did not diverge, by seed."""
+    return {
+        run.result.parameters["seed"]: value
+        for run in runs
+        if not run.diverged and (value := run.value(metric)) is not None
+    }
 
 
 def _changes(experiment_set: ExperimentSet, experiment: str, params: Mapping[str, Any]) -> Overrides:

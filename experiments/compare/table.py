@@ -17,7 +17,8 @@ def table(comparison: Comparison, metric: str) -> Cells:
     digits, best = _DIGITS[metric], comparison.best(metric)
     sizes = {row.n_parameters for row in comparison.rows}
     timed = any(row.tokens_per_s for row in comparison.rows)
-    header = ["experiment", "changes", "seeds", metric.replace("_", " "), "spread", "difference", "standard error"]
+    header = ["experiment", "changes", "seeds", metric.replace("_", " "), "spread", "difference"]
+    header += ["standard error", "p"]
     header += ["parameters"] * (len(sizes) > 1) + ["tokens/s"] * timed + ["note"]
     rows = []
     for row in comparison.rows:
@@ -27,6 +28,7 @@ def table(comparison: Comparison, metric: str) -> Cells:
         cells += [_number(summary.spread, digits) if summary else ""]
         cells += [_number(difference.value, digits, "+") if difference else ""]
         cells += [_number(difference.standard_error, digits) if difference else ""]
+        cells += [p_text(difference.p) if difference and difference.p is not None else ""]
         cells += [f"{row.n_parameters:,}"] * (len(sizes) > 1)
         cells += [f"{row.tokens_per_s:,.0f}" if row.tokens_per_s else ""] * timed
         rows.append([*cells, _note(row, comparison.baseline)])
@@ -76,8 +78,8 @@ def as_csv(comparison: Comparison) -> str:
 
 
 def remarks(comparison: Comparison, metric: str) -> list[str]:
-    """The notes below the table: what was run differently, what is missing, and the scaling law."""
-    lines = []
+    """The notes below the table: how certain it is, what was run differently, what is missing, the scaling law."""
+    lines = _certainty(comparison, metric)
     deviations = comparison.deviations
     sets = [{(key, _plain(value)) for key, value in overrides.items()} for overrides in deviations.values()]
     shared = set.intersection(*sets) if len(sets) == len(comparison.runs) else set()
@@ -96,6 +98,31 @@ def remarks(comparison: Comparison, metric: str) -> list[str]:
         lines.append(f"without a result: {', '.join(comparison.missing)}")
     if law := comparison.scaling_law(metric):
         lines.append(f"{metric.replace('_', ' ')} = {law} for N parameters and D tokens")
+    return lines
+
+
+def p_text(p: float) -> str:
+    """A probability as text, `0.0123`."""
+    return f"{p:.4f}" if p >= 0.0001 else "<0.0001"
+
+
+def _certainty(comparison: Comparison, metric: str) -> list[str]:
+    """What p means here, and which differences have none."""
+    gaps = {row.experiment: row.differences[metric] for row in comparison.rows if metric in row.differences}
+    known = [gap for gap in gaps.values() if gap.p is not None]
+    lines = []
+    if known:
+        degrees = sorted({gap.degrees for gap in known})
+        counts = f"{degrees[0]}" if len(degrees) == 1 else f"{degrees[0]} to {degrees[-1]}"
+        freedom = f"{counts} {'degree' if degrees == [1] else 'degrees'} of freedom"
+        corrected = f", corrected for {len(known)} comparisons (Holm)" if len(known) > 1 else ""
+        lines.append(
+            f"p: how likely so large a difference is by luck alone (Student's t, {freedom}{corrected}); "
+            "above 0.05 it shows nothing"
+        )
+    if unknown := [name for name, gap in gaps.items() if gap.p is None]:
+        names = "these differences" if not known else ", ".join(unknown)
+        lines.append(f"nothing can be said about how much of {names} is luck: that needs at least two seeds")
     return lines
 
 
@@ -129,4 +156,4 @@ def _plain(value: Any) -> str:
 
 def _is_numeric(column: list[str]) -> bool:
     filled = [cell for cell in column if cell]
-    return bool(filled) and all(cell[0] in "(+−0123456789" for cell in filled)
+    return bool(filled) and all(cell[0] in "(+−<0123456789" for cell in filled)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from experiments.compare.comparison import METRICS, Comparison
+from experiments.compare.table import p_text
 
 METRIC = METRICS[0]  # bits per byte, because it also compares texts that are cut into different tokens
 
@@ -30,21 +31,16 @@ def _distance(comparison: Comparison, ranking: Sequence[str]) -> list[str]:
     baseline = "the baseline" if comparison.baseline == "baseline" else f"the baseline, “{comparison.baseline}”"
     other = ranking[1] if baseline_is_best else ranking[0]
     gap = next(row for row in comparison.rows if row.experiment == other).differences[METRIC]
-    error = gap.standard_error
-    certainty = f" (standard error {error:.4f})" if error is not None else ""
+    certainty = "" if gap.p is None else f" (p = {p_text(gap.p)})".replace("= <", "< ")
     sentences = [
         f"It is the baseline. The next one is “{other}” with {gap.value:.4f} more{certainty}."
         if baseline_is_best
         else f"That is {-gap.value:.4f} less than {baseline}{certainty}."
     ]
-    if error is None:
-        sentences.append(
-            "Each experiment ran with one seed only, so it is not known how much of the difference is chance."
-        )
-    elif abs(gap.value) < 2 * error:
-        sentences.append(
-            "The difference is less than two standard errors, so these seeds do not show which one is better."
-        )
+    if gap.p is None:
+        sentences.append("With so few seeds, nothing can be said about how much of the difference is luck.")
+    elif gap.p >= 0.05:
+        sentences.append("Luck alone may explain the difference, so these seeds do not show which one is better.")
     elif not baseline_is_best and len(ranking) > 2:
         sentences.append("It was picked as the best of several by this same result, so its true mean may be worse.")
     return sentences

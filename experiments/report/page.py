@@ -28,10 +28,12 @@ _POINTS = "Each run is a point, or a cross if it diverged. Runs far from the oth
 _LINES = "Each run is a line, with a cross at its end if it diverged. Losses above the start of all runs are cut off."
 _KINDS: dict[Kind, str] = {"train": "training curve", "valid": "validation curve"}
 _EXPLAINED = (
-    "* marks the best experiment. The spread is the standard deviation over the seeds of one experiment. The "
-    "difference is the mean of the experiment minus the mean of the baseline. Its standard error is the spread of all "
-    "experiments together, times √(1/n + 1/m) for n and m seeds. Runs that diverged are left out of these numbers. If "
-    "all runs of an experiment diverged, the number in brackets is the mean of their last good weights."
+    "* marks the best experiment. The spread is the standard deviation over the seeds of an experiment. The difference "
+    "is the mean of the experiment minus the mean of the baseline. If the two have at least two seeds in common, it is "
+    "taken over these seeds alone, seed by seed, and its standard error comes from all experiments that have these "
+    "seeds. This assumes that all of them vary equally: an experiment that varies more than the others is less certain "
+    "than its p says. Runs that diverged are left out of these numbers. If all runs of an experiment diverged, the "
+    "number in brackets is the mean of their last good weights."
 )
 
 

@@ -32,10 +32,30 @@ def test_rows_have_means_spreads_and_differences_to_the_baseline() -> None:
     assert base["difference"] == ""
     assert none["changes"] == "norm=none"
     assert none["difference"] == "+0.1200"
-    # sqrt((2 * 0.01**2 + 2 * 0.03**2) / 2 degrees of freedom) * sqrt(1/2 + 1/2)
-    assert none["standard error"] == "0.0316"
+    assert none["standard error"] == "0.0200"  # seed by seed, the differences are 0.10 and 0.14
+    assert none["p"] == "0.1051"  # t = 6 with one degree of freedom
     assert comparison.best("accuracy") == "base"
-    assert remarks(comparison, "bits_per_byte") == []
+    assert remarks(comparison, "bits_per_byte") == [
+        "p: how likely so large a difference is by luck alone (Student's t, 1 degree of freedom); above 0.05 it shows "
+        "nothing"
+    ]
+
+
+def test_several_comparisons_are_corrected_and_one_seed_says_nothing() -> None:
+    one = made_run("one", 3)
+    finished = [made_finished(run, value, FALLING) for run, value in
+                zip([*BASE, *NONE, *WIDE, one], [0.5, 0.52, 0.6, 0.62001, 0.7, 0.72, 0.5], strict=True)]  # fmt: skip
+    comparison = made_comparison(made_set(*BASE, *NONE, *WIDE, one), finished)
+    assert remarks(comparison, "loss") == [
+        "p: how likely so large a difference is by luck alone (Student's t, 1 to 2 degrees of freedom, corrected for 3 "
+        "comparisons (Holm)); above 0.05 it shows nothing"
+    ]
+    header, rows = table(comparison, "loss")
+    assert [row[header.index("p")] for row in rows[:3]] == ["", "<0.0001", "<0.0001"]
+    alone = made_comparison(made_set(BASE[0], NONE[0]), [finished[0], finished[2]])
+    assert remarks(alone, "loss") == [
+        "nothing can be said about how much of these differences is luck: that needs at least two seeds"
+    ]
 
 
 def test_a_run_that_diverged_is_shown_and_kept_out_of_the_mean() -> None:
@@ -108,6 +128,8 @@ def test_parameters_that_all_runs_have_but_not_the_definition_are_named_once() -
         [made_finished(run, 0.5, FALLING) for run in elsewhere] + [made_finished(other, 0.6, FALLING)],
     )
     assert remarks(comparison, "loss") == [
+        "p: how likely so large a difference is by luck alone (Student's t, 1 degree of freedom); above 0.05 it shows "
+        "nothing",
         "all with data.source=files",
         "not as defined now: made-none-s1 has train.steps=7",
     ]

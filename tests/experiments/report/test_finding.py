@@ -1,6 +1,5 @@
 """Tests of experiments/report/finding.py on comparisons made by hand."""
 
-import re
 from dataclasses import replace
 
 from experiments.report.finding import finding
@@ -10,11 +9,11 @@ from tests.experiments.report.comparisons import ablations, sweep
 def test_the_finding_follows_from_the_numbers() -> None:
     first, second, third, *_ = finding(ablations())
     assert first == "“longer” has the fewest bits per byte of 4 experiments: 0.8400."
-    assert re.fullmatch(r"That is 0\.0320 less than the baseline \(standard error 0\.00\d\d\)\.", second)
-    assert third == "It was picked as the best of several by this same result, so its true mean may be worse."
+    assert second == "That is 0.0320 less than the baseline (p = 0.1567)."  # paired t-test, times 2 of 3 comparisons
+    assert third == "Luck alone may explain the difference, so these seeds do not show which one is better."
     assert finding(sweep())[1:3] == [
         "It is the baseline. The next one is “0.001” with 0.0114 more.",
-        "Each experiment ran with one seed only, so it is not known how much of the difference is chance.",
+        "With so few seeds, nothing can be said about how much of the difference is luck.",
     ]
 
 
@@ -27,11 +26,12 @@ def test_a_finding_without_a_baseline_or_where_all_runs_diverged() -> None:
     assert finding(alone) == ["Diverged: “1”."]
 
 
-def test_differences_within_the_noise_are_called_that() -> None:
+def test_a_certain_difference_of_the_best_of_several_is_called_one_that_was_picked() -> None:
     comparison = ablations()
-    noisy = replace(comparison.rows[2].differences["bits_per_byte"], standard_error=0.02)
-    row = replace(comparison.rows[2], differences={"bits_per_byte": noisy})
+    certain = replace(comparison.rows[2].differences["bits_per_byte"], p=0.00003)
+    row = replace(comparison.rows[2], differences={"bits_per_byte": certain})
     sentences = finding(replace(comparison, rows=(*comparison.rows[:2], row, *comparison.rows[3:])))
-    assert (
-        "The difference is less than two standard errors, so these seeds do not show which one is better." in sentences
-    )
+    assert sentences[1:3] == [
+        "That is 0.0320 less than the baseline (p < 0.0001).",
+        "It was picked as the best of several by this same result, so its true mean may be worse.",
+    ]
