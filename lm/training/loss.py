@@ -81,7 +81,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 # Not scatter_add_, which is not deterministic on a GPU.
                 dz = dz.scatter_(-1, target, dz.gather(-1, target) - 1).to(dtype)
                 grad_hidden[rows] = ((dz @ w) * weight).to(dtype)
-                grad_head += dz.T @ (h[rows] * weight).to(dtype)
+                grad_head += _summed_product(dz.T, (h[rows] * weight).to(dtype))
         ctx.save_for_backward(grad_hidden, grad_head)
         ctx.dtypes = hidden.dtype, head.dtype
         ctx.mark_non_differentiable(right)
@@ -91,6 +91,13 @@ class _LinearCrossEntropy(torch.autograd.Function):
     def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
         grad_loss, (grad_hidden, grad_head), dtypes = grad_outputs[0], ctx.saved_tensors, ctx.dtypes
         return (grad_hidden * grad_loss).to(dtypes[0]), (grad_head * grad_loss).to(dtypes[1]), None, None, None, None
+
+
+def _summed_product(a: Float[Tensor, "n rows"], b: Float[Tensor, "rows m"]) -> Float[Tensor, "n m"]:
+    """a @ b, which sums up many rows. Such a sum may be beyond float16, so it is then in float32, as its terms are."""
+    if a.dtype != torch.float16:  # bfloat16 has the range of float32
+        return a @ b
+    return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else a.float() @ b.float()
 
 
 def _chunks(n_rows: int, bytes_a_row: int, device: str) -> Iterator[slice]:

@@ -246,6 +246,14 @@ def test_only_the_products_are_in_half_precision(dtype: torch.dtype) -> None:
     assert float(loss) / 64 == pytest.approx(float(expected), abs=2e-6)  # sums of 64 losses of 3 in float32
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_gradient_of_a_head_over_many_rows_does_not_overflow(dtype: torch.dtype) -> None:
+    # Each row adds (1/2 - 1) * 8 to the row of the target: -128,000 in all, which float16 cannot hold.
+    n = 32_000
+    head = Head(torch.full((n, 1), 8.0), torch.zeros(2, 1), torch.zeros(n, dtype=torch.int64), torch.ones(n))
+    assert ours(head, dtype, factor=n).grad_weight.tolist() == [[-128_000], [128_000]]
+
+
 def test_hidden_states_in_half_precision_get_a_gradient_in_it() -> None:
     head = random_head(8, 5, 4)
     actual = ours(head._replace(hidden=head.hidden.bfloat16()), torch.bfloat16)
