@@ -1,5 +1,7 @@
 """How a run is computed on this machine. These choices change its speed, and of its result only the rounding.
 
+With dropout they also decide which activations are dropped.
+
 A choice left to `auto` depends on the parameters and on the hardware, never on a measurement. So the same machine
 always makes the same choice. Another choice would round differently, and the result would not have the same bytes.
 """
@@ -9,6 +11,7 @@ import shutil
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from lm.config.model import ModelConfig
@@ -17,6 +20,7 @@ from lm.formats.parameters import n_parameters
 from lm.model.attend import Kernel, faster_kernel
 from lm.system.devices import Precision
 from lm.system.processes import n_cores
+from lm.system.processor import processor_name
 
 # A run with more operations than this (about 6 a parameter and token) is compiled, because faster steps then save more
 # than the compiler takes, which is about half a minute. CPUs that gain from it do about 10^11 operations a second, GPUs
@@ -29,6 +33,7 @@ class ComputeChoices:
     """The choices of one run. The card of its model records them."""
 
     device: str
+    processor: str
     precision: Precision
     processes: int
     shard: bool
@@ -39,7 +44,8 @@ class ComputeChoices:
 
     def facts(self) -> dict[str, Any]:
         """The choices as JSON can hold them."""
-        return {"library": f"torch {torch.__version__}", **asdict(self)}
+        # NumPy draws the order of the data.
+        return {"library": f"torch {torch.__version__}", "numpy": np.__version__, **asdict(self)}
 
 
 def choose_compute(
@@ -67,7 +73,15 @@ def choose_compute(
         words.append("activations recomputed")
     shard = config.shard and n_processes > 1
     made = ComputeChoices(
-        device.type, config.precision, n_processes, shard, threads, compile_, attention, config.recompute
+        device.type,
+        _processor(device),
+        config.precision,
+        n_processes,
+        shard,
+        threads,
+        compile_,
+        attention,
+        config.recompute,
     )
     return made, words
 
@@ -140,3 +154,10 @@ def _attention(config: TrainConfig, model_config: ModelConfig, device: torch.dev
 
 def _name(device: torch.device) -> str:
     return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _processor(device: torch.device) -> str:
+    """What computes, by model. For a CPU also the instructions that PyTorch uses, because they can be limited."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"{processor_name()} ({torch.backends.cpu.get_cpu_capability()})"

@@ -7,9 +7,11 @@ from numpy.typing import NDArray
 
 from lm.config.train import TrainConfig
 from lm.distributed.team import Team
+from lm.reference.blas import blas_threads
 from lm.reference.loss import CrossEntropy
 from lm.reference.optimizers import build_optimizer, clip_gradients
 from lm.reference.transformer import Transformer
+from lm.system.processor import processor_name
 from lm.training.backend import ComputeReport, Measurement, State
 from lm.training.batch import Batch, total_weight
 
@@ -22,10 +24,6 @@ class NumpyBackend:
 
     may_overflow = False
     team = Team()
-    compute_report = ComputeReport(
-        {"library": f"numpy {np.__version__}", "device": "cpu", "precision": "fp32"},
-        [f"numpy {np.__version__} on cpu", "fp32"],
-    )
 
     def __init__(self, model: Transformer, config: TrainConfig) -> None:
         self.model, self.model_config, self.table = model, model.config, model.table
@@ -33,6 +31,17 @@ class NumpyBackend:
         self._parameters = list(model.parameters.values())
         self._optimizer = build_optimizer(model.parameters, model.table, config)
         self._loss = CrossEntropy()
+        threads = blas_threads()
+        self.compute_report = ComputeReport(
+            {
+                "library": f"numpy {np.__version__}",
+                "device": "cpu",
+                "processor": processor_name(),
+                "precision": "fp32",
+                "threads": threads,
+            },
+            [f"numpy {np.__version__} on cpu", "fp32", *([] if threads is None else [f"BLAS threads: {threads}"])],
+        )
 
     @_without_warnings
     def gradient(self, parts: Sequence[Batch], noise: tuple[int, int]) -> tuple[Measurement, float]:

@@ -182,12 +182,13 @@ class Run:
         if state := self._folder.load():
             trainer.load_state(state)
             self._timing.resume(self._folder.path / _TIMING, trainer.step)
-        mixed = trainer.note_computed(report.facts)
+        differing = trainer.note_computed(report.facts)
         if state and self.leads:
             _say(f"resumed after step {trainer.step:,}")
-            if mixed:
+            if differing:
                 _say(
-                    "some steps were computed in another way: equal to an unbroken run within rounding, not bit for bit"
+                    f"some steps were computed in another way ({', '.join(differing)}): equal to an unbroken run "
+                    "within rounding, not bit for bit"
                 )
 
     @contextmanager
@@ -216,11 +217,18 @@ class Run:
 def _key(trainer: Trainer, facts: Mapping[str, Any]) -> str:
     """A name for the run, from all that its result depends on except rounding. So other processes can continue it."""
     parameters, section = facts["parameters"], trainer.config.name()
-    # With dropout the whole section counts, because which activations are dropped depends on how they are computed.
-    free = () if trainer.backend.model_config.dropout else COMPUTE_PARAMETERS
-    own = {name: value for name, value in parameters[section].items() if name not in free}
-    made_by = {name: trainer.backend.compute_report.facts[name] for name in ("library", "device")}
-    return resume_key({**facts, "parameters": parameters | {section: own}, "computed": made_by})
+    own = {name: value for name, value in parameters[section].items() if name not in COMPUTE_PARAMETERS}
+    computed = trainer.backend.compute_report.facts
+    # How a run is computed decides which activations are dropped. Only the number of threads has no part in that.
+    with_dropout = trainer.backend.model_config.dropout > 0
+    counts = computed.keys() - {"threads"} if with_dropout else computed.keys() & {"library", "numpy", "device"}
+    return resume_key(
+        {
+            **facts,
+            "parameters": parameters | {section: own},
+            "computed": {name: value for name, value in computed.items() if name in counts},
+        }
+    )
 
 
 def _say(line: str) -> None:

@@ -1,11 +1,11 @@
 """How long training took. Time belongs to a machine, not to a result, so no out holds it."""
 
 import os
-import platform
 import time
 from pathlib import Path
 
 from lm.system.files import read_json, write_json
+from lm.system.processor import processor_name
 
 _EVERY_S = 0.5  # between two laps that are kept: enough laps for a curve, and not too many for a long run
 
@@ -47,12 +47,4 @@ class Timing:
 def machine() -> str:
     """The processor's name and how many of its cores this process may use."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return f"{_processor()}, {n_cores} {'core' if n_cores == 1 else 'cores'}"
-
-
-def _processor() -> str:
-    facts = Path("/proc/cpuinfo")
-    for line in facts.read_text().splitlines() if facts.exists() else []:
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+    return f"{processor_name()}, {n_cores} {'core' if n_cores == 1 else 'cores'}"

@@ -104,15 +104,15 @@ class Trainer:
             self._validate_if_due()
             yield row.loss
 
-    def note_computed(self, facts: dict[str, Any]) -> bool:
-        """Note what the next steps are computed with. Returns whether earlier steps were computed in another way."""
-        before = (
-            {name: value for name, value in self.computed[-1].items() if name != "from_step"} if self.computed else {}
-        )
-        if before != facts:
-            kept = [entry for entry in self.computed if entry["from_step"] < self.step]
-            self.computed = [*kept, {"from_step": self.step, **facts}]
-        return len(self.computed) > 1
+    def note_computed(self, facts: dict[str, Any]) -> list[str]:
+        """Note what the next steps are computed with. Returns what differs from earlier steps: `threads 2, now 4`."""
+        if self.done:  # no step follows
+            return []
+        self.computed = [entry for entry in self.computed if entry["from_step"] < self.step]
+        if not self.computed or self.computed[-1] != {"from_step": self.computed[-1]["from_step"], **facts}:
+            self.computed.append({"from_step": self.step, **facts})
+        others = {name: [e[name] for e in self.computed if e[name] != value] for name, value in facts.items()}
+        return [f"{name} {values[-1]}, now {facts[name]}" for name, values in others.items() if values]
 
     def state(self) -> State:
         """Everything that the next step depends on, and the curves so far."""

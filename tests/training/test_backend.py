@@ -47,6 +47,21 @@ def test_groups_of_a_state_come_apart_as_they_were_joined() -> None:
     assert_same(State(nested.part("outer"), {}).part("ab"), other)
 
 
+def test_the_number_of_threads_does_not_change_what_is_dropped() -> None:
+    # Activations of another size than a thread's share of the work.
+    backend = small_backend("torch", {"dropout": 0.3, "d_model": 64, "context_length": 300})
+    batch = Batch.of_windows(np.random.Generator(np.random.Philox(key=5)).integers(0, VOCAB_SIZE, (5, 301)))
+    before = torch.get_num_threads()
+    losses = []
+    for n_threads in (1, 2, 3):
+        torch.set_num_threads(n_threads)
+        losses.append(backend.gradient([batch], (1, 1))[0].loss)
+    torch.set_num_threads(before)
+    # Another dropout changes the third decimal, as between seeds.
+    assert losses == pytest.approx([losses[0]] * 3, abs=1e-6)
+    assert backend.gradient([batch], (1, 2))[0].loss != pytest.approx(losses[0], abs=1e-4)
+
+
 @pytest.mark.parametrize("kind", BACKENDS)
 def test_seed_and_step_decide_the_dropout(kind: str) -> None:
     backend = small_backend(kind, DROPOUT)

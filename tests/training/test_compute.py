@@ -13,6 +13,7 @@ from torch import Tensor
 from lm.config.train import COMPUTE_PARAMETERS, TrainConfig
 from lm.model import attend
 from lm.model.transformer import Transformer
+from lm.system.processor import processor_name
 from lm.training import compute as module
 from lm.training.compute import ComputeChoices, choose_compute, has_fast_half, n_processes, set_up
 from lm.training.loss import linear_cross_entropy
@@ -64,7 +65,9 @@ def test_the_facts_of_a_run_hold_every_choice_and_the_words_say_why(monkeypatch:
     compute, words = choose({"threads": 3, "recompute": True, "attention": "math"})
     assert compute.facts() == {
         "library": f"torch {torch.__version__}",
+        "numpy": np.__version__,
         "device": "cpu",
+        "processor": f"{processor_name()} ({torch.backends.cpu.get_cpu_capability()})",
         "precision": "fp32",
         "processes": 1,
         "shard": False,

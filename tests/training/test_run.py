@@ -11,10 +11,14 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lm.reference.blas import blas_threads
 from lm.system.files import read_json
+from lm.system.processor import processor_name
 from lm.training.backend import Measurement
+from lm.training.numpy_backend import NumpyBackend
 from lm.training.resume import ResumeFolder
 from lm.training.run import Run, RunFolders, explaining_errors
+from lm.training.torch_backend import TorchBackend
 from lm.training.trainer import DivergedError
 from tests.small import train_config
 from tests.training.test_trainer import small_trainer
@@ -119,17 +123,57 @@ def test_other_facts_are_another_run(tmp_path: Path) -> None:
     assert len(set(keys)) == 3
 
 
-@pytest.mark.parametrize(("dropout", "same"), [(0.0, True), (0.2, False)])
-def test_how_a_run_is_computed_makes_another_one_only_where_dropout_depends_on_it(
-    tmp_path: Path, dropout: float, same: bool
+def key_where(folder: Path, facts: dict[str, Any], **changes: Any) -> str:
+    """The key of a run that is computed with other facts, for the same parameters."""
+    trainer = small_trainer(**changes)
+    assert isinstance(trainer.backend, TorchBackend | NumpyBackend)
+    report = trainer.backend.compute_report
+    assert facts.keys() <= report.facts.keys()
+    trainer.backend.compute_report = report._replace(facts=report.facts | facts)
+    return Run(trainer, FACTS, RunFolders(folder, folder, None)).key
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.2])
+def test_with_dropout_a_run_computed_in_another_way_is_another_run_even_if_auto_chose_it(
+    tmp_path: Path, dropout: float
 ) -> None:
-    keys = [
-        small_run(
-            tmp_path, FACTS | {"parameters": {"train": {"steps": 8, "threads": n}}}, model={"dropout": dropout}
-        ).key
-        for n in (1, 2)
-    ]
-    assert (keys[0] == keys[1]) == same
+    model = {"dropout": dropout}
+    here = key_where(tmp_path, {}, model=model)
+    for other in ({"processes": 4}, {"compile": True}, {"shard": True}, {"recompute": True}, {"processor": "other"}):
+        assert (key_where(tmp_path, other, model=model) == here) == (dropout == 0), other
+    # Threads never decide what is dropped: test_the_number_of_threads_does_not_change_what_is_dropped.
+    assert key_where(tmp_path, {"threads": 9}, model=model) == here
+    # What a parameter says does not count where it comes to the same.
+    facts: dict[str, Any] = FACTS | {"parameters": {"train": {"steps": 8, "processes": "auto"}}}
+    assert small_run(tmp_path, facts, model=model).key == here
+
+
+def test_other_libraries_and_devices_make_another_run(tmp_path: Path) -> None:
+    for changes, others in (
+        ({}, [{"library": "torch 0"}, {"numpy": "0"}, {"device": "cuda"}]),
+        ({"backend": "numpy"}, [{"library": "numpy 0"}, {"device": "cuda"}]),
+    ):
+        keys = [key_where(tmp_path, facts, **changes) for facts in ({}, *others)]
+        assert len(set(keys)) == len(keys)
+
+
+def test_a_run_that_goes_on_with_another_processor_and_other_threads_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = small_run(tmp_path, backend="numpy")
+    interrupt_in_step(run, 3, signal.SIGTERM, monkeypatch=monkeypatch)
+    with pytest.raises(KeyboardInterrupt), run:
+        run.take_steps()
+    monkeypatch.setattr("lm.training.numpy_backend.processor_name", lambda: "Abacus")
+    monkeypatch.setattr("lm.training.numpy_backend.blas_threads", lambda: 17)
+    with small_run(tmp_path, backend="numpy") as resumed:
+        resumed.take_steps()
+    line = (
+        f"some steps were computed in another way (processor {processor_name()}, now Abacus, "
+        f"threads {blas_threads()}, now 17): equal to an unbroken run within rounding, not bit for bit"
+    )
+    assert line in capsys.readouterr().err.splitlines()
+    assert [entry["from_step"] for entry in resumed.trainer.computed] == [0, 3]
 
 
 def test_only_one_process_takes_a_run(tmp_path: Path) -> None:

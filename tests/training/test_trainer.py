@@ -665,13 +665,21 @@ def test_what_a_run_is_computed_with_is_noted_from_the_step_on_where_it_changes(
     assert not trainer.note_computed(here)
     assert trainer.computed == [{"from_step": 0, **here}]
     list(zip(range(3), trainer.run(), strict=False))
-    for facts, mixed in ((here, False), (there, True), (there, True), (here, True)):
+    for facts, differing in (
+        (here, []),
+        (there, ["threads 1, now 2"]),
+        (there, ["threads 1, now 2"]),
+        (here, ["threads 2, now 1"]),
+    ):
         resumed = scripted([GOOD] * 8)[1]
         resumed.load_state(saved(trainer))
-        assert resumed.note_computed(dict(facts)) == mixed
+        assert resumed.note_computed(dict(facts)) == differing
         next(resumed.run())
         trainer = resumed
     assert [(entry["from_step"], entry["threads"]) for entry in trainer.computed] == [(0, 1), (4, 2), (6, 1)]
+    list(trainer.run())
+    assert trainer.note_computed(there) == []  # no step follows
+    assert len(trainer.computed) == 3
 
 
 class EveryOther:
