@@ -12,9 +12,9 @@ from lm.tokenizer.words import WordIndex
 
 Ids = NDArray[np.uint16] | NDArray[np.uint32]
 
-# How much an encoder may remember: about 100 MB.
+# How much an encoder may remember: about 100 MB. Words without spaces may be long, so their bytes count too.
 _MOST_WORDS = 2**20
-_MOST_IDS = 2**23
+_MOST_BYTES = 2**23
 
 
 class Encoder:
@@ -43,12 +43,13 @@ class Encoder:
         if len(self._words) > n_known:
             self._learn(n_known + 1)
         ids = self._gather(words)
-        if len(self._words) > _MOST_WORDS or self._n_ids > _MOST_IDS:
+        if len(self._words) > _MOST_WORDS or self._n_bytes > _MOST_BYTES:
             self._forget()
         return ids
 
     def _forget(self) -> None:
         self._words = WordIndex()
+        self._n_bytes = 0  # of all words, which never have more ids than bytes
         self._n_ids = 0
         self._ids = np.zeros(0, dtype=self._dtype)  # the ids of word 1, then of word 2, ...
         self._offset = np.zeros(1, dtype=np.int32)  # where the ids of each word begin, by number of the word
@@ -58,6 +59,7 @@ class Encoder:
     def _learn(self, first: int) -> None:
         """Merge the words from number `first` on."""
         data, lengths = self._words.spell(first)
+        self._n_bytes += len(data)
         ids, counts = self._merges.merge_words(self._id_of_byte[data], lengths)
         n_words = len(self._words) + 1
         self._ids = grown(self._ids, self._n_ids + len(ids))

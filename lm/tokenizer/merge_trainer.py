@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lm.tokenizer.counting import WordCounts
-from lm.tokenizer.merges import every_other
+from lm.tokenizer.long_words import every_other
 from lm.tokenizer.table import grown
 
 Ties = Literal["huggingface", "lexicographic"]

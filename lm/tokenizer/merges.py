@@ -6,10 +6,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from lm.tokenizer.long_words import GAP, GONE, NO_RANK, every_other, merge_by_rank
 from lm.tokenizer.table import KeyTable
 
-_NO_RANK = np.iinfo(np.int32).max
 _LONG = 128  # with this many symbols in a word, a heap is faster than rounds over arrays
+_MANY = 2**15  # with this many symbols in long words, taking rank after rank is faster than a heap
 
 
 class Merges:
@@ -27,10 +28,11 @@ class Merges:
         self._table = KeyTable(1)
         columns = np.array(pairs, dtype=np.uint64).reshape(-1, 2)
         self._table.add(columns[:, 0] << np.uint64(32) | columns[:, 1])
-        # A round may merge all pairs of the lowest rank at once, if only later merges use the product of a merge.
+        # All pairs of a rank may be merged at once, if only later merges use their product.
         # This holds unless two merges make the same token.
-        made_at = {product: rank for rank, product in enumerate(products)}
-        self._ordered = all(made_at.get(id, -1) < rank for rank, pair in enumerate(pairs) for id in pair)
+        used_at = {id: rank for rank, pair in reversed(list(enumerate(pairs))) for id in pair}
+        self._at_once = np.array([used_at.get(id, NO_RANK) > rank for rank, id in enumerate(products)], dtype=np.bool_)
+        self._ordered = bool(self._at_once.all())
 
     def merge_word(self, symbols: list[int]) -> list[int]:
         """The ids of one word. The leftmost pair of the lowest rank is merged again and again, until no pair is left.
@@ -63,24 +65,39 @@ class Merges:
     ) -> tuple[NDArray[np.int32], NDArray[np.intp]]:
         """The ids of many words, one word after another (n,), and the number of ids of each word (n_words,).
 
-        The arguments have the same form; no word is empty. In each round every word merges its pair of the lowest rank:
-        at all places, or if the order may matter, only at the first place.
+        The arguments have the same form; no word is empty.
         """
-        ids = np.full(len(symbols), -1, dtype=np.int32)
+        long = lengths >= _LONG
+        in_long = np.repeat(long, lengths)
+        ids = np.full(len(symbols), GONE, dtype=np.int32)
+        ids[in_long] = self._merge_long_words(symbols[in_long], lengths[long])
+        self._merge_in_rounds(symbols[~in_long], lengths[~long], np.flatnonzero(~in_long), ids)
+        kept = ids != GONE
         starts = np.cumsum(lengths) - lengths
-        by_heap = lengths >= _LONG
-        for start, length in zip(starts[by_heap].tolist(), lengths[by_heap].tolist(), strict=True):
-            merged = self.merge_word(symbols[start : start + length].tolist())
-            ids[start : start + len(merged)] = merged
-        in_rounds = np.repeat(~by_heap, lengths)
-        self._merge_in_rounds(symbols[in_rounds], lengths[~by_heap], np.flatnonzero(in_rounds), ids)
-        kept = ids >= 0
         return ids[kept], np.add.reduceat(kept, starts, dtype=np.intp) if len(starts) else lengths
+
+    def _merge_long_words(self, ids: NDArray[np.int32], lengths: NDArray[np.intp]) -> NDArray[np.int32]:
+        """The ids of words, among them `GONE` for each symbol that was merged to another."""
+        ends = np.cumsum(lengths)
+        if len(ids) >= _MANY:
+            with_gaps = np.insert(ids, ends, GAP)
+            finished = merge_by_rank(with_gaps, self._pair_ranks, self._product, self._at_once)
+            ids = with_gaps[with_gaps != GAP]
+            if finished:
+                return ids
+        for word in np.split(ids, ends[:-1]):
+            merged = self.merge_word(word[word != GONE].tolist())
+            word[: len(merged)], word[len(merged) :] = merged, GONE
+        return ids
 
     def _merge_in_rounds(
         self, symbol: NDArray[np.int32], length: NDArray[np.intp], place: NDArray[np.intp], ids: NDArray[np.int32]
     ) -> None:
-        """Merge words and write their ids to `ids`, at the places in `place`."""
+        """Merge words and write their ids to `ids`, at the places in `place`.
+
+        In each round every word merges its pair of the lowest rank: at all places, or if the order may matter, only at
+        the first place.
+        """
         if not len(length):
             return
         last = np.cumsum(length) - 1
@@ -88,12 +105,12 @@ class Merges:
         while True:
             lowest = np.minimum.reduceat(rank, last - length + 1)
             lowest_here = np.repeat(lowest, length)
-            done = lowest_here == _NO_RANK
+            done = lowest_here == NO_RANK
             if done.any():
                 ids[place[done]] = symbol[done]
                 going = ~done
                 symbol, place, rank, lowest_here = symbol[going], place[going], rank[going], lowest_here[going]
-                length = length[lowest < _NO_RANK]
+                length = length[lowest < NO_RANK]
                 if not len(length):
                     return
                 last = np.cumsum(length) - 1
@@ -115,22 +132,14 @@ class Merges:
 
     def _ranks(self, symbol: NDArray[np.int32], at: NDArray[np.intp], last: NDArray[np.intp]) -> NDArray[np.int32]:
         """The rank of the pair that starts at each of the places `at`; the last symbol of a word starts no pair."""
-        wide = symbol.astype(np.uint64)
-        right = wide.take(at + 1, mode="clip")
-        rank = self._table.find(wide[at] << np.uint64(32) | right) - 1
+        rank = self._pair_ranks(symbol[at], symbol.take(at + 1, mode="clip"))
         is_last = np.zeros(len(symbol), dtype=bool)
         is_last[last] = True
-        rank[(rank < 0) | is_last[at]] = _NO_RANK
+        rank[is_last[at]] = NO_RANK
         return rank
 
-
-def every_other(touching: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which pairs to merge where neighbours share a symbol ("aaa"): the first, third, ... of each run.
-
-    Args:
-        touching: whether pair i + 1 shares a symbol with pair i: (n - 1,).
-    """
-    place = np.arange(len(touching) + 1)
-    run_start = np.maximum.accumulate(np.where(np.append(False, touching), 0, place))
-    kept: NDArray[np.bool_] = (place - run_start) % 2 == 0
-    return kept
+    def _pair_ranks(self, left: NDArray[np.int32], right: NDArray[np.int32]) -> NDArray[np.int32]:
+        """The rank of each pair."""
+        rank = self._table.find(left.astype(np.uint64) << np.uint64(32) | right.astype(np.uint64)) - 1
+        rank[rank < 0] = NO_RANK
+        return rank

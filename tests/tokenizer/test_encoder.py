@@ -67,15 +67,16 @@ def test_ids_are_those_of_hugging_face_whatever_was_encoded_before(text: str) ->
 @given(st.lists(texts, max_size=6), st.sampled_from([0, 1, 5, 2**20]), st.sampled_from([0, 1, 5, 2**23]))
 @example(["a b c", "a", "b c a", "aa", "a b"], 2, 2**23)
 @example(["é狐é狐", "a", "é狐", "狐 a"], 2**20, 4)
-def test_ids_do_not_depend_on_how_much_is_remembered(texts: list[str], most_words: int, most_ids: int) -> None:
+@example(["a" * 300, "b" * 300, "a" * 300], 2**20, 500)
+def test_ids_do_not_depend_on_how_much_is_remembered(texts: list[str], most_words: int, most_bytes: int) -> None:
     encoder = new_encoder()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_MOST_WORDS", most_words)
-        patch.setattr(module, "_MOST_IDS", most_ids)
+        patch.setattr(module, "_MOST_BYTES", most_bytes)
         for text in texts:
             assert encode(encoder, [text]) == expected([text])
             assert len(encoder._words) <= most_words
-            assert encoder._n_ids <= most_ids
+            assert sum(map(len, encoder._words._long)) <= encoder._n_bytes <= most_bytes
 
 
 @given(st.lists(texts, max_size=5), st.randoms(use_true_random=False))
@@ -105,7 +106,7 @@ def test_stories_have_the_ids_of_hugging_face() -> None:
 
 
 def test_learned_merges_are_applied_to_many_words_at_once() -> None:
-    # Only merges in an order that no training gives are left to the heap, which is much slower.
+    # Only merges in an order that no training gives are done one by one, which is much slower.
     assert TOKENIZER.merges._ordered
     assert len(TOKENIZER.merges.pairs) == 300
 

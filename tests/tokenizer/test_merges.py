@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import models
 
 from lm.tokenizer import merges as module
-from lm.tokenizer.merges import Merges, every_other
+from lm.tokenizer.long_words import every_other
+from lm.tokenizer.merges import Merges
 
 LETTERS = "abc"  # few, so that pairs overlap, repeat and make the same product in two ways
 
@@ -74,7 +75,7 @@ def by_hugging_face(pairs: Spelled, words: list[str]) -> list[list[int]]:
 
 
 def check(pairs: Spelled, words: list[str], long: int) -> None:
-    """All ways to merge words give the same ids; those of `long` letters are merged by the heap."""
+    """All ways to merge words give the same ids; those of `long` letters are merged by a heap, or rank by rank."""
     merges, id_of = merges_of(pairs), ids_of(pairs)
     symbols = [[id_of[letter] for letter in word] for word in words]
     expected = [by_the_textbook(merges.pairs, merges.products, word) for word in symbols]
@@ -82,6 +83,8 @@ def check(pairs: Spelled, words: list[str], long: int) -> None:
     assert by_hugging_face(pairs, words) == expected
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_LONG", long)
+        assert merge_all(merges, symbols) == expected
+        patch.setattr(module, "_MANY", 0)
         assert merge_all(merges, symbols) == expected
 
 
@@ -108,6 +111,22 @@ def test_words_of_every_length_are_merged_alike(length: int) -> None:
     # 128 letters are where the heap takes over.
     pairs = [("a", "a"), ("aa", "a"), ("a", "b"), ("aa", "aa"), ("aaaa", "ab"), ("b", "b")]
     check(pairs, ["a" * length, "ab" * length, ("aaab" * length)[:length]], module._LONG)
+
+
+def test_very_long_words_have_the_ids_of_hugging_face_and_need_no_heap(monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs = [("a", "b"), ("a", "a"), ("aa", "aa"), ("c", "ab"), ("aa", "b"), ("b", "b"), ("aaaa", "aaaa"), ("bb", "bb")]
+    words = ["a" * 20_001, "abc" * 9_000, "ab", "aab" * 2_000 + "b" * 1_001 + "ca" * 2_000]
+    monkeypatch.setattr(Merges, "merge_word", None)
+    merged = merge_all(merges_of(pairs), [[ids_of(pairs)[letter] for letter in word] for word in words])
+    assert merged == by_hugging_face(pairs, words)
+
+
+def test_words_half_merged_by_ranks_are_finished_by_the_heap() -> None:
+    # Two merges make "aaa". The second of them makes pairs that come before it.
+    pairs = [("b", "b"), ("aa", "a"), ("aaa", "b"), ("a", "a"), ("a", "aa")]
+    merges = merges_of(pairs)
+    assert merges._at_once.tolist() == [True, True, True, False, False]
+    check(pairs, ["bbaaabb" * 30, "aaab" * 50, "bb"], 20)
 
 
 def test_golden_merges_of_runs() -> None:
