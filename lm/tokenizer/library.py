@@ -95,6 +95,9 @@ class LibraryTokenizer(Tokenizer):
         """The last place where cutting a text keeps its ids the same, whatever text follows; 0 if there is none."""
         return 0
 
+    def _stream_cut(self, text: str, allow_special: bool) -> int:
+        return 0
+
     def _token_bytes(self, id: int) -> bytes:
         """What a token adds inside a text. A part of a character is given in bytes, if the decoder spells bytes."""
         token = self._tokens[id]

@@ -5,6 +5,7 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,7 +17,7 @@ from lm.system.files import replacing
 from lm.tokenizer.decoding import ByteDecoding, Decoding
 from lm.tokenizer.encoder import Ids
 
-_STREAM_BYTES = 2**16  # that a stream gathers before it encodes them
+_STREAM_CHARACTERS = 2**16  # that a stream gathers before it encodes them
 
 
 class Tokenizer(ABC):
@@ -45,6 +46,7 @@ class Tokenizer(ABC):
         self.dtype: np.dtype[np.unsignedinteger[Any]] = np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32)
         # If several start at the same place, the longest counts.
         longest_first = sorted(special_tokens, key=len, reverse=True)
+        self._longest_special = len(longest_first[0])
         self._special = re.compile("|".join(re.escape(token) for token in longest_first))
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -104,21 +106,24 @@ class Tokenizer(ABC):
         ends = np.flatnonzero(ids == -1)
         return [part[part != -1].tolist() for part in np.split(ids, ends + 1)[:-1]]
 
-    def encode_iterable(self, chunks: Iterable[str]) -> Iterator[int]:
-        """The ids of a text that comes in chunks, cut anywhere; memory does not grow with the text."""
-        chunks_held: list[bytes] = []
-        n_held, wanted = 0, _STREAM_BYTES
+    def encode_iterable(self, chunks: Iterable[str], *, allow_special: bool = False) -> Iterator[int]:
+        """The ids of a text that comes in chunks, cut anywhere; memory does not grow with the text.
+
+        They are the ids that `encode` gives for the whole text.
+        """
+        chunks_held: list[str] = []
+        n_held, wanted = 0, _STREAM_CHARACTERS
         for chunk in chunks:
-            chunks_held.append(chunk.encode())
-            n_held += len(chunks_held[-1])
+            chunks_held.append(chunk)
+            n_held += len(chunk)
             if n_held >= wanted:
-                held = b"".join(chunks_held)
-                cut = self.last_cut(held)
-                yield from self._encode_bytes(held[:cut])
+                held = "".join(chunks_held)
+                cut = self._stream_cut(held, allow_special)
+                yield from self.encode(held[:cut], allow_special=allow_special)
                 chunks_held = [held[cut:]]
                 n_held = len(held) - cut
-                wanted = max(_STREAM_BYTES, 2 * n_held)
-        yield from self._encode_bytes(b"".join(chunks_held))
+                wanted = max(_STREAM_CHARACTERS, 2 * n_held)
+        yield from self.encode("".join(chunks_held), allow_special=allow_special)
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ids, special tokens included; bytes that are not UTF-8 become U+FFFD.
@@ -165,6 +170,12 @@ class Tokenizer(ABC):
             raise ValueError(f"id: must be from 0 to {self.vocab_size - 1}, got {id}")
         return self._token_bytes(id)
 
-    def _encode_bytes(self, text: bytes) -> list[int]:
-        ids: list[int] = self.encode_block(text + BOUNDARY)[:-1].tolist()
-        return ids
+    def _stream_cut(self, text: str, allow_special: bool) -> int:
+        """The last place where cutting a text keeps its ids the same, whatever text follows; 0 if there is none."""
+        start, end = 0, len(text)
+        if allow_special:
+            end = max(0, len(text) - self._longest_special + 1)  # one that starts before is whole, and the longest
+            starts_before = takewhile(lambda match: match.start() < end, self._special.finditer(text))
+            start = max((match.end() for match in starts_before), default=0)
+        ordinary = text[start : max(start, end)].encode()
+        return start + len(ordinary[: self.last_cut(ordinary)].decode())

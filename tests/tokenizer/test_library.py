@@ -215,7 +215,11 @@ def test_a_batch_is_encoded_as_its_texts_are(
 @kinds
 @given(chunks=st.lists(texts, max_size=4))
 def test_a_stream_is_encoded_as_the_whole_is(kind: Callable[[], tokenizers.Tokenizer], chunks: list[str]) -> None:
-    assert list(ours(kind).encode_iterable(iter(chunks))) == ours(kind).encode("".join(chunks))
+    for allow_special in (False, True):
+        whole = ours(kind).encode("".join(chunks), allow_special=allow_special)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("lm.tokenizer.tokenizer._STREAM_CHARACTERS", 1)
+            assert list(ours(kind).encode_iterable(iter(chunks), allow_special=allow_special)) == whole
 
 
 @kinds

@@ -8,6 +8,7 @@ import sys
 import tracemalloc
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -210,19 +211,36 @@ def chunked(draw: st.DrawFn) -> list[str]:
 
 
 @every_kind
-@given(chunks=chunked(), stream_bytes=st.integers(1, 20))
-@example(chunks=[], stream_bytes=1)
-@example(chunks=["", ""], stream_bytes=1)
-def test_a_stream_is_encoded_as_the_whole_text(kind: str, chunks: list[str], stream_bytes: int) -> None:
+@given(chunks=chunked(), stream_characters=st.integers(1, 20))
+@example(chunks=[], stream_characters=1)
+@example(chunks=["", ""], stream_characters=1)
+def test_a_stream_is_encoded_as_the_whole_text(kind: str, chunks: list[str], stream_characters: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lm.tokenizer.tokenizer._STREAM_BYTES", stream_bytes)
+        patch.setattr("lm.tokenizer.tokenizer._STREAM_CHARACTERS", stream_characters)
         assert list(tokenizer(kind).encode_iterable(iter(chunks))) == tokenizer(kind).encode("".join(chunks))
 
 
 @every_kind
-@pytest.mark.parametrize("stream_bytes", [1, 4, 16])
-def test_a_stream_may_be_cut_at_every_place(kind: str, stream_bytes: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lm.tokenizer.tokenizer._STREAM_BYTES", stream_bytes)
+@given(
+    text=texts | looking_special, stream_characters=st.integers(1, 20), cuts=st.lists(st.integers(0, 60), max_size=6)
+)
+@example(text=f"a <a><b><a> {END_OF_TEXT}", stream_characters=1, cuts=list(range(40)))
+@example(text="<a><b>" * 9 + END_OF_TEXT[:-1], stream_characters=5, cuts=list(range(0, 60, 3)))
+def test_a_stream_may_hold_special_tokens_that_lie_in_several_chunks(
+    kind: str, text: str, stream_characters: int, cuts: list[int]
+) -> None:
+    ours, whole = tokenizer(kind, *OVERLAPPING), hugging_face(kind, *OVERLAPPING, special=True).encode(text).ids
+    chunks = [text[start:end] for start, end in pairwise([0, *sorted(cuts), len(text)])]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lm.tokenizer.tokenizer._STREAM_CHARACTERS", stream_characters)
+        assert list(ours.encode_iterable(chunks, allow_special=True)) == whole
+        assert list(ours.encode_iterable(chunks)) == ours.encode("".join(chunks))
+
+
+@every_kind
+@pytest.mark.parametrize("stream_characters", [1, 4, 16])
+def test_a_stream_may_be_cut_at_every_place(kind: str, stream_characters: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lm.tokenizer.tokenizer._STREAM_CHARACTERS", stream_characters)
     ours = tokenizer(kind)
     for text in ("".join(DOCUMENTS[:3]), "it's  we'll\n\n\n'd 've\u3000\u3000x '' 's a'sb <|endoftext|> 🦊🐔"):
         whole = ours.encode(text)
@@ -238,7 +256,7 @@ def test_memory_does_not_grow_with_a_stream(kind: str) -> None:
 
     def peak_bytes(n_chunks: int) -> int:
         tracemalloc.start()
-        assert sum(1 for _ in tokenizer(kind).encode_iterable(stream(n_chunks))) > 100 * n_chunks
+        assert sum(1 for _ in tokenizer(kind).encode_iterable(stream(n_chunks), allow_special=True)) > 100 * n_chunks
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak
