@@ -24,11 +24,15 @@ train sample evaluate: setup  ## run the pipeline up to that stage
 plots: setup  ## write the page of curves, dvc_plots/index.html
 	dvc plots show
 
+# A text reaches the command as it was typed, because neither make nor the shell expands the value of this variable.
+split generate: export GIVEN_TEXT := $(value TEXT)
+unexport TEXT
+
 split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upon a time"
-	python -m commands.split data/tokenizer.json "$(TEXT)"
+	@python -m commands.split data/tokenizer.json -- "$$GIVEN_TEXT"
 
 generate: setup  ## let the trained model continue a text: make generate TEXT="Once upon a time"
-	python -m commands.generate models/base/model.safetensors data/tokenizer.json "$(TEXT)"
+	@python -m commands.generate models/base/model.safetensors data/tokenizer.json -- "$$GIVEN_TEXT"
 
 verify: setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD
 	python -m experiments verify $(REV)

@@ -28,13 +28,15 @@ def main() -> None:
     )
     parser.add_argument("model", type=Path, help="a model.safetensors")
     parser.add_argument("tokenizer", type=Path, help="the tokenizer.json it was trained with")
-    parser.add_argument("prompts", nargs="*", default=[""], help="texts to continue")
+    parser.add_argument(
+        "prompts", nargs="*", default=[""], help="texts to continue; put -- before one that begins with -"
+    )
     parser.add_argument("--max-new-tokens", type=int, default=250, help="upper limit; a text may end earlier")
     parser.add_argument("--temperature", type=float, default=0.8, help="0: always the likeliest token")
     parser.add_argument("--top-k", type=int, help="draw from the k likeliest tokens only")
     parser.add_argument("--top-p", type=float, default=0.95, help="draw from the fewest tokens that add up to this")
     parser.add_argument("--seed", type=int, default=1337, help="decides the draws")
-    arguments = vars(parser.parse_args())
+    arguments = vars(parser.parse_intermixed_args())  # options may stand before, between and after the texts
     model, tokenizer, seed = (arguments.pop(name) for name in ("model", "tokenizer", "seed"))
     try:
         if not 0 <= seed < 2**32:

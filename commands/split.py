@@ -3,20 +3,25 @@
 python -m commands.split data/tokenizer.json "Once upon a time" ...
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from lm.tokenizer.inspection import show_split
 from lm.tokenizer.load import load_tokenizer
 
 
-def main(arguments: list[str]) -> None:
-    """Print each text."""
-    if len(arguments) < 2 or arguments[0].startswith("-"):
-        sys.exit(__doc__)
+def main(words: Sequence[str] | None = None) -> None:
+    """Print each text that the command line names."""
+    about, example = (__doc__ or "\n\n").split("\n\n")
+    parser = argparse.ArgumentParser(prog="python -m commands.split", description=about, epilog=example)
+    parser.add_argument("tokenizer", type=Path, help="a tokenizer.json")
+    parser.add_argument("texts", nargs="+", help="texts to split; -- before one that begins with -")
+    arguments = parser.parse_intermixed_args(words)
     try:
-        tokenizer = load_tokenizer(Path(arguments[0]))
-        for text in arguments[1:]:
+        tokenizer = load_tokenizer(arguments.tokenizer)
+        for text in arguments.texts:
             ids = tokenizer.encode(text)
             print(show_split(tokenizer, text))
             print(*ids)
@@ -26,4 +31,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
