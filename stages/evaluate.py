@@ -3,6 +3,8 @@
 If the entropy of the corpus is known, the stage also measures how far the model is from the best possible model.
 """
 
+import sys
+
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
@@ -45,7 +47,14 @@ def main(stage: Stage) -> None:
             f"{stage.path('text')}: must hold the {len(documents)} documents of {tokens.path}, got {len(n_bytes)}"
         )
     floor = read_json(stage.path("floor"))
-    write_json(stage.path("metrics"), summarise(evaluation, n_bytes, None if floor is None else np.array(floor)))
+    figures = summarise(evaluation, n_bytes, None if floor is None else np.array(floor))
+    if figures["perplexity"] is None:
+        print(
+            f"the model has diverged: its loss is {figures['loss']:,.0f} nats a token, and no number can hold its "
+            "perplexity, which is written as null",
+            file=sys.stderr,
+        )
+    write_json(stage.path("metrics"), figures)
     reached = np.flatnonzero(evaluation.position_count)
     curve = pd.DataFrame(
         {

@@ -10,12 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from lm.model.transformer import Transformer
+from lm.training.divergence import has_diverged
 from lm.training.loss import cross_entropy
 
 Ids = NDArray[np.uint16]
 Floats = NDArray[np.float64]
-
-_LOSS_LIMIT = 700  # exp(710) is beyond float64
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def evaluate(
     return Evaluation(n_tokens, loss, n_correct, mean, position_count)
 
 
-def summarise(evaluation: Evaluation, n_bytes: NDArray[np.int64], floor_bits: Floats | None) -> dict[str, float]:
+def summarise(evaluation: Evaluation, n_bytes: NDArray[np.int64], floor_bits: Floats | None) -> dict[str, float | None]:
     """The figures of an evaluation.
 
     For each document, `n_bytes` is the size of its text without separators, and `floor_bits` is -log2 of its true
@@ -118,22 +117,23 @@ def summarise(evaluation: Evaluation, n_bytes: NDArray[np.int64], floor_bits: Fl
     with different vocabularies. Each standard error treats the documents as independent draws (the ratio estimator of
     survey sampling).
 
+    Perplexity is None where the model has diverged so far that no number can hold it.
+
     Raises:
-        ValueError: when the loss is NaN, or so large that its perplexity is infinite.
+        ValueError: when the loss is NaN or infinite.
     """
-    if not evaluation.loss.sum() / evaluation.n_tokens.sum() < _LOSS_LIMIT:
+    if not math.isfinite(evaluation.loss.sum()):
         raise ValueError(
-            f"model: its loss must be below {_LOSS_LIMIT} nats a token, got a total loss of "
-            f"{evaluation.loss.sum():g} for {evaluation.n_tokens.sum()} tokens; it has diverged: lower "
-            "train.learning_rate"
+            f"model: its loss must be a finite number, got a total loss of {evaluation.loss.sum():g} for "
+            f"{evaluation.n_tokens.sum()} tokens; it has diverged: train it with a lower learning rate"
         )
     loss, loss_error = _ratio(evaluation.loss, evaluation.n_tokens)
     accuracy, accuracy_error = _ratio(evaluation.n_correct, evaluation.n_tokens)
     bits_per_byte, bits_error = _ratio(evaluation.loss / math.log(2), n_bytes)
-    figures = {
+    figures: dict[str, float | None] = {
         "loss": loss,
         "loss_standard_error": loss_error,
-        "perplexity": math.exp(loss),
+        "perplexity": None if has_diverged(loss) else math.exp(loss),
         "bits_per_byte": bits_per_byte,
         "bits_per_byte_standard_error": bits_error,
         "accuracy": accuracy,

@@ -1,7 +1,5 @@
 """The training loss, which is the cross-entropy in nats. Also the accuracy and the perplexity of predictions."""
 
-import math
-
 import numpy as np
 from jaxtyping import Float, Int
 
@@ -40,5 +38,6 @@ def accuracy(logits: Float[np.ndarray, "*batch vocab"], targets: Int[np.ndarray,
 
 
 def perplexity(mean_loss: float) -> float:
-    """e^mean_loss. A guess among so many equally likely tokens has the same mean loss."""
-    return math.exp(mean_loss)
+    """e^mean_loss, infinite where no number can hold it. A guess among so many equally likely tokens has this loss."""
+    with np.errstate(over="ignore"):
+        return float(np.exp(mean_loss))

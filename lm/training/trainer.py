@@ -14,6 +14,7 @@ from lm.optim.schedule import learning_rate
 from lm.training.backend import Backend, Measurement, State
 from lm.training.batch import Batch
 from lm.training.curves import StepRow, ValidRow, from_columns, to_columns
+from lm.training.divergence import LARGEST_LOSS, has_diverged
 from lm.training.source import Source
 
 # When this many steps in a row diverge, the run has diverged for good.
@@ -23,7 +24,7 @@ _RECENT = 10
 
 
 class DivergedError(ValueError):
-    """The loss or the gradient is no longer a finite number."""
+    """Loss or gradient is no longer a finite number, or the validation loss is as large as `has_diverged` says."""
 
 
 class Trainer:
@@ -202,14 +203,14 @@ class Trainer:
     def _skip_or_fail(self, what: str, rate: float) -> None:
         last = range(self.step - _MAX_SKIPPED + 1, self.step)
         if self.config.if_diverged != "skip" or self.skipped_steps[-len(last) :] == list(last):
-            raise self._diverged(what, self.step + 1, rate)
+            raise self._diverged(f"loss and gradient norm must stay finite, got {what}", self.step + 1, rate)
         self.skipped_steps.append(self.step)
 
-    def _diverged(self, what: str, step: int, rate: float) -> DivergedError:
+    def _diverged(self, rule: str, step: int, rate: float) -> DivergedError:
+        section = self.config.name()
         return DivergedError(
-            f"{self.config.name()}: loss and gradient norm must stay finite, got {what} at step {step} "
-            f"with learning rate {rate:g}; lower {self.config.name()}.learning_rate or set "
-            f"{self.config.name()}.clip_norm"
+            f"{section}: {rule} at step {step} with learning rate {rate:g}; lower {section}.learning_rate or set "
+            f"{section}.clip_norm"
         )
 
     def _validate_if_due(self) -> None:
@@ -222,8 +223,9 @@ class Trainer:
         # Counted in contexts, so that the weights of windows are whole numbers.
         weights = np.array([batch.weight for batch in self._valid]) / self._train.context_length
         loss, accuracy = (float((weights * column).sum() / weights.sum()) for column in measured.T)
-        if not math.isfinite(loss):
-            raise self._diverged(f"validation loss={loss:g}", self.step, self.learning_rate(self.step - 1))
+        if has_diverged(loss):
+            rule = f"validation loss must stay below {LARGEST_LOSS} nats a token, got {loss:g}"
+            raise self._diverged(rule, self.step, self.learning_rate(self.step - 1))
         best = not self.valid_rows or loss < min(row.loss for row in self.valid_rows)
         if best or self.config.keep == "last":
             self.kept_step = self.step

@@ -1,6 +1,7 @@
 """Tests of lm/analysis/evaluation.py."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -141,7 +142,8 @@ def test_documents_of_one_length_have_the_standard_error_of_a_mean() -> None:
 
 def test_the_standard_error_is_the_spread_of_the_loss_over_samples_of_documents() -> None:
     generator = np.random.Generator(np.random.Philox(key=1))
-    losses, errors = [], []
+    losses: list[Any] = []
+    errors: list[Any] = []
     for _ in range(400):
         n_tokens = generator.integers(20, 200, 100)
         rates = generator.normal(2.0, 0.5, 100)
@@ -157,9 +159,15 @@ def test_a_single_document_tells_nothing_of_the_spread() -> None:
     assert (figures["loss"], figures["loss_standard_error"]) == (1.5, 0.0)
 
 
-def test_a_model_that_has_diverged_is_a_clear_error() -> None:
-    for loss in (3000.0, math.inf, math.nan):
-        with pytest.raises(
-            ValueError, match=r"^model: its loss must be below 700 nats a token, .*train\.learning_rate"
-        ):
+def test_a_loss_whose_perplexity_no_number_can_hold_has_all_other_figures() -> None:
+    figures = summarise(evaluation([2801.0, 1.0], [2, 2], [1, 1]), np.array([5, 5]), None)
+    assert (figures["loss"], figures["perplexity"]) == (700.5, None)
+    assert all(math.isfinite(value) for value in figures.values() if value is not None)
+    figures = summarise(evaluation([2797.0, 1.0], [2, 2], [1, 1]), np.array([5, 5]), None)
+    assert figures["perplexity"] == pytest.approx(math.exp(699.5))
+
+
+def test_a_loss_that_is_no_number_is_a_clear_error() -> None:
+    for loss in (math.inf, math.nan):
+        with pytest.raises(ValueError, match=r"^model: its loss must be a finite number, got .*lower learning rate"):
             summarise(evaluation([loss, 1.0], [2, 2], [1, 1]), np.array([5, 5]), None)

@@ -230,6 +230,10 @@ def test_a_uniform_guess_among_n_has_the_perplexity_n() -> None:
     assert perplexity(float(losses.mean())) == pytest.approx(7)
 
 
+def test_a_perplexity_beyond_all_numbers_is_infinite() -> None:
+    assert [perplexity(loss) for loss in (709.0, 710.0, 1e9)] == pytest.approx([math.exp(709), math.inf, math.inf])
+
+
 def test_dropout_drops_so_many_and_keeps_the_mean() -> None:
     layer = Dropout(0.3)
     x = np.ones((200, 500))

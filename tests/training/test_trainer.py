@@ -6,6 +6,7 @@ import re
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -495,11 +496,13 @@ def test_no_update_follows_a_loss_or_a_gradient_that_is_no_number(loss: float, n
     assert trainer.step == 1
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_weights_whose_validation_loss_is_no_number_are_not_kept(loss: float) -> None:
+@pytest.mark.parametrize("loss", [math.nan, math.inf, 700.0, 5214.0])
+def test_weights_whose_validation_loss_has_no_finite_perplexity_are_not_kept(loss: float) -> None:
     backend, trainer = scripted([(3.0, 1.0)] * 8)
     backend.valid_loss = loss
-    with pytest.raises(ValueError, match=rf"must stay finite, got validation loss={loss:g} at step 3 with "):
+    with pytest.raises(
+        ValueError, match=rf"^train: validation loss must stay below 700 nats a token, got {loss:g} at step 3 with "
+    ):
         list(trainer.run())
     assert (trainer.kept_step, trainer.valid_rows) == (0, [])
 
@@ -552,6 +555,22 @@ def test_a_run_that_may_diverge_ends_there_with_the_last_weights_that_were_good(
     if not trainer.valid_rows:
         assert same(State(trainer.kept_weights, {}), State(initial, {}))
     assert all(np.isfinite(weight).all() for weight in trainer.kept_weights.values())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_whose_loss_grows_beyond_all_bounds_but_stays_finite_has_diverged(backend: str) -> None:
+    growing: dict[str, Any] = {"optimizer": "adamw", "learning_rate": 10.0, "steps": 40, "valid_every": 20}
+    for if_diverged in ("fail", "record"):
+        trainer = small_trainer({"norm": "none"}, backend=backend, if_diverged=if_diverged, **growing)
+        with pytest.raises(DivergedError) if if_diverged == "fail" else nullcontext():
+            list(trainer.run())
+        losses = [row.loss for row in trainer.step_rows]
+        assert np.isfinite(losses).all()
+        assert max(losses) > 700
+        summary = trainer.summary()
+        assert summary["diverged"] == (if_diverged == "record")
+        assert (summary["steps"], summary["kept_step"], summary["valid_loss"]) == (20, 0, None)
+        assert json.loads(json.dumps(summary, allow_nan=False)) == summary
 
 
 def test_a_run_that_may_diverge_but_does_not_is_the_same_run() -> None:
