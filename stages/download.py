@@ -13,17 +13,21 @@ from tqdm import tqdm
 
 from lm.config.data import DataConfig
 from lm.corpus.document import Split
+from lm.corpus.files import list_inputs
 from lm.corpus.sources import open_corpus
 from lm.corpus.splits import END_OF_THE_TEXT
 from lm.corpus.text_file import DocumentWriter
-from lm.system.files import replacing, write_json
+from lm.system.files import read_json, replacing, write_json
+from stages.pipeline import written_paths
 from stages.support import Stage, repository_root, run
 
 
 def main(stage: Stage) -> None:
     """Write both splits in one pass over the source."""
     config = stage.section(DataConfig)
-    corpus = open_corpus(config, stage.seed(), repository_root())
+    root = repository_root()
+    written = written_paths(root)
+    corpus = open_corpus(config, stage.seed(), root, written)
     with ExitStack() as files, tqdm(desc="download", unit=" documents", disable=None) as bar:
         writers = {
             split: DocumentWriter(files.enter_context(replacing(stage.path(split)))) for split in get_args(Split)
@@ -35,6 +39,8 @@ def main(stage: Stage) -> None:
             if writer.n_documents == 0:
                 raise ValueError(f"data.{split}: must hold at least one document, got none")
 
+        if config.source == "files" and list_inputs(config, root, written) != read_json(stage.path("data_inputs")):
+            raise ValueError("data: the files must not change after stage `inputs` has listed them; run it again")
     for line in _notes(corpus.facts, writers["valid"].n_documents):
         print(line, file=sys.stderr)
     counts = {split: {"n_documents": w.n_documents, "n_bytes": w.n_bytes} for split, w in writers.items()}

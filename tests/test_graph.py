@@ -13,7 +13,7 @@ from lm.config.sections import all_sections
 
 PIPELINE = load_pipeline()
 STAGES = sorted(PIPELINE["stages"])
-HELPERS = {"__init__.py", "support.py", "run_folders.py"}
+HELPERS = {"__init__.py", "pipeline.py", "support.py", "run_folders.py"}
 
 # A package may import those on lines above its own.
 LAYERS = [

@@ -1,70 +1,97 @@
 """Local files as a corpus. This module imports little, because the pipeline lists the files at every run."""
 
 import glob
-import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from lm.config.data import DataConfig, resolve
 from lm.corpus.document import Corpus, Split
+from lm.corpus.made_files import MadeFiles
 from lm.corpus.readers import SUFFIXES, read_texts, suffix_of
 from lm.corpus.splits import split_texts
+from lm.system.files import sha256
 
 
-def open_files(config: DataConfig, root: Path) -> Corpus:
+class InputFile(NamedTuple):
+    """A file to read."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+
+
+def open_files(config: DataConfig, root: Path, written: Collection[Path] = ()) -> Corpus:
     """The documents of the files that `config.train` and `config.valid` name; relative paths start at `root`.
 
     Every entry is a path or a pattern (`*`, `?`, `[...]`, and `**` for any folders). Files come in the order of the
-    entries. The files of one pattern are sorted, and each file is read once. Without `config.valid`, a part of the
-    training documents is held out (see `split_texts`).
+    entries. The files of one pattern are sorted. A file is read once, also if it has several names or copies. Patterns
+    leave out what the pipeline writes (`written`, files or folders) and what tools make. Without `config.valid`, a part
+    of the training text is held out (see `split_texts`).
 
     Raises:
-        ValueError: at the call, for an entry that matches no file; during the pass, for a file that breaks its format.
+        ValueError: at the call, for an entry that matches no file, for a path that a pattern would leave out, and for a
+            file in both splits; during the pass, for a file that breaks its format.
     """
-    files = _match(config, root)
+    files = _match(config, root, written)
     train = partial(_read, files["train"], config)
     valid = partial(_read, files["valid"], config) if config.valid else None
-    facts: dict[str, object] = {
-        "files": {split: [path.name for path in paths] for split, paths in files.items() if paths}
-    }
+    names = {split: [file.path.name for file in found] for split, found in files.items() if found}
+    facts: dict[str, object] = {"files": names}
     return Corpus(split_texts(train, valid, config, facts), facts)
 
 
-def list_inputs(config: DataConfig, root: Path) -> list[dict[str, str | int]]:
+def list_inputs(config: DataConfig, root: Path, written: Collection[Path] = ()) -> list[dict[str, str | int]]:
     """The files that `open_files` would read, in order: split, name, size and SHA-256 of each.
 
     Runs are compared by this list. It names no folder of this machine, so the same files give the same list anywhere.
 
     Raises:
-        ValueError: for an entry that matches no file.
+        ValueError: as `open_files` at the call.
     """
     return [
-        {"split": split, "name": path.name, "size_bytes": path.stat().st_size, "sha256": _sha256(path)}
-        for split, paths in _match(config, root).items()
-        for path in paths
+        {"split": split, "name": file.path.name, "size_bytes": file.size_bytes, "sha256": file.sha256}
+        for split, files in _match(config, root, written).items()
+        for file in files
     ]
 
 
-def _match(config: DataConfig, root: Path) -> dict[Split, list[Path]]:
-    train = _match_all(config.train, root, "data.train")
-    valid = _match_all(config.valid, root, "data.valid")
-    if both := [path for path in valid if path in train]:
-        raise ValueError(f"data.valid: must share no file with data.train, got {str(both[0])!r} in both")
-    return {"train": train, "valid": valid}
+def _match(config: DataConfig, root: Path, written: Collection[Path]) -> dict[Split, list[InputFile]]:
+    made = MadeFiles(root, written)
+    train = _match_all(config.train, root, "data.train", made)
+    valid = _match_all(config.valid, root, "data.valid", made)
+    for content, file in valid.items():
+        if content in train and file.size_bytes:
+            got = " and ".join(sorted({repr(str(train[content].path)), repr(str(file.path))}))
+            raise ValueError(f"data.valid: must share no file with data.train, nor a copy of one, got {got}")
+    return {"train": list(train.values()), "valid": list(valid.values())}
 
 
-def _match_all(patterns: list[str], root: Path, place: str) -> list[Path]:
-    paths: dict[Path, None] = {}  # a set that keeps its order
+def _match_all(patterns: list[str], root: Path, place: str, made: MadeFiles) -> dict[str, InputFile]:
+    """The files by content and format. Where links stand for copies depends on DVC's cache, so it makes no difference.
+
+    Several names of one file are told from its real path, so that it is hashed once.
+    """
+    paths: dict[Path, Path] = {}
     for pattern in patterns:
         found = _match_one(pattern, root)
         if not found:
             raise ValueError(f"{place}: must match at least one file, got {pattern!r}")
-        for path in found:
-            if suffix_of(path.name) is None:
-                raise ValueError(f"{place}: files must end in one of {', '.join(SUFFIXES)}, got {str(path)!r}")
-            paths[path] = None
-    return list(paths)
+        allowed = [path for path in found if path not in made]
+        if not allowed:
+            rule = "must match at least one file that neither the pipeline writes nor a tool makes"
+            raise ValueError(f"{place}: {rule}, got {pattern!r}")
+        for path in allowed:
+            paths.setdefault(path.resolve(), path)
+    files: dict[str, InputFile] = {}
+    for path in paths.values():
+        suffix = suffix_of(path.name)
+        if suffix is None:
+            raise ValueError(f"{place}: files must end in one of {', '.join(SUFFIXES)}, got {str(path)!r}")
+        file = InputFile(path, path.stat().st_size, sha256(path))
+        files.setdefault(file.sha256 + suffix, file)
+    return files
 
 
 def _match_one(pattern: str, root: Path) -> list[Path]:
@@ -76,11 +103,6 @@ def _match_one(pattern: str, root: Path) -> list[Path]:
     return [path for name in sorted(names) if (path := resolve(name, root)).is_file()]
 
 
-def _read(paths: list[Path], config: DataConfig) -> Iterator[str]:
-    for path in paths:
-        yield from read_texts(path, str(path), config.text_column, config.separator)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _read(files: list[InputFile], config: DataConfig) -> Iterator[str]:
+    for file in files:
+        yield from read_texts(file.path, str(file.path), config.text_column, config.separator)

@@ -1,13 +1,14 @@
 """The corpus that a configuration asks for."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from lm.config.data import DataConfig
 from lm.corpus.document import Corpus
 
 
-def open_corpus(config: DataConfig, seed: int, root: Path) -> Corpus:
-    """The corpus of `config.source`; relative paths of local files start at `root`.
+def open_corpus(config: DataConfig, seed: int, root: Path, written: Collection[Path] = ()) -> Corpus:
+    """The corpus of `config.source`; for local files, `root` and `written` are those of `open_files`.
 
     Raises:
         ValueError: when the source cannot be read, at the call or during the pass.
@@ -21,7 +22,7 @@ def open_corpus(config: DataConfig, seed: int, root: Path) -> Corpus:
         case "files":
             from lm.corpus.files import open_files
 
-            return open_files(config, root)
+            return open_files(config, root, written)
         case "hub":
             from lm.corpus.hub import open_hub
 

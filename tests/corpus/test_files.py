@@ -18,7 +18,7 @@ from unittest.mock import ANY
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from lm.corpus import readers, splits
@@ -68,6 +68,7 @@ def folder() -> Iterator[Path]:
 @settings(max_examples=25, deadline=None)
 @given(train=st.lists(documents, min_size=1, max_size=6), valid=st.lists(documents, min_size=1, max_size=3))
 def test_every_format_gives_back_the_documents(suffix: str, train: list[str], valid: list[str]) -> None:
+    assume(train != valid)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         WRITERS[suffix](folder / f"train{suffix}", train)
@@ -194,7 +195,10 @@ def test_patterns_are_sorted_and_every_file_is_read_once(folder: Path) -> None:
         ({"valid": ["none.txt"]}, r"^data\.valid: must match at least one file, got 'none\.txt'$"),
         ({"train": ["folder"]}, r"^data\.train: must match at least one file, got 'folder'$"),
         ({"train": ["a.csv"]}, r"^data\.train: files must end in one of \.txt, .*\.parquet, got '.*a\.csv'$"),
-        ({"valid": ["*.txt"]}, r"^data\.valid: must share no file with data\.train, got '.*a\.txt' in both$"),
+        (
+            {"valid": ["*.txt"]},
+            r"^data\.valid: must share no file with data\.train, nor a copy of one, got '.*a\.txt'$",
+        ),
     ],
 )
 def test_files_that_cannot_be_taken(folder: Path, changes: dict[str, Any], message: str) -> None:
@@ -205,6 +209,52 @@ def test_files_that_cannot_be_taken(folder: Path, changes: dict[str, Any], messa
     for function in (open_files, list_inputs):
         with pytest.raises(ValueError, match=message):
             function(config, folder)
+
+
+@pytest.mark.parametrize("name", ["link.txt", "hard.txt", "copy.txt", "folder/../a.txt", "linked/a.txt"])
+def test_no_other_name_of_a_training_file_is_validation_text(folder: Path, name: str) -> None:
+    write_txt(folder / "a.txt", ["one fox", "two hens"])
+    (folder / "folder").mkdir()
+    (folder / "link.txt").symlink_to("a.txt")
+    (folder / "hard.txt").hardlink_to(folder / "a.txt")
+    (folder / "copy.txt").write_bytes((folder / "a.txt").read_bytes())
+    (folder / "linked").symlink_to(folder)
+    for function in (open_files, list_inputs):
+        with pytest.raises(
+            ValueError, match=r"^data\.valid: must share no file with data\.train, nor a copy of one, got "
+        ):
+            function(data_config(train=["a.txt"], valid=[name]), folder)
+    assert [row["name"] for row in list_inputs(data_config(train=["a.txt", name]), folder)] == ["a.txt"]
+
+
+def test_empty_files_are_not_copies(folder: Path) -> None:
+    write_txt(folder / "a.txt", ["one"])
+    write_txt(folder / "v.txt", ["two"])
+    for name in ("empty.txt", "void.txt"):
+        (folder / name).touch()
+    config = data_config(train=["a.txt", "empty.txt"], valid=["void.txt", "v.txt"])
+    assert texts_of(open_files(config, folder)) == {"train": ["one"], "valid": ["two"]}
+
+
+def test_what_the_pipeline_writes_and_what_tools_make_is_no_input(folder: Path) -> None:
+    made = ["data/raw/train.txt", "plots/deep/er.txt", "env/a.txt", ".dvc/tmp/exps/x/a.txt", "x.egg-info/SOURCES.txt"]
+    for name in [*made, "data/raw/mine.txt", "data/books/a.txt", ".dvc/cache/files/md5/ab/cd", ".own/b.txt"]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_txt(folder / name, [name])
+    (folder / "env" / "pyvenv.cfg").touch()
+    (folder / "data" / "tracked.txt").symlink_to(folder / ".dvc/cache/files/md5/ab/cd")
+    (folder / "data" / "link.txt").symlink_to(folder / "data/raw/train.txt")
+    (folder / "data" / "linked").symlink_to(folder / "plots")
+    written = [folder / "data/raw/train.txt", folder / "plots"]
+
+    def names(*patterns: str) -> list[object]:
+        return [row["name"] for row in list_inputs(data_config(train=list(patterns)), folder, written)]
+
+    assert names("**/*.txt", ".*/**/*.txt") == ["a.txt", "mine.txt", "tracked.txt", "b.txt"]
+    for pattern in [*made, "data/link.txt", "data/linked/deep/er.txt", "data/books/../raw/t*.txt", "env/*"]:
+        with pytest.raises(ValueError, match=r"^data\.train: must match at least one file that neither the pipeline"):
+            names("data/books/a.txt", pattern)
+    assert names(str(folder / "data" / "**" / "a.txt")) == ["a.txt"]
 
 
 def broken_files() -> dict[str, tuple[str, bytes, str]]:

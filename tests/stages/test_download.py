@@ -20,11 +20,12 @@ class Runs:
         self.folder, self._patch = folder, monkeypatch
         monkeypatch.setenv("DVC_ROOT", str(folder))
 
-    def corpus(self, **data: Any) -> dict[str, Any]:
-        """The card of the corpus that the first two stages make with these parameters of `data`."""
+    def corpus(self, tokenizer: dict[str, Any] | None = None, **data: Any) -> dict[str, Any]:
+        """The card of the corpus that the first two stages make with these parameters of `tokenizer` and `data`."""
         yaml = YAML()
         params = yaml.load(ROOT / "params.yaml")
         params["data"].update({"source": "files", "train": ["train.txt"]} | data)
+        params["tokenizer"].update(tokenizer or {})
         yaml.dump(params, self.folder / "params.yaml")
         inputs.main(self._stage([], ["data_inputs", "tokenizer_inputs"]))
         download.main(self._stage(["data_inputs"], ["train", "valid", "card", "floor"]))
@@ -64,3 +65,26 @@ def test_the_end_of_a_single_book_is_held_out_and_it_is_told(runs: Runs, capsys:
     assert card["validation"] == "the last part of the text"
     assert (runs.folder / "valid").read_text() == "\n".join([*lines[180:], SEPARATOR, ""])
     assert "so the last part of the text is held out" in capsys.readouterr().err
+
+
+def test_what_dvc_yaml_lists_as_an_out_is_no_input(runs: Runs) -> None:
+    (runs.folder / "data" / "raw").mkdir(parents=True)
+    for name in ("data/mine.txt", "data/raw/train.txt", "data/raw/valid.txt", "samples.txt"):
+        write(runs.folder / name, [f"{name} {i}" for i in range(100)])
+    card = runs.corpus(train=["**/*.txt"])
+    assert card["files"] == {"train": ["mine.txt", "samples.txt"]}
+    with pytest.raises(
+        ValueError, match=r"^data\.valid: must match .* the pipeline writes .*, got 'data/raw/valid\.txt'$"
+    ):
+        runs.corpus(train=["data/mine.txt"], valid=["data/raw/valid.txt"])
+    (runs.folder / "data" / "tokenizer.json").touch()
+    with pytest.raises(ValueError, match=r"^tokenizer\.pretrained: must be no file that the pipeline writes, got "):
+        runs.corpus({"kind": "pretrained", "pretrained": "data"}, train=["data/mine.txt"])
+
+
+def test_a_file_that_changes_after_it_was_listed_fails_the_stage(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(runs.folder / "train.txt", [f"Story {i}" for i in range(100)])
+    monkeypatch.setattr("stages.inputs.list_inputs", lambda *args: [{"sha256": "of another text"}])
+    with pytest.raises(ValueError, match=r"^data: the files must not change after stage `inputs` has listed them"):
+        runs.corpus()
+    assert not (runs.folder / "train").exists()
