@@ -1,5 +1,6 @@
 """The experiments of a set beside each other: their changes, their results, and their distance to the baseline."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 
 from experiments.compare.curves import Curves, read_curves
 from experiments.compare.divergence import broke_down
-from experiments.compare.scaling_law import ScalingLaw, fit_scaling_law
+from experiments.compare.scaling_law import FittedLaw, fit_scaling_law
 from experiments.compare.statistics import Difference, Summary, differences, summarise
 from experiments.define.experiment_set import ExperimentSet, Run
 from experiments.define.parameters import Overrides, decides_results, flatten
@@ -98,19 +99,38 @@ class Comparison:
         pick = max if metric in HIGHER_IS_BETTER else min
         return pick(means, key=lambda name: means[name]) if means else None
 
-    def scaling_law(self, metric: str) -> ScalingLaw | None:
+    def scaling_law(self, metric: str) -> FittedLaw | None:
         """The law of a set that is drawn against n_parameters by train.tokens.
 
-        None for other sets, for a metric that is no loss, and for too few runs.
+        None for other sets, for a metric that is no loss, and where the results do not determine a law.
         """
+        law = self._law(metric)
+        return law if isinstance(law, FittedLaw) else None
+
+    def why_no_scaling_law(self, metric: str) -> str | None:
+        """Why a set that asks for a scaling law has none; None where it has one or asks for none."""
+        law = self._law(metric)
+        return law if isinstance(law, str) else None
+
+    def _law(self, metric: str) -> FittedLaw | str | None:
         axes = (self.experiment_set.against, self.experiment_set.by)
         if axes != ("n_parameters", "train.tokens") or metric in HIGHER_IS_BETTER:
             return None
-        metrics = [run.result.metrics for _, run in self.runs if not run.diverged]
-        sizes, tokens = [values["n_parameters"] for values in metrics], [values["tokens"] for values in metrics]
-        if min(len(set(sizes)), len(set(tokens))) < 3 or len(set(zip(sizes, tokens, strict=True))) < 6:
-            return None
-        return fit_scaling_law(sizes, tokens, [values[metric] for values in metrics])
+        points = [
+            (run.result.metrics["n_parameters"], run.result.metrics["tokens"], value)
+            for _, run in self.runs
+            if not run.diverged and (value := run.value(metric)) is not None
+        ]
+        return _fitted(tuple(points))
+
+
+@functools.cache  # because a fit takes a second, and a page shows its law in several places
+def _fitted(points: tuple[tuple[float, float, float], ...]) -> FittedLaw | str:
+    """The scaling law of (sizes, budgets of tokens, losses), or why there is none."""
+    try:
+        return fit_scaling_law(*zip(*points, strict=True)) if points else "scaling law: all runs diverged"
+    except ValueError as error:
+        return str(error)
 
 
 def compare(

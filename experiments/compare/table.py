@@ -97,7 +97,9 @@ def remarks(comparison: Comparison, metric: str) -> list[str]:
     if comparison.missing:
         lines.append(f"without a result: {', '.join(comparison.missing)}")
     if law := comparison.scaling_law(metric):
-        lines.append(f"{metric.replace('_', ' ')} = {law} for N parameters and D tokens")
+        lines.append(f"{metric.replace('_', ' ')} = {law}")
+    if reason := comparison.why_no_scaling_law(metric):
+        lines.append(f"no {reason}")
     return lines
 
 

@@ -92,8 +92,8 @@ def _draw_final(comparison: Comparison, metric: str, path: Path) -> None:
         sizes = np.geomspace(min(values), max(values), 50)
         for rows, colour in zip(lines.values(), colours(len(lines)), strict=True):
             n_tokens = rows[0].runs[0].result.metrics["tokens"]
-            axes.plot(sizes, [law.loss(n, n_tokens) for n in sizes], color=colour, linestyle=":", linewidth=1)
-        axes.plot([], [], color="black", linestyle=":", linewidth=1, label=f"{law}")
+            axes.plot(sizes, [law.law.loss(n, n_tokens) for n in sizes], color=colour, linestyle=":", linewidth=1)
+        axes.plot([], [], color="black", linestyle=":", linewidth=1, label=f"{law.law}")
     if by:
         axes.legend(frameon=False, fontsize="small")
     save_figure(figure, path)

@@ -115,7 +115,7 @@ def final_chart(comparison: Comparison, metric: str) -> Chart | None:
     xs = [row["x"] for row in rows]
     if law:
         rows += [
-            {"is": "law", "series": series, "x": _short(size), "y": _short(law.loss(size, n))}
+            {"is": "law", "series": series, "x": _short(size), "y": _short(law.law.loss(size, n))}
             for series, n in n_tokens.items()
             for size in np.geomspace(min(xs), max(xs), 30)
         ]

@@ -175,9 +175,11 @@ def test_a_scaling_law_is_fitted_where_sizes_and_budgets_are_swept() -> None:
         "bits_per_byte"
     )
     assert law is not None
-    assert law.irreducible == pytest.approx(0.4, rel=0.01)
-    assert law.size_exponent == pytest.approx(0.5, rel=0.02)
+    assert law.law.irreducible == pytest.approx(0.4, rel=0.01)
+    assert law.law.size_exponent == pytest.approx(0.5, rel=0.02)
     one_line = made_comparison(made_set(*runs, against="n_parameters"), finished)
     assert one_line.scaling_law("bits_per_byte") is None
     few = made_comparison(made_set(*runs[:3], against="n_parameters", by="train.tokens"), finished[:3])
     assert few.scaling_law("loss") is None
+    assert remarks(few, "loss")[-1] == "no scaling law: needs at least three sizes, got 1"
+    assert few.why_no_scaling_law("accuracy") is None
