@@ -16,10 +16,10 @@ setup: $(VENV)/.setup .dvc/plots/page.html  ## make .venv with the versions of r
 setup-dev: setup $(VENV)/.setup-dev  ## the same, with what tests and checks need
 
 repro: setup  ## run each stage of the pipeline that is not up to date
-	dvc repro
+	@python -m commands.repro
 
 train sample evaluate: setup  ## run the pipeline up to that stage
-	dvc repro $@
+	@python -m commands.repro $@
 
 plots: setup  ## write the page of curves, dvc_plots/index.html
 	dvc plots show

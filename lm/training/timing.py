@@ -44,6 +44,20 @@ class Timing:
         write_json(path, {"machine": machine(), "steps": self.steps, "elapsed_s": self.elapsed_s})
 
 
+def in_words(seconds: float) -> str:
+    """A duration, to two units.
+
+    >>> in_words(8.3), in_words(275), in_words(7384)
+    ('8 s', '4 min 35 s', '2 h 3 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600:,} h {whole % 3600 // 60} min"
+
+
 def machine() -> str:
     """The processor's name and how many of its cores this process may use."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
