@@ -1,7 +1,10 @@
 """Encode both splits into token files: raw uint16 ids, each with a JSON card that explains it."""
 
+import sys
+
 from tqdm import tqdm
 
+from lm.config.model import ModelConfig
 from lm.system.memory import keep_freed_memory
 from lm.tokenizer.encode_file import encode_file
 from lm.tokenizer.load import load_tokenizer
@@ -12,10 +15,15 @@ def main(stage: Stage) -> None:
     """Write a .bin and a card for each split."""
     keep_freed_memory()
     tokenizer = load_tokenizer(stage.path("tokenizer"))
-    for split in ("train", "valid"):
+    n_needed = stage.aside(ModelConfig).context_length + 1
+    for split in ("valid", "train"):  # the short one first, because training may refuse it
         text = stage.path(f"{split}_text")
         with tqdm(desc=f"encode {split}", total=text.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
-            encode_file(tokenizer, text, stage.path(f"{split}_tokens"), stage.path(f"{split}_card"), bar.update)
+            card = encode_file(tokenizer, text, stage.path(f"{split}_tokens"), stage.path(f"{split}_card"), bar.update)
+        if card.n_tokens < n_needed:
+            cure = "take more text, raise data.valid_fraction or lower model.context_length"
+            got = f"got {card.n_tokens} for {split}"
+            print(f"warning: training needs context_length + 1 = {n_needed} tokens, {got}; {cure}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,10 @@ def main(stage: Stage) -> None:
         n_bytes += len(block_text) - block_text.count(BOUNDARY)
     special = list(tokenizer.special_tokens.values())
     usage[special] = 0
+    n_tokens = int(usage.sum())
+    if n_tokens == 0:
+        got = f"got 0 tokens from {n_bytes} bytes"
+        raise ValueError(f"data.valid: the validation text must have characters that the tokenizer knows, {got}")
     ordinary = np.setdiff1d(np.arange(tokenizer.vocab_size), special)
     longest = max((tokenizer.token_bytes(id) for id in ordinary.tolist()), key=len)
 
@@ -43,7 +47,7 @@ def main(stage: Stage) -> None:
         stage.path("metrics"),
         {
             "vocab_size": tokenizer.vocab_size,
-            "valid_bytes_per_token": n_bytes / int(usage.sum()),
+            "valid_bytes_per_token": n_bytes / n_tokens,
             "longest_token": longest.decode(errors="replace"),
             "longest_token_bytes": len(longest),
             "valid_unused_tokens": int((usage[ordinary] == 0).sum()),

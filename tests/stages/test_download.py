@@ -1,15 +1,18 @@
 """Tests of stages/download.py and of the stages after it on odd corpora."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 from ruamel.yaml import YAML
 
 from commands.deps import ROOT
+from lm.config.special_tokens import END_OF_TEXT
 from lm.corpus.document import SEPARATOR
-from stages import download, inputs
+from stages import download, encode, inputs, tokenizer
 from stages.support import Stage
 
 
@@ -27,15 +30,26 @@ class Runs:
         params["data"].update({"source": "files", "train": ["train.txt"]} | data)
         params["tokenizer"].update(tokenizer or {})
         yaml.dump(params, self.folder / "params.yaml")
-        inputs.main(self._stage([], ["data_inputs", "tokenizer_inputs"]))
-        download.main(self._stage(["data_inputs"], ["train", "valid", "card", "floor"]))
+        self._run(inputs.main, [], ["data_inputs", "tokenizer_inputs"])
+        self._run(download.main, ["data_inputs"], ["train", "valid", "card", "floor"])
         card: dict[str, Any] = json.loads((self.folder / "card").read_text())
         return card
 
-    def _stage(self, inputs: list[str], outs: list[str]) -> Stage:
-        flags = [f"--{name.replace('_', '-')}={self.folder / name}" for name in [*inputs, *outs]]
+    def tokens(self) -> None:
+        """Run the next two stages."""
+        self._run(tokenizer.main, ["tokenizer_inputs", "train", "valid"], ["tokenizer", "metrics"])
+        texts = {"train_text": "train", "valid_text": "valid"}
+        outs = ["train_tokens", "train_card", "valid_tokens", "valid_card"]
+        self._run(encode.main, ["tokenizer", *texts], outs, texts)
+
+    def _run(
+        self, main: Callable[[Stage], None], inputs: list[str], outs: list[str], files: dict[str, str] | None = None
+    ) -> None:
+        """Run a stage on files that are called like its flags, or as `files` says."""
+        paths = {name: self.folder / (files or {}).get(name, name) for name in [*inputs, *outs]}
+        flags = [f"--{name.replace('_', '-')}={path}" for name, path in paths.items()]
         self._patch.setattr("sys.argv", ["stage", f"--params={self.folder / 'params.yaml'}", *flags])
-        return Stage("", dict.fromkeys(inputs, ""), dict.fromkeys(outs, ""))
+        main(Stage("", dict.fromkeys(inputs, ""), dict.fromkeys(outs, "")))
 
 
 @pytest.fixture
@@ -88,3 +102,25 @@ def test_a_file_that_changes_after_it_was_listed_fails_the_stage(runs: Runs, mon
     with pytest.raises(ValueError, match=r"^data: the files must not change after stage `inputs` has listed them"):
         runs.corpus()
     assert not (runs.folder / "train").exists()
+
+
+def test_text_without_a_known_character_gives_one_line(runs: Runs) -> None:
+    library = tokenizers.Tokenizer(tokenizers.models.BPE({END_OF_TEXT: 0, "a": 1, "b": 2, "ab": 3}, [("a", "b")]))
+    library.add_special_tokens([END_OF_TEXT])
+    library.save(str(runs.folder / "own.json"))
+    write(runs.folder / "train.txt", ["abab"])
+    write(runs.folder / "valid.txt", ["狐狸"])
+    runs.corpus({"kind": "pretrained", "pretrained": "own.json"}, valid=["valid.txt"])
+    with pytest.raises(ValueError, match=r"^data\.valid: the validation text must have .*, got 0 tokens from 6 bytes$"):
+        runs.tokens()
+    assert not (runs.folder / "tokenizer").exists()
+
+
+def test_a_validation_text_shorter_than_a_context_is_told(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    write(runs.folder / "train.txt", ["fox and hen " * 500])
+    write(runs.folder / "valid.txt", ["hen and fox"])
+    runs.corpus({"kind": "byte"}, valid=["valid.txt"])
+    runs.tokens()
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
+    assert len(lines) == 1
+    assert "training needs context_length + 1 = 321 tokens, got 12 for valid; take more text" in lines[0]
