@@ -27,7 +27,7 @@ def main(stage: Stage) -> None:
     config = stage.section(DataConfig)
     root = repository_root()
     written = written_paths(root)
-    corpus = open_corpus(config, stage.seed(), root, written)
+    corpus = open_corpus(config, stage.seed(), root, written, read_json(stage.path("data_inputs")))
     with ExitStack() as files, tqdm(desc="download", unit=" documents", disable=None) as bar:
         writers = {
             split: DocumentWriter(files.enter_context(replacing(stage.path(split)))) for split in get_args(Split)
@@ -61,7 +61,7 @@ if __name__ == "__main__":
     run(
         main,
         __doc__,
-        inputs={"data_inputs": "the list of local files that stage `inputs` has written"},
+        inputs={"data_inputs": "the files, or the commit of a dataset, that stage `inputs` has listed"},
         outs={
             "train": "text file of the training documents",
             "valid": "text file of the validation documents",

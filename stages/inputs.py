@@ -1,13 +1,13 @@
-"""List the files that data.train, data.valid and tokenizer.pretrained name, each with its hash.
+"""List what the parameters name outside: files with their hashes, and the commit of a dataset of the hub.
 
 DVC cannot take paths or patterns from params.yaml as dependencies. So this stage runs every time and writes the lists;
-the stages after it run only if a list has changed. If the parameters name no files, the lists are empty.
+the stages after it run only if a list has changed. If the parameters name nothing outside, the lists are empty.
 """
 
 from lm.config.data import DataConfig
 from lm.config.tokenizer import TokenizerConfig
-from lm.corpus.files import list_inputs
 from lm.corpus.made_files import MadeFiles
+from lm.corpus.sources import list_inputs
 from lm.system.files import sha256, write_json
 from lm.tokenizer.pretrained_files import pretrained_files
 from stages.pipeline import written_paths
@@ -15,12 +15,11 @@ from stages.support import Stage, repository_root, run
 
 
 def main(stage: Stage) -> None:
-    """Write the name and the hash of each file."""
+    """Write the name and the hash of each file, and the commit of a dataset."""
     data, tokenizer = stage.section(DataConfig), stage.section(TokenizerConfig)
     root = repository_root()
     written = written_paths(root)
-    files = list_inputs(data, root, written) if data.source == "files" else []
-    write_json(stage.path("data_inputs"), files)
+    write_json(stage.path("data_inputs"), list_inputs(data, root, written))
     paths = pretrained_files(tokenizer.pretrained, root) if tokenizer.pretrained else []
     for path in paths:
         if MadeFiles(root, written).is_written(path):
@@ -34,7 +33,7 @@ if __name__ == "__main__":
         __doc__,
         inputs={},
         outs={
-            "data_inputs": "JSON list of the files of the corpus, each with size and SHA-256",
+            "data_inputs": "JSON list: files of the corpus with size and SHA-256, or a dataset with its commit",
             "tokenizer_inputs": "JSON list of the files of a pretrained tokenizer, each with SHA-256",
         },
     )

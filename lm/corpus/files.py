@@ -9,8 +9,8 @@ from typing import NamedTuple
 from lm.config.data import DataConfig, resolve
 from lm.corpus.document import Corpus, Split
 from lm.corpus.made_files import MadeFiles
-from lm.corpus.readers import SUFFIXES, read_texts, suffix_of
-from lm.corpus.splits import split_texts
+from lm.corpus.readers import READABLE, NullRows, read_texts, suffix_of
+from lm.corpus.splits import counted, split_texts
 from lm.system.files import sha256
 
 
@@ -35,11 +35,12 @@ def open_files(config: DataConfig, root: Path, written: Collection[Path] = ()) -
             file in both splits; during the pass, for a file that breaks its format.
     """
     files = _match(config, root, written)
-    train = partial(_read, files["train"], config)
-    valid = partial(_read, files["valid"], config) if config.valid else None
+    nulls = [NullRows(skip=config.null_rows == "skip") for _ in range(2)]
+    train = partial(_read, files["train"], config, nulls[0])
+    valid = partial(_read, files["valid"], config, nulls[1]) if config.valid else None
     names = {split: [file.path.name for file in found] for split, found in files.items() if found}
     facts: dict[str, object] = {"files": names}
-    return Corpus(split_texts(train, valid, config, facts), facts)
+    return Corpus(counted(split_texts(train, valid, config, facts), nulls, facts), facts)
 
 
 def list_inputs(config: DataConfig, root: Path, written: Collection[Path] = ()) -> list[dict[str, str | int]]:
@@ -88,7 +89,7 @@ def _match_all(patterns: list[str], root: Path, place: str, made: MadeFiles) -> 
     for path in paths.values():
         suffix = suffix_of(path.name)
         if suffix is None:
-            raise ValueError(f"{place}: files must end in one of {', '.join(SUFFIXES)}, got {str(path)!r}")
+            raise ValueError(f"{place}: files must end in {READABLE}, got {str(path)!r}")
         file = InputFile(path, path.stat().st_size, sha256(path))
         files.setdefault(file.sha256 + suffix, file)
     return files
@@ -103,6 +104,7 @@ def _match_one(pattern: str, root: Path) -> list[Path]:
     return [path for name in sorted(names) if (path := resolve(name, root)).is_file()]
 
 
-def _read(files: list[InputFile], config: DataConfig) -> Iterator[str]:
+def _read(files: list[InputFile], config: DataConfig, nulls: NullRows) -> Iterator[str]:
+    nulls.n_skipped = 0
     for file in files:
-        yield from read_texts(file.path, str(file.path), config.text_column, config.separator)
+        yield from read_texts(file.path, str(file.path), config.text_column, config.separator, nulls)

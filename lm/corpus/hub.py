@@ -1,157 +1,173 @@
 """Datasets of the Hugging Face hub as a corpus. A few have a short name; any other is named by its repository.
 
-Files are listed and downloaded through `huggingface_hub` (see `repository`), and read by the readers of local files.
-The `datasets` library is not used here: it either converts everything to Arrow on disk first or streams without
-keeping a copy, it cannot resume an interrupted download, and it does not split text at separator lines. The tests use
-it as the oracle for what a repository holds.
+What a short name stands for is known: its files are read without a look at the card of the repository, and without the
+`datasets` library, whose import alone takes a second. For any other dataset this library says which files make up a
+configuration and its splits (see `hub_dataset`). Every file is downloaded when the pass reaches it (see `repository`).
 """
 
-import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
-from pathlib import PurePosixPath
+from itertools import islice
 
-from lm.config.data import DataConfig
-from lm.corpus.document import SEPARATOR, Corpus
-from lm.corpus.readers import SUFFIXES, read_texts, suffix_of
+from lm.config.data import DataConfig, SplitRows
+from lm.corpus.document import SEPARATOR, Corpus, Split
+from lm.corpus.hub_dataset import HubDataset, listed
+from lm.corpus.readers import NullRows, read_texts
 from lm.corpus.repository import Repository
-from lm.corpus.splits import split_texts
+from lm.corpus.splits import counted, split_texts
 
 
 @dataclass(frozen=True)
 class Known:
-    """A dataset with a short name: its repository and patterns of its files. Without `valid`, some are held out."""
+    """A dataset with a short name: its repository, and rows of its files. Without `valid`, some are held out.
+
+    The split of these rows is a pattern of file names.
+    """
 
     repository: str
-    train: str
-    valid: str | None = None
+    train: SplitRows
+    valid: SplitRows | None = None
 
 
 KNOWN = {
-    "tinystories": Known("roneneldan/TinyStories", "TinyStoriesV2-GPT4-train.txt", "TinyStoriesV2-GPT4-valid.txt"),
-    "tinystories-v1": Known("roneneldan/TinyStories", "data/train-*.parquet", "data/validation-*.parquet"),
-    "owt-sample": Known("stanford-cs336/owt-sample", "owt_train.txt.gz", "owt_valid.txt.gz"),
-    "owt": Known("Skylion007/openwebtext", "plain_text/*.parquet"),
+    "tinystories": Known(
+        "roneneldan/TinyStories",
+        SplitRows("TinyStoriesV2-GPT4-train.txt"),
+        SplitRows("TinyStoriesV2-GPT4-valid.txt"),
+    ),
+    "tinystories-v1": Known(
+        "roneneldan/TinyStories", SplitRows("data/train-*.parquet"), SplitRows("data/validation-*.parquet")
+    ),
+    # Its card proposes these rows; the first ten thousand are for a test.
+    "tinystories-clean": Known(
+        "karpathy/tinystories-gpt4-clean",
+        SplitRows("tinystories_gpt4_clean.parquet", 20_000),
+        SplitRows("tinystories_gpt4_clean.parquet", 10_000, 20_000),
+    ),
+    "owt-sample": Known("stanford-cs336/owt-sample", SplitRows("owt_train.txt.gz"), SplitRows("owt_valid.txt.gz")),
+    "owt": Known("Skylion007/openwebtext", SplitRows("plain_text/*.parquet")),
 }
 
-SPLIT_WORDS = {
-    "train": "train",
-    "training": "train",
-    "valid": "valid",
-    "validation": "valid",
-    "val": "valid",
-    "dev": "valid",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
-    "evaluation": "test",
-}
-FORMATS = (".parquet", ".jsonl", ".jsonl.gz", ".txt", ".txt.gz")  # only the first that a repository has is read
+VALIDATION = ("validation", "valid", "val", "dev")  # names that a validation split may have, the usual one first
 
 
-def open_hub(config: DataConfig) -> Corpus:
-    """The documents of `config.dataset` at `config.revision`; None means the main branch.
+@dataclass(frozen=True)
+class _Part:
+    """Files of one split, the rows of them that are meant, and how one of the files is read."""
 
-    The dataset is a name in KNOWN or a repository `org/name`. If several folders of a repository hold training files,
-    the dataset is one of these folders, `org/name/folder`. Files are downloaded into the cache of the hub one by one,
-    each when the pass reaches it. The facts hold the repository, the commit that the revision names, and the files.
+    files: list[str]
+    rows: SplitRows
+    nulls: NullRows
+    read: Callable[[str, NullRows], Iterator[str]]
+
+    def texts(self) -> Iterator[str]:
+        self.nulls.n_skipped = 0
+        texts = (text for file in self.files for text in self.read(file, self.nulls))
+        return islice(texts, self.rows.start, self.rows.stop)
+
+
+def open_hub(config: DataConfig, commit: str | None = None) -> Corpus:
+    """The documents of `config.dataset` at a commit; None means the commit that `config.revision` names now.
+
+    The dataset is a name in KNOWN, a repository `org/name`, or a folder of one, `org/name/folder`. Files are downloaded
+    into the cache of the hub one by one, each when the pass reaches it. The facts hold the repository, the commit, the
+    files of each split, and for any but the known datasets the configuration and the splits. With `config.null_rows`
+    skip, they also hold the number of rows that the pass has skipped.
 
     Raises:
-        ValueError: at the call, if the dataset or its training files are not found; in the pass, as in `open_files`.
+        ValueError: at the call, if the dataset, its configuration or a split is not found; in the pass, as in
+            `open_files`.
         ConnectionError: if the hub cannot be reached, at the call or during the pass.
     """
-    known = KNOWN.get(config.dataset)
-    if known is not None:
-        repository = Repository.at(known.repository, config.revision)
-        files = {
-            "train": _matching(repository.files, known.train),
-            "valid": _matching(repository.files, known.valid) if known.valid else [],
-        }
+    name, folder = _parse(config.dataset)
+    repository = Repository.at(name, commit or config.revision)
+    facts: dict[str, object] = {"repository": name, "commit": repository.commit}
+    if config.dataset in KNOWN:
+        parts = _known_parts(config, repository)
     else:
-        name, folder = _parse(config.dataset)
-        repository = Repository.at(name, config.revision)
-        files = split_files(repository.files, name, folder)
-    if not files["train"]:
-        raise ValueError(_nothing_found(config.dataset, repository))
-
-    def read(split: str) -> Iterator[str]:
-        for file in files[split]:
-            place = f"{repository.name}/{file}"
-            if known is None:
-                yield from read_texts(repository.download(file), place, config.text_column, config.separator)
-            else:
-                yield from read_texts(repository.download(file), place, "text", SEPARATOR)
-
-    valid = partial(read, "valid") if files["valid"] else None
-    names = {split: names for split, names in files.items() if names}
-    facts: dict[str, object] = {"repository": repository.name, "commit": repository.commit, "files": names}
-    return Corpus(split_texts(partial(read, "train"), valid, config, facts), facts)
+        dataset = HubDataset.open(repository, folder, config.configuration)
+        parts = _parts(config, dataset)
+        facts["configuration"] = dataset.configuration
+        facts["splits"] = {split: _shown(part.rows) for split, part in parts.items()}
+    facts["files"] = {split: part.files for split, part in parts.items()}
+    valid = parts["valid"].texts if "valid" in parts else None
+    nulls = [part.nulls for part in parts.values()]
+    return Corpus(counted(split_texts(parts["train"].texts, valid, config, facts), nulls, facts), facts)
 
 
-def split_files(files: tuple[str, ...], repository: str, folder: str = "") -> dict[str, list[str]]:
-    """The files of a repository for training and for validation, sorted. A word of SPLIT_WORDS names the split.
-
-    The word is looked for in the name of a file, then in its folders, the innermost first. If no path has such a word,
-    all files are for training. Files of unknown formats are ignored. If the training files have several formats, only
-    one format is read: the first in FORMATS.
+def pinned_commit(config: DataConfig) -> dict[str, str]:
+    """The repository of `config.dataset`, and the commit that `config.revision` names now.
 
     Raises:
-        ValueError: if training files lie in several folders. Folders named by a split do not count.
+        ValueError, ConnectionError: as in `Repository.commit_of`.
     """
-    readable = [file for file in sorted(files) if suffix_of(file) and _within(_home(file), folder)]
-    splits = {file: _split_of(file) for file in readable}
-    if not any(splits.values()):
-        splits = dict.fromkeys(readable, "train")
-    formats = {suffix_of(file) for file, split in splits.items() if split == "train"}
-    taken = next((suffix for suffix in FORMATS if suffix in formats), None)
-    train = [file for file, split in splits.items() if split == "train" and suffix_of(file) == taken]
-    homes = sorted({_home(file) for file in train})
-    if len(homes) > 1:
-        some = ", ".join(repr(f"{repository}/{home}") for home in homes[:8])
-        got = "/".join(filter(None, (repository, folder)))
-        raise ValueError(f"data.dataset: must name one of {len(homes)} folders, such as {some}, got {got!r}")
-    valid = [
-        file for file, split in splits.items() if split == "valid" and suffix_of(file) == taken and _home(file) in homes
-    ]
-    return {"train": train, "valid": valid}
+    name, _ = _parse(config.dataset)
+    return {"repository": name, "commit": Repository.commit_of(name, config.revision)}
 
 
-def _split_of(file: str) -> str | None:
-    for part in reversed(PurePosixPath(file).parts):
-        for word in re.split(r"[^a-z]+", part.lower()):
-            if word in SPLIT_WORDS:
-                return SPLIT_WORDS[word]
-    return None
+def _known_parts(config: DataConfig, repository: Repository) -> dict[Split, _Part]:
+    fixed = {
+        "configuration": config.configuration,
+        "valid_split": config.valid_split,
+        "train_split": config.train_split,
+    }
+    for parameter, value in fixed.items():
+        if value not in (None, "train"):
+            rule = f"must be left as it is for {config.dataset!r}, which names its own files"
+            raise config.wrong(parameter, f"{rule}; use {repository.name} as the dataset, got {value!r}")
+
+    def read(file: str, nulls: NullRows) -> Iterator[str]:
+        path, place = repository.download(file), f"{repository.name}/{file}"
+        return read_texts(path, place, "text", SEPARATOR, nulls)
+
+    known = KNOWN[config.dataset]
+    parts: dict[Split, _Part] = {}
+    wanted: dict[Split, SplitRows | None] = {"train": known.train, "valid": known.valid}
+    for split, rows in wanted.items():
+        if rows is not None:
+            files = [file for file in repository.files if fnmatchcase(file, rows.split)]
+            if not files:
+                got = f"where {repository.name} at {repository.commit[:7]} holds {listed(repository.files)}"
+                raise config.wrong("dataset", f"must hold {rows.split}, got {config.dataset!r}, {got}")
+            parts[split] = _Part(files, rows, _null_rows(config), read)
+    return parts
 
 
-def _home(file: str) -> str:
-    """The folder of a file, without the folders that name a split."""
-    return "/".join(part for part in PurePosixPath(file).parts[:-1] if part.lower() not in SPLIT_WORDS)
+def _parts(config: DataConfig, dataset: HubDataset) -> dict[Split, _Part]:
+    def read(file: str, nulls: NullRows) -> Iterator[str]:
+        return dataset.texts(file, config.text_column, config.separator, nulls)
+
+    def part(rows: SplitRows, parameter: str) -> _Part:
+        if rows.split not in dataset.splits:
+            of = f"the splits of configuration {dataset.configuration!r} of {dataset.repository.name}"
+            rule = f"must be one of {listed(list(dataset.splits))}, {of}"
+            raise config.wrong(parameter, f"{rule}, got {rows.split!r}")
+        return _Part(dataset.splits[rows.split], rows, _null_rows(config), read)
+
+    own = next((SplitRows(name) for name in VALIDATION if name in dataset.splits), None)
+    valid = config.valid_rows or (None if own and own.overlaps(config.train_rows) else own)
+    parts: dict[Split, _Part] = {"train": part(config.train_rows, "train_split")}
+    if valid is not None:
+        parts["valid"] = part(valid, "valid_split")
+    return parts
 
 
-def _within(home: str, folder: str) -> bool:
-    return not folder or f"{home}/".startswith(f"{folder}/")
+def _null_rows(config: DataConfig) -> NullRows:
+    return NullRows(skip=config.null_rows == "skip")
 
 
-def _matching(files: tuple[str, ...], pattern: str) -> list[str]:
-    return [file for file in files if fnmatchcase(file, pattern)]
+def _shown(rows: SplitRows) -> str:
+    stop = "" if rows.stop is None else rows.stop
+    return rows.split if (rows.start, rows.stop) == (0, None) else f"{rows.split}[{rows.start}:{stop}]"
 
 
 def _parse(dataset: str) -> tuple[str, str]:
-    """Repository and folder of a dataset without a short name."""
+    """Repository and folder of a dataset."""
+    if dataset in KNOWN:
+        return KNOWN[dataset].repository, ""
     parts = dataset.strip("/").split("/")
     if len(parts) < 2 or not all(parts):
         names = ", ".join(KNOWN)
         raise ValueError(f"data.dataset: must be one of {names}, or a repository as 'org/name', got {dataset!r}")
     return "/".join(parts[:2]), "/".join(parts[2:])
-
-
-def _nothing_found(dataset: str, repository: Repository) -> str:
-    shown = ", ".join(repository.files[:20]) or "nothing"
-    more = f" and {len(repository.files) - 20} more" if len(repository.files) > 20 else ""
-    return (
-        f"data.dataset: must hold training files ({', '.join(SUFFIXES)}), got {dataset!r}, "
-        f"where {repository.name} at {repository.commit[:7]} holds {shown}{more}"
-    )

@@ -4,19 +4,31 @@ The errors of a reader name the `place` it was given: a path, or a file of a rep
 """
 
 import codecs
-import gzip
 import json
-import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from lm.config.data import EVERY_LINE
+from lm.corpus.compressed import COMPRESSIONS, one_line, read_characters, read_pieces
+from lm.corpus.json_array import array_items
 
-SUFFIXES = (".txt", ".txt.gz", ".jsonl", ".jsonl.gz", ".parquet")
-PIECE_BYTES = 2**20  # of a line; a longer line is read in pieces
+TEXT_SUFFIXES = (".txt", ".json", ".jsonl", ".ndjson")
+SUFFIXES = (*(suffix + packed for suffix in TEXT_SUFFIXES for packed in ("", *COMPRESSIONS)), ".parquet")
+READABLE = ".txt, .json, .jsonl or .ndjson (each also with .gz, .zst, .bz2 or .xz after it), or in .parquet"
 ROWS_PER_BATCH = 256  # of a parquet file; a row is a document, so this many documents are in memory
 BUFFER_BYTES = 2**20  # of a parquet file; without a buffer, a whole row group is read at once
+
+Row = tuple[str, object]  # its place, for errors, and its value in the column of the text
+
+
+@dataclass
+class NullRows:
+    """What a reader does with a row whose text is null, and how many such rows it has skipped."""
+
+    skip: bool = False
+    n_skipped: int = 0
 
 
 def suffix_of(name: str) -> str | None:
@@ -24,23 +36,45 @@ def suffix_of(name: str) -> str | None:
     return next((suffix for suffix in SUFFIXES if name.lower().endswith(suffix)), None)
 
 
-def read_texts(path: Path, place: str, text_column: str, separator: str) -> Iterator[str]:
+def read_texts(
+    path: Path, place: str, text_column: str, separator: str, nulls: NullRows | None = None
+) -> Iterator[str]:
     """The texts of one file, some perhaps blank: a .txt file is cut at separator lines, another file has one per row.
 
-    The separator is one that `DataConfig` accepts.
+    The separator is one that `DataConfig` accepts. A .json file holds an array of rows or, like .jsonl and .ndjson, a
+    row on each line. Without `nulls`, a row whose text is null is an error.
 
     Raises:
         ValueError: `place: rule, got value` for an unknown suffix and for content that breaks its format.
     """
-    match suffix_of(path.name):
-        case ".parquet":
-            return _read_parquet(path, place, text_column)
-        case ".jsonl" | ".jsonl.gz":
-            return _read_jsonl(path, place, text_column)
-        case ".txt" | ".txt.gz":
-            return _read_txt(path, place, separator)
-        case _:
-            raise ValueError(f"{place}: must end in one of {', '.join(SUFFIXES)}, got {path.name!r}")
+    suffix = suffix_of(path.name)
+    if suffix is None:
+        raise ValueError(f"{place}: must end in {READABLE}, got {path.name!r}")
+    if suffix.startswith(".txt"):
+        return _read_txt(path, place, separator)
+    if suffix == ".parquet":
+        rows = _read_parquet(path, place, text_column)
+    elif suffix.split(".")[1] == "json" and _is_array(path, place):
+        rows = _read_array(path, place, text_column)
+    else:
+        rows = _read_jsonl(path, place, text_column)
+    return texts_of_rows(rows, text_column, nulls or NullRows())
+
+
+def texts_of_rows(rows: Iterable[Row], text_column: str, nulls: NullRows) -> Iterator[str]:
+    """The texts of rows, each given as its place and its value in the column.
+
+    Raises:
+        ValueError: for a value that is no string, and for null unless `nulls` says to skip it.
+    """
+    for place, text in rows:
+        if isinstance(text, str):
+            yield text
+        elif text is None and nulls.skip:
+            nulls.n_skipped += 1
+        else:
+            hint = "; data.null_rows=skip leaves such rows out" if text is None else ""
+            raise ValueError(f"{place}: {text_column!r} must be a string, got {short(text)}{hint}")
 
 
 def _read_txt(path: Path, place: str, separator: str) -> Iterator[str]:
@@ -51,7 +85,7 @@ def _read_txt(path: Path, place: str, separator: str) -> Iterator[str]:
     held = _Held(place)
     mark = separator.strip()  # "" for blank lines
     starts_line = True
-    for piece in _read_pieces(path, place):
+    for piece in read_pieces(path, place):
         if starts_line and separator != EVERY_LINE and _is_line(piece, mark):
             yield held.take(dropped=len(piece))
         else:
@@ -93,67 +127,75 @@ def _decode(data: bytes | bytearray, place: str, offset: int) -> str:
         raise ValueError(f"{place}: must be UTF-8, got byte 0x{data[error.start]:02x} at offset {at}") from None
 
 
-def _read_pieces(path: Path, place: str) -> Iterator[bytes]:
-    """The lines of a file as bytes, line ends included. A line that is longer than PIECE_BYTES comes in pieces."""
-    with path.open("rb") as file:
-        source = gzip.GzipFile(fileobj=file) if path.name.lower().endswith(".gz") else file
-        while True:
-            try:
-                piece = source.readline(PIECE_BYTES)
-            except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-                raise ValueError(f"{place}: must be a complete gzip file, got: {error}") from None
-            if not piece:
-                return
-            yield piece
-
-
-def _read_jsonl(path: Path, place: str, text_column: str) -> Iterator[str]:
+def _read_jsonl(path: Path, place: str, text_column: str) -> Iterator[Row]:
     for number, line in enumerate(_read_txt(path, place, EVERY_LINE), start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise ValueError(f"{place}:{number}: must be JSON, got {_short(line.strip())}: {error}") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{place}:{number}: must be a JSON object, got {_short(row)}")
-        if text_column not in row:
-            raise ValueError(f"{place}:{number}: {_missing(text_column, list(row))}")
-        yield _checked(row[text_column], f"{place}:{number}", text_column)
+            raise ValueError(f"{place}:{number}: must be JSON, got {short(line.strip())}: {error}") from None
+        yield f"{place}:{number}", _field(row, f"{place}:{number}", text_column)
 
 
-def _read_parquet(path: Path, place: str, text_column: str) -> Iterator[str]:
+def _read_array(path: Path, place: str, text_column: str) -> Iterator[Row]:
+    number = 0
+    try:
+        for row in array_items(read_characters(path, place)):
+            # An array of texts has no names of columns; the `datasets` library says "text".
+            named = {"text": row} if isinstance(row, str) else row
+            yield f"{place}: row {number}", _field(named, f"{place}: row {number}", text_column)
+            number += 1
+    except (json.JSONDecodeError, RecursionError) as error:
+        reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
+        raise ValueError(f"{place}: row {number}: must be an item of a JSON array, got: {reason}") from None
+
+
+def _is_array(path: Path, place: str) -> bool:
+    starts = (characters.lstrip()[:1] for characters in read_characters(path, place))
+    return next(filter(None, starts), "") == "["
+
+
+def _field(row: object, place: str, text_column: str) -> object:
+    if not isinstance(row, dict):
+        raise ValueError(f"{place}: must be a JSON object, got {short(row)}")
+    if text_column not in row:
+        raise ValueError(f"{place}: {missing(text_column, list(row))}")
+    return row[text_column]
+
+
+def _read_parquet(path: Path, place: str, text_column: str) -> Iterator[Row]:
     with path.open("rb") as file:
         yield from _parquet_rows(file, place, text_column)
 
 
-def _parquet_rows(file: IO[bytes], place: str, text_column: str) -> Iterator[str]:
+def _parquet_rows(file: IO[bytes], place: str, text_column: str) -> Iterator[Row]:
     import pyarrow as pa  # imported here, because listing files must be fast and does not need it
     import pyarrow.parquet as pq
 
     try:
         parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER_BYTES)
         if text_column not in parquet.schema_arrow.names:
-            raise ValueError(f"{place}: {_missing(text_column, parquet.schema_arrow.names)}")
+            raise ValueError(f"{place}: {missing(text_column, parquet.schema_arrow.names)}")
         column_type = parquet.schema_arrow.field(text_column).type
-        if not _is_string(column_type):
+        if not is_string(column_type):
             raise ValueError(f"{place}: column {text_column!r} must hold strings, got {column_type}")
         batches = parquet.iter_batches(batch_size=ROWS_PER_BATCH, columns=[text_column])
         n_rows = 0
         while (batch := next(batches, None)) is not None:
             texts = batch.column(0).to_pylist()
             for row, text in enumerate(texts, start=n_rows):
-                yield _checked(text, f"{place}: row {row}", text_column)
+                yield f"{place}: row {row}", text
             n_rows += len(texts)
     except UnicodeDecodeError as error:
         raise ValueError(f"{place}: must be UTF-8 in column {text_column!r}, got: {error}") from None
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # an error of the disk, not of the format
             raise
-        raise ValueError(f"{place}: must be a whole parquet file, got: {_one_line(error)}") from None
+        raise ValueError(f"{place}: must be a whole parquet file, got: {one_line(error)}") from None
 
 
-def _is_string(column_type: Any) -> bool:
+def is_string(column_type: Any) -> bool:
     import pyarrow as pa
 
     if pa.types.is_dictionary(column_type):
@@ -161,20 +203,10 @@ def _is_string(column_type: Any) -> bool:
     return any(test(column_type) for test in (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view))
 
 
-def _checked(text: object, place: str, text_column: str) -> str:
-    if not isinstance(text, str):
-        raise ValueError(f"{place}: {text_column!r} must be a string, got {_short(text)}")
-    return text
-
-
-def _missing(text_column: str, columns: list[str]) -> str:
+def missing(text_column: str, columns: list[str]) -> str:
     return f"must have the column {text_column!r} that data.text_column names, got the columns {', '.join(columns)}"
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}…"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

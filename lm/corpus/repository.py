@@ -10,13 +10,21 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
 from pathlib import Path
 from typing import TypeVar
 
-from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+from huggingface_hub import (
+    HfApi,
+    HfFileMetadata,
+    constants,
+    get_hf_file_metadata,
+    hf_hub_download,
+    hf_hub_url,
+    try_to_load_from_cache,
+)
 from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
@@ -34,6 +42,8 @@ from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore[attr-defined]
 from tqdm import tqdm
 
+from lm.system.files import replacing
+
 DELAYS_S = (1, 2, 4, 8, 16, 32)  # between the attempts at one request
 LISTING_TIMEOUT_S = 60
 LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
@@ -50,21 +60,52 @@ class Repository:
     files: tuple[str, ...]
 
     @classmethod
-    def at(cls, name: str, revision: str | None) -> "Repository":
+    def at(cls, name: str, revision: str | None, delays_s: Sequence[int] = DELAYS_S) -> "Repository":
         """The repository `org/name` at a branch, tag or commit; None means its main branch.
+
+        `delays_s` are the pauses between the attempts to reach the hub.
 
         Raises:
             ValueError: if there is no such repository or revision, or this user may not read it.
             ConnectionError: if the hub does not answer.
         """
         api = HfApi(endpoint=_endpoint())
-        info = _persist(
-            lambda: api.dataset_info(name, revision=revision, timeout=LISTING_TIMEOUT_S), name, name, revision
+        info = persist(
+            lambda: api.dataset_info(name, revision=revision, timeout=LISTING_TIMEOUT_S), name, name, revision, delays_s
         )
         files = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
         if info.sha is None:
             raise ConnectionError(f"{name}: {_endpoint()} sent no commit, so it is not a Hugging Face hub")
         return cls(name, info.sha, files)
+
+    @classmethod
+    def commit_of(cls, name: str, revision: str | None) -> str:
+        """The commit that a revision of the repository `org/name` names now; None means its main branch.
+
+        A commit is not asked for. If the hub cannot be reached, it is the commit that the cache of the hub remembers
+        from the last time, and a line on stderr says so.
+
+        Raises:
+            ValueError, ConnectionError: as in `at`.
+            OSError: an error of the disk, unchanged.
+        """
+        if revision is not None and re.fullmatch("[0-9a-f]{40}", revision):
+            return revision
+        folder = repo_folder_name(repo_id=name, repo_type="dataset")
+        # Where all clients of the hub note the commits of branches.
+        reference = Path(constants.HF_HUB_CACHE, folder, "refs", revision or constants.DEFAULT_REVISION)
+        known = reference.read_text().strip() if reference.is_file() else None
+        try:
+            commit = cls.at(name, revision, DELAYS_S if known is None else DELAYS_S[:2]).commit
+        except ConnectionError as error:
+            if known is None:
+                raise
+            tqdm.write(f"{error}; until then this takes {name} at {known}, as it was the last time", sys.stderr)
+            return known
+        if commit != known:
+            with replacing(reference) as file:
+                file.write(commit.encode())
+        return commit
 
     def download(self, file: str) -> Path:
         """The path of a file in the cache. A missing file is downloaded, and a partial download is resumed.
@@ -76,11 +117,21 @@ class Repository:
         cached = try_to_load_from_cache(self.name, file, constants.HF_HUB_CACHE, self.commit, "dataset")
         if isinstance(cached, str):
             return Path(cached)
-        return _persist(lambda: self._download(file), f"{self.name}/{file}", self.name, self.commit)
+        return persist(lambda: self._download(file), f"{self.name}/{file}", self.name, self.commit)
+
+    def check_access(self) -> None:
+        """Raise the error that a download would raise, such as that of a repository whose terms must be accepted."""
+        if self.files:
+            file = self.files[0]
+            persist(lambda: self._look_up(file), f"{self.name}/{file}", self.name, self.commit)
+
+    def _look_up(self, file: str) -> tuple[str, HfFileMetadata]:
+        """The address of a file, and what the hub says about it."""
+        url = hf_hub_url(self.name, file, repo_type="dataset", revision=self.commit, endpoint=_endpoint())
+        return url, get_hf_file_metadata(url, endpoint=_endpoint())
 
     def _download(self, file: str) -> Path:
-        url = hf_hub_url(self.name, file, repo_type="dataset", revision=self.commit, endpoint=_endpoint())
-        metadata = get_hf_file_metadata(url, endpoint=_endpoint())
+        url, metadata = self._look_up(file)
         if metadata.etag is None:
             raise ConnectionError(f"{_endpoint()} sent no ETag")
         folder = repo_folder_name(repo_id=self.name, repo_type="dataset")
@@ -126,9 +177,17 @@ def _endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
 
 
-def _persist(call: Callable[[], T], place: str, repository: str, revision: str | None) -> T:
-    """The result of a call to the hub. After a temporary failure it calls again, with growing delays."""
-    for attempt, delay_s in enumerate((*DELAYS_S, None), start=1):
+def persist(
+    call: Callable[[], T], place: str, repository: str, revision: str | None, delays_s: Sequence[int] = DELAYS_S
+) -> T:
+    """The result of a call to the hub. After a temporary failure it calls again, with growing delays.
+
+    `place` stands at the start of errors. Errors other than those of the client, the disk and values pass unchanged.
+
+    Raises:
+        ValueError, ConnectionError, OSError: as in `Repository`.
+    """
+    for attempt, delay_s in enumerate((*delays_s, None), start=1):
         try:
             return call()
         except (ClientError, EntryNotFoundError, OSError, ValueError) as raised:
@@ -143,7 +202,7 @@ def _persist(call: Callable[[], T], place: str, repository: str, revision: str |
                     f"{place}: {_endpoint()} failed {attempt} times, the last time with: {reason}; check the network "
                     "(and HF_ENDPOINT, if set) and run again: what is downloaded is kept"
                 ) from None
-            tqdm.write(f"{place}: {reason}; attempt {attempt + 1} of {len(DELAYS_S) + 1} in {delay_s} s", sys.stderr)
+            tqdm.write(f"{place}: {reason}; attempt {attempt + 1} of {len(delays_s) + 1} in {delay_s} s", sys.stderr)
             time.sleep(delay_s)
     raise AssertionError("the last attempt returns or raises")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 from lm.config.data import DataConfig
 from lm.corpus.document import SEPARATOR, Document, Split, bare
+from lm.corpus.readers import NullRows
 
 Texts = Callable[[], Iterable[str]]  # gives the texts of a source from the start, at every call
 
@@ -140,6 +141,13 @@ def _distinct(train: Texts, config: DataConfig) -> Iterator[str]:
         if (key := text_key(document.text)) not in seen:
             seen.add(key)
             yield document.text
+
+
+def counted(documents: Iterator[Document], nulls: Iterable[NullRows], facts: dict[str, object]) -> Iterator[Document]:
+    """The same documents. At their end, `facts` says how many rows were skipped, if rows may be skipped."""
+    yield from documents
+    if any(split.skip for split in nulls):
+        facts["n_null_rows"] = sum(split.n_skipped for split in nulls)
 
 
 def _limited(train: Texts, config: DataConfig, held_out: float = 0.0) -> Iterator[Document]:

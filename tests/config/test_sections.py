@@ -110,6 +110,14 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
     assert error_of(DataConfig, data | {"source": "files", "train": []}) == (
         "data.train: must name at least one file when data.source is 'files', got []"
     )
+    for split in ("", "train[", "train[5:5]", "train[5:2]", "train[-5:]", "train[:10%]", "train[1]"):
+        rule = "must be a split, or rows of one such as 'train[100:200]'"
+        assert error_of(DataConfig, data | {"train_split": split}) == f"data.train_split: {rule}, got {split!r}"
+        assert error_of(DataConfig, data | {"valid_split": split}) == f"data.valid_split: {rule}, got {split!r}"
+    for valid, train in (("train", "train"), ("train[:9]", "train[8:]"), ("train[5:]", "train[:6]")):
+        rule = f"must share no rows with data.train_split={train!r}, got {valid!r}"
+        assert error_of(DataConfig, data | {"train_split": train, "valid_split": valid}) == f"data.valid_split: {rule}"
+    DataConfig.parse(data | {"train_split": "train[8:]", "valid_split": "train[:8]"})
     sample = dict(YAML(typ="safe").load(PARAMS)["sample"])
     assert error_of(SampleConfig, sample | {"top_p": 0.0}) == "sample.top_p: must be greater than 0, got 0.0"
 

@@ -151,8 +151,9 @@ class _Handler(BaseHTTPRequestHandler):
         if self._fault is not None and self._fault.after is None:
             self._fault.times -= 1
             self._send(self._fault.status or 500, b"")
-        elif match := re.fullmatch(API, path):
-            self._api(match[1], match[2] or "revision", match[3] or "main", match[4] or "", body)
+        elif match := re.fullmatch(API, urlsplit(self.path).path):  # quoted, because a revision may hold a slash
+            name, what, revision, folder = (unquote(part or "") for part in match.groups())
+            self._api(name, what or "revision", revision or "main", folder, body)
         elif match := re.fullmatch(r"(?:/datasets)?/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):  # without: a model
             self._resolve(match[1], match[2], match[3])
         elif match := re.fullmatch(r"/content/([0-9a-f]+)", path):
@@ -205,13 +206,14 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_range(files[file], headers | {"ETag": f'"{_oid(files[file])}"'})
 
     def _send_range(self, data: bytes, headers: dict[str, str]) -> None:
-        start = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
+        match = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range") or "")
         headers |= {"Accept-Ranges": "bytes"}
-        if start is None:
+        if match is None:
             self._send(200, data, headers)
         else:
-            headers["Content-Range"] = f"bytes {start[1]}-{len(data) - 1}/{len(data)}"
-            self._send(206, data[int(start[1]) :], headers)
+            start, end = int(match[1]), min(int(match[2] or len(data)), len(data) - 1)
+            headers["Content-Range"] = f"bytes {start}-{end}/{len(data)}"
+            self._send(206, data[start : end + 1], headers)
 
     def _send(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -1,9 +1,11 @@
 """Tests of lm/corpus/files.py and of the readers and splits behind it."""
 
+import bz2
 import gzip
 import hashlib
 import io
 import json
+import lzma
 import random
 import subprocess
 import sys
@@ -21,22 +23,37 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lm.corpus import readers, splits
+from lm.corpus import compressed, splits
 from lm.corpus.document import SEPARATOR, Corpus, Split
 from lm.corpus.files import list_inputs, open_files
+from lm.corpus.json_array import array_items
 from lm.corpus.readers import read_texts
 from lm.corpus.splits import Texts, is_held_out, split_texts, text_key
-from tests.corpus.conftest import data_config, texts_of
+from tests.corpus.conftest import data_config, jsonl, parquet, texts_of
+
+PACKED: dict[str, Callable[[bytes], bytes]] = {
+    ".gz": gzip.compress,
+    ".zst": lambda data: pa.compress(data, codec="zstd", asbytes=True),
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+}
+
+
+def write(path: Path, data: bytes) -> None:
+    path.write_bytes(PACKED.get(path.suffix, bytes)(data))
 
 
 def write_txt(path: Path, texts: list[str]) -> None:
-    data = "".join(f"{text}\n{SEPARATOR}\n" for text in texts).encode()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    write(path, "".join(f"{text}\n{SEPARATOR}\n" for text in texts).encode())
 
 
 def write_jsonl(path: Path, texts: list[str]) -> None:
-    data = "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts)).encode()
-    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    write(path, "".join(json.dumps({"id": i, "text": text}) + "\n" for i, text in enumerate(texts)).encode())
+
+
+def write_array(path: Path, texts: list[str]) -> None:
+    rows = [{"id": i, "text": text} for i, text in enumerate(texts)]
+    write(path, json.dumps(rows, indent=2, ensure_ascii=False).encode(errors="replace"))
 
 
 def write_parquet(path: Path, texts: list[str]) -> None:
@@ -49,6 +66,11 @@ WRITERS: dict[str, Writer] = {
     ".txt.gz": write_txt,
     ".jsonl": write_jsonl,
     ".jsonl.gz": write_jsonl,
+    ".jsonl.zst": write_jsonl,
+    ".ndjson.bz2": write_jsonl,
+    ".json": write_array,
+    ".json.xz": write_jsonl,
+    ".json.gz": write_array,
     ".parquet": write_parquet,
 }
 
@@ -65,7 +87,7 @@ def folder() -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(train=st.lists(documents, min_size=1, max_size=6), valid=st.lists(documents, min_size=1, max_size=3))
 def test_every_format_gives_back_the_documents(suffix: str, train: list[str], valid: list[str]) -> None:
     assume(train != valid)
@@ -162,7 +184,7 @@ def test_the_end_of_a_text_counts_within_a_line_too(folder: Path) -> None:
 
 
 def test_a_long_line_is_read_in_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readers, "PIECE_BYTES", 8)
+    monkeypatch.setattr(compressed, "PIECE_BYTES", 8)
     text = "\ufeffein Fuchs --- zwölf Hühner\n---\nzwölf ---\n ---\nÄpfel"
     assert written(folder, text, "---") == ["ein Fuchs --- zwölf Hühner", "zwölf ---", "Äpfel"]
     (folder / "a.txt").write_bytes(b"ein Fuchs\n---\nna\xefve")
@@ -194,7 +216,7 @@ def test_patterns_are_sorted_and_every_file_is_read_once(folder: Path) -> None:
         ({"train": ["none-*.txt"]}, r"^data\.train: must match at least one file, got 'none-\*\.txt'$"),
         ({"valid": ["none.txt"]}, r"^data\.valid: must match at least one file, got 'none\.txt'$"),
         ({"train": ["folder"]}, r"^data\.train: must match at least one file, got 'folder'$"),
-        ({"train": ["a.csv"]}, r"^data\.train: files must end in one of \.txt, .*\.parquet, got '.*a\.csv'$"),
+        ({"train": ["a.csv"]}, r"^data\.train: files must end in \.txt, .*\.parquet, got '.*a\.csv'$"),
         (
             {"valid": ["*.txt"]},
             r"^data\.valid: must share no file with data\.train, nor a copy of one, got '.*a\.txt'$",
@@ -279,6 +301,26 @@ def broken_files() -> dict[str, tuple[str, bytes, str]]:
         "json column": ("a.jsonl", b'{"id": 1, "body": "a"}\n', r":1: must have the column 'text'.* columns id, body"),
         "json value": ("a.jsonl", b'{"text": 3}\n', r":1: 'text' must be a string, got 3"),
         "json null": ("a.jsonl", b'{"text": null}\n', r":1: 'text' must be a string, got None"),
+        "zstd": ("a.jsonl.zst", PACKED[".zst"](jsonl(["a"]))[:-3], r": must be a complete zstd file, got: .*end"),
+        "no zstd": ("a.txt.zst", b"text", r": must be a complete zstd file, got: "),
+        "bzip2": ("a.json.bz2", PACKED[".bz2"](b'[{"text": "a"}]')[:-3], r": must be a complete bzip2 file, got: "),
+        "xz": ("a.txt.xz", b"text", r": must be a complete xz file, got: "),
+        "array": (
+            "a.json",
+            b'[{"text": "a"}, {"text": ]',
+            r": row 1: must be an item of a JSON array, got: Expecting v",
+        ),
+        "open array": ("a.json", b'[{"text": "a"}', r": row 1: must be an item of a JSON array, got: Expecting ',' or"),
+        "cut array": ("a.json", b'[{"text": "a', r": row 0: must be an item of a JSON array, got: Unterminated string"),
+        "two arrays": ("a.json", b'[{"text": "a"}] []', r": row 1: must be an item of a JSON array, got: Extra data"),
+        "array of arrays": ("a.json", b'[["a"]]', r": row 0: must be a JSON object, got \['a'\]"),
+        "array column": ("a.json", b'[{"id": 1}]', r": row 0: must have the column 'text' .* columns id"),
+        "array null": (
+            "a.json",
+            b'[{"text": null}]',
+            r": row 0: 'text' must be a string, got None; data.null_rows=skip",
+        ),
+        "utf-8 in array": ("a.json", b'[{"text": "\xff"}]', r": must be UTF-8, got byte 0xff after offset 0"),
         "parquet": ("a.parquet", b"PAR1 no, it is not", r": must be a whole parquet file, got: "),
         "cut parquet": ("a.parquet", parquet[:-30], r": must be a whole parquet file, got: "),
         "damaged parquet": ("a.parquet", damaged, r": must be a whole parquet file, got: "),
@@ -295,6 +337,50 @@ def test_broken_files_give_one_clear_line(folder: Path, mistake: str) -> None:
         texts_of(open_files(data_config(train=[name]), folder))
     assert str(error.value).startswith(str(folder / name))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts", "n_null_rows"),
+    [
+        ("a.jsonl", b'{"text": null}\n{"text": "a"}\n{"text": null}\n', ["a"], 2),
+        ("a.json", b'[{"text": "a"}, {"text": null}]', ["a"], 1),
+        ("a.json", b'["a", "b"]', ["a", "b"], 0),
+        ("a.json", b"\xef\xbb\xbf [] ", [], 0),
+        ("a.parquet", parquet(["a", None, "b"]), ["a", "b"], 1),
+    ],
+)
+def test_null_rows_are_skipped_and_counted_when_asked(
+    folder: Path, name: str, content: bytes, texts: list[str], n_null_rows: int
+) -> None:
+    (folder / name).write_bytes(content)
+    write_txt(folder / "last.txt", ["last"])
+    write_txt(folder / "valid.txt", ["held"])
+    corpus = open_files(data_config(train=[name, "last.txt"], valid=["valid.txt"], null_rows="skip"), folder)
+    assert texts_of(corpus)["train"] == [*texts, "last"]
+    assert corpus.facts["n_null_rows"] == n_null_rows
+
+
+values = st.recursive(st.none() | st.integers() | st.text(max_size=8), lambda inner: st.lists(inner, max_size=3))
+rows = st.dictionaries(st.text(max_size=3), values, max_size=3) | st.text(max_size=20)
+
+
+@given(st.lists(rows, max_size=6), st.integers(1, 9), st.sampled_from([None, 1]), st.booleans())
+def test_items_of_an_array_are_those_of_the_whole(items: list[Any], size: int, indent: int | None, ascii: bool) -> None:
+    text = json.dumps(items, indent=indent, ensure_ascii=ascii)
+    assert list(array_items(text[i : i + size] for i in range(0, len(text), size))) == items
+
+
+def test_a_broken_array_is_not_read_to_its_end() -> None:
+    taken: list[int] = []
+
+    def chunks() -> Iterator[str]:
+        for i in range(100):
+            taken.append(i)
+            yield '{"a": 1 "b": 2}, ' if i == 3 else '[{"a": "' + "x" * 50 + '"}, ' if i == 0 else '{"a": "x"}, '
+
+    with pytest.raises(json.JSONDecodeError):
+        list(array_items(chunks()))
+    assert len(taken) < 10
 
 
 def test_wrong_column_of_a_parquet_file(folder: Path) -> None:

@@ -3,78 +3,25 @@
 import errno
 import gzip
 import hashlib
-import json
 import os
 import random
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import huggingface_hub.constants
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from lm.corpus import repository
-from lm.corpus.document import SEPARATOR, Split
-from lm.corpus.hub import KNOWN, open_hub, split_files
+from lm.corpus.document import SEPARATOR
+from lm.corpus.hub import open_hub
 from lm.corpus.repository import Repository
-from tests.corpus.conftest import data_config, texts_of
-from tests.corpus.hub_server import Fault, Hub, serve
+from tests.corpus.conftest import LARGE_TEXT, data_config, documents, jsonl, parquet, text_file, texts_of
+from tests.corpus.hub_server import Fault, Hub
 
 ROOT = Path(__file__).parents[2]
 PAUSE = threading.Event()  # waits where time.sleep does not
-LARGE_TEXT = random.Random(0).randbytes(10_000).hex()  # 20 kB
-
-
-@pytest.fixture
-def delays_s() -> list[float]:
-    """The pauses that were asked for; none is made."""
-    return []
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, delays_s: list[float]) -> Iterator[Hub]:
-    """A hub that HF_ENDPOINT points to, with an empty cache."""
-    with serve() as hub:
-        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-        monkeypatch.setenv("HF_HOME", str(tmp_path))  # for subprocesses; this process has read it already
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr(huggingface_hub.constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
-        monkeypatch.setattr(huggingface_hub.constants, "AGENT_HARNESSES_PATH", str(tmp_path / "agents"))
-        monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 1000)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-        for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "HF_DATASETS_CACHE"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
-        huggingface_hub.close_session()  # with the proxies and connections of others
-        monkeypatch.setattr(time, "sleep", delays_s.append)
-        yield hub
-
-
-def parquet(texts: list[str], column: str = "text") -> bytes:
-    buffer = pa.BufferOutputStream()
-    pq.write_table(pa.table({column: texts}), buffer, compression="none")
-    data: bytes = buffer.getvalue().to_pybytes()
-    return data
-
-
-def text_file(texts: list[str]) -> bytes:
-    return "".join(f"{text}\n{SEPARATOR}\n" for text in texts).encode()
-
-
-def jsonl(texts: list[str]) -> bytes:
-    return "".join(json.dumps({"text": text}) + "\n" for text in texts).encode()
-
-
-def documents(name: str, **changes: Any) -> dict[Split, list[str]]:
-    return texts_of(open_hub(data_config(source="hub", dataset=name, **changes)))
 
 
 # The known datasets
@@ -137,6 +84,8 @@ def test_a_revision_is_pinned_to_its_commit(hub: Hub) -> None:
         assert corpus.facts == {
             "repository": "org/name",
             "commit": commit,
+            "configuration": "default",
+            "splits": {"train": "train", "valid": "validation"},
             "files": {"train": ["train.txt"], "valid": ["valid.txt"]},
         }
         assert texts_of(corpus)["train"] == [text]
@@ -171,7 +120,8 @@ def test_a_downloaded_file_is_not_downloaded_again(hub: Hub) -> None:
     first = documents("org/name")
     hub.requests.clear()
     assert documents("org/name") == first
-    assert [request.path for request in hub.requests] == ["/api/datasets/org/name"]
+    assert not hub.downloads()
+    assert not hub.asked_for("train.txt")
 
 
 @pytest.mark.parametrize("reset", [False, True])
@@ -245,7 +195,7 @@ def test_failures_that_pass_are_waited_for(
 ) -> None:
     hub.repository("org/name").commit({"train.txt": text_file([LARGE_TEXT]), "valid.txt": b"held"})
     hub.faults.append(Fault(where, times=2, status=status))
-    assert documents("org/name")["train"] == [LARGE_TEXT]
+    assert Repository.at("org/name", None).download("train.txt").read_bytes() == text_file([LARGE_TEXT])
     assert delays_s == [1, 2]
     lines = capfd.readouterr().err
     assert f": HTTP {status}; attempt 2 of 7 in 1 s" in lines
@@ -256,7 +206,7 @@ def test_a_failure_after_the_download_is_waited_for_too(hub: Hub, capfd: pytest.
     hub.repository("org/name").commit({"train.txt": b"one", "valid.txt": text_file([LARGE_TEXT])})
     # The first two ask for the address and the content; huggingface_hub itself asks 7 times for the address again.
     hub.faults.append(Fault("/resolve/", skip=2, times=7, status=503))
-    assert documents("org/name")["valid"] == [LARGE_TEXT]
+    assert Repository.at("org/name", None).download("valid.txt").read_bytes() == text_file([LARGE_TEXT])
     assert "org/name/valid.txt: HTTP 503; attempt 2 of 7 in 1 s" in capfd.readouterr().err
     assert len(hub.downloads()) == 1
 
@@ -335,112 +285,3 @@ def test_an_endpoint_that_is_no_hub(hub: Hub, monkeypatch: pytest.MonkeyPatch) -
     hub.faults.append(Fault("/api/datasets/", times=1, status=200))
     with pytest.raises(ConnectionError, match=rf"^org/name: {hub.endpoint} does not answer as a Hugging Face hub: "):
         documents("org/name")
-
-
-# Any repository
-
-
-@pytest.mark.parametrize(
-    ("files", "train", "valid"),
-    [
-        ("README.md train.txt validation.txt test.txt", "train.txt", "validation.txt"),
-        ("my_train.jsonl my_dev.jsonl", "my_train.jsonl", "my_dev.jsonl"),
-        ("train/b.parquet train/a.parquet val/0.parquet", "train/a.parquet train/b.parquet", "val/0.parquet"),
-        ("data/train-00000-of-00001.parquet data/test-00000-of-00001.parquet", "data/train-00000-of-00001.parquet", ""),
-        ("train.parquet train.txt valid.txt", "train.parquet", ""),
-        ("Train/test.jsonl Train/part.jsonl", "Train/part.jsonl", ""),
-        ("a.jsonl.gz b.jsonl.gz c.csv", "a.jsonl.gz b.jsonl.gz", ""),
-        ("restrained.txt training.txt", "training.txt", ""),
-        ("test.txt valid.txt", "", "valid.txt"),
-        ("train.csv README.md", "", ""),
-    ],
-)
-def test_names_tell_the_splits(files: str, train: str, valid: str) -> None:
-    got = split_files(tuple(files.split()), "org/name")
-    assert got["train"] == train.split()
-    if train:
-        assert got["valid"] == valid.split()
-
-
-parts = st.sampled_from(["train", "valid", "dev", "test", "a", "data-0", "x_train_1", ".txt", ".parquet", ".csv"])
-
-
-@given(st.sets(st.lists(parts, min_size=1, max_size=3).map("/".join)), st.randoms())
-def test_splits_do_not_overlap_and_do_not_depend_on_the_order(names: set[str], rng: random.Random) -> None:
-    files = sorted(names)
-    shuffled = sorted(files)
-    rng.shuffle(shuffled)
-    try:
-        got = split_files(tuple(shuffled), "org/name")
-    except ValueError:  # several folders
-        return
-    assert got == split_files(tuple(files), "org/name")
-    assert not set(got["train"]) & set(got["valid"])
-    assert set(got["train"] + got["valid"]) <= names
-
-
-def test_one_folder_of_several(hub: Hub) -> None:
-    files = {
-        f"{language}/{split}/0.jsonl": jsonl([f"{language} {split}"])
-        for language in ("de", "den", "fr")
-        for split in ("train", "valid")
-    }
-    hub.repository("org/name").commit(files)
-    message = r"^data\.dataset: must name one of 3 folders, such as 'org/name/de', .*'org/name/fr', got 'org/name'$"
-    with pytest.raises(ValueError, match=message):
-        documents("org/name")
-    assert documents("org/name/de") == {"train": ["de train"], "valid": ["de valid"]}
-
-
-def test_a_repository_without_training_files(hub: Hub) -> None:
-    hub.repository("org/name").commit({f"{i:02}.csv": b"" for i in range(22)})
-    message = (
-        r"^data\.dataset: must hold training files \(\.txt.*\), got 'org/name', where .* holds 00\.csv, .*19\.csv and 2"
-    )
-    with pytest.raises(ValueError, match=message):
-        documents("org/name")
-
-
-def test_an_unknown_short_name() -> None:
-    message = r"^data\.dataset: must be one of tinystories, tinystories-v1, owt-sample, owt, or .* got 'tinystory'$"
-    with pytest.raises(ValueError, match=message):
-        documents("tinystory")
-    assert list(KNOWN) == ["tinystories", "tinystories-v1", "owt-sample", "owt"]
-
-
-def test_the_column_and_the_separator_are_those_of_the_config(hub: Hub) -> None:
-    hub.repository("org/name").commit({"train.parquet": parquet(["a"], column="body"), "valid.parquet": parquet(["b"])})
-    with pytest.raises(ValueError, match=r"^org/name/train\.parquet: must have the column 'text' .* columns body$"):
-        documents("org/name")
-    hub.repository("org/name").commit({"train.txt": b"a\n---\nb", "valid.txt": b"held"})
-    assert documents("org/name", separator="---")["train"] == ["a", "b"]
-
-
-def test_the_datasets_library_finds_the_same_texts(hub: Hub) -> None:
-    """An oracle for the names of splits, and a check that the hub of these tests is one that other clients accept."""
-    layouts = {
-        "org/shards": {
-            "README.md": b"---\nlicense: mit\n---\n",
-            "data/train-00000-of-00002.parquet": parquet(["a", LARGE_TEXT]),
-            "data/train-00001-of-00002.parquet": parquet(["c"]),
-            "data/validation-00000-of-00001.parquet": parquet(["v"]),
-            "data/test-00000-of-00001.parquet": parquet(["t"]),
-        },
-        "org/names": {"my_train_1.jsonl": jsonl(["a"]), "my_train_0.jsonl": jsonl(["b"]), "my_dev.jsonl": jsonl(["v"])},
-        "org/folders": {"train/x.jsonl.gz": gzip.compress(jsonl(["a"])), "val/y.jsonl.gz": gzip.compress(jsonl(["v"]))},
-    }
-    program = """if True:
-        import json, sys, datasets
-        texts = {}
-        for name in sys.argv[1:]:
-            splits = datasets.load_dataset(name, streaming=True)
-            texts[name] = {split: [row["text"] for row in splits[split]] for split in ("train", "validation")}
-        print(json.dumps(texts))
-    """
-    for name, files in layouts.items():
-        hub.repository(name).commit(files)
-    done = subprocess.run([sys.executable, "-c", program, *layouts], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    for name, texts in json.loads(done.stdout).items():
-        got = documents(name)
-        assert {"train": texts["train"], "valid": texts["validation"]} == got
