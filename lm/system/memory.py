@@ -1,7 +1,8 @@
-"""A setting of the C library's memory allocator."""
+"""How much memory this process has used, and a setting of the C library's memory allocator."""
 
 import ctypes
 import platform
+import sys
 
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
@@ -19,3 +20,22 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def peak_memory_bytes() -> int | None:
+    """The most memory that this process has used so far; None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def peak_gpu_memory_bytes() -> int | None:
+    """The most memory of the GPU that PyTorch has reserved so far; None if it computes on no CUDA GPU."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    peak: int = torch.cuda.max_memory_reserved()
+    return peak

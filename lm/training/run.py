@@ -26,12 +26,13 @@ from lm.distributed.launch import LOST_MEMBER, launch, team_size
 from lm.formats.parameters import size_of
 from lm.system.files import md5
 from lm.system.gpus import claim_gpu
-from lm.system.memory import keep_freed_memory
+from lm.system.memory import keep_freed_memory, peak_gpu_memory_bytes, peak_memory_bytes
 from lm.system.stopping import StopRequest
 from lm.training.build import n_processes
+from lm.training.estimate import Pace, expected_s, facts_of_speed, training_flops
 from lm.training.events import EventLog
 from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
-from lm.training.timing import Timing
+from lm.training.timing import Timing, in_words
 from lm.training.trainer import DivergedError, Trainer
 
 # A killed run loses at most this much work. A save takes about a second. The value does not change the result.
@@ -134,6 +135,7 @@ class Run:
         """
         trainer, started = self.trainer, time.monotonic()
         tokens_before, n_validated, saved = trainer.tokens(), len(trainer.valid_rows), started
+        pace = Pace(trainer.tokens(trainer.n_steps))
         no_bar = None if self.leads else True  # None: no bar where the output is not a terminal
         bar = tqdm(
             desc=trainer.config.name(), total=trainer.n_steps, initial=trainer.step, unit=" steps", disable=no_bar
@@ -146,6 +148,8 @@ class Run:
                     bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
                     bar.update()
                     self._timing.lap(trainer.step)
+                    if (rest_s := pace.rest_s(now - started, trainer.tokens())) and self.leads:
+                        _say(f"about {in_words(rest_s)} of training left, and the validations; {_memory()}")
                     if self.leads and len(trainer.valid_rows) > n_validated:
                         n_validated = len(trainer.valid_rows)
                         row = trainer.valid_rows[-1]
@@ -172,13 +176,21 @@ class Run:
 
     def note_time(self, curve: Path) -> None:
         """Write how long the run took, in a file named by the MD5 of its step curve: DVC knows the curve by it."""
-        self._timing.write(self._folders.timings / f"{md5(curve)}.json")
+        facts = facts_of_speed(self._flops(self.trainer.step), self.trainer.config)
+        self._timing.write(self._folders.timings / f"{md5(curve)}.json", **facts)
+
+    def _flops(self, n_steps: int) -> float:
+        """The operations of the first steps."""
+        backend = self.trainer.backend
+        return training_flops(backend.model_config, backend.table, self.trainer.tokens(n_steps))
 
     def _resume(self) -> None:
         trainer, report = self.trainer, self.trainer.backend.compute_report
         if self.leads:
             size = size_of(trainer.backend.table)
             _say(f"{size:,} parameters, {trainer.n_steps:,} steps; {', '.join(report.words)}")
+            if (whole_s := expected_s(self._flops(trainer.n_steps), trainer.config, self._folders.timings)) is not None:
+                _say(f"about {in_words(whole_s)} in all, if it is as fast as the earlier run here that is most like it")
         if state := self._folder.load():
             trainer.load_state(state)
             self._timing.resume(self._folder.path / _TIMING, trainer.step)
@@ -229,6 +241,12 @@ def _key(trainer: Trainer, facts: Mapping[str, Any]) -> str:
             "computed": {name: value for name, value in computed.items() if name in counts},
         }
     )
+
+
+def _memory() -> str:
+    """The most memory that this process has used so far, in words."""
+    peaks = {"memory": peak_memory_bytes(), "the GPU's memory": peak_gpu_memory_bytes()}
+    return " and ".join(f"{peak / 2**30:.2f} GiB of {name}" for name, peak in peaks.items() if peak is not None)
 
 
 def _say(line: str) -> None:

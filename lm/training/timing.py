@@ -3,6 +3,7 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from lm.system.files import read_json, write_json
 from lm.system.processor import processor_name
@@ -39,9 +40,9 @@ class Timing:
         self.steps.append(step)
         self.elapsed_s.append(now_s)
 
-    def write(self, path: Path) -> None:
-        """Write all laps, and the name of the machine."""
-        write_json(path, {"machine": machine(), "steps": self.steps, "elapsed_s": self.elapsed_s})
+    def write(self, path: Path, **facts: Any) -> None:
+        """Write all laps, the name of the machine, and facts about the run."""
+        write_json(path, {"machine": machine(), **facts, "steps": self.steps, "elapsed_s": self.elapsed_s})
 
 
 def in_words(seconds: float) -> str:
