@@ -4,8 +4,14 @@ DVC cannot take paths or patterns from params.yaml as dependencies. So this stag
 the stages after it run only if a list has changed. If the parameters name nothing outside, the lists are empty.
 """
 
+import sys
+
 from lm.config.data import DataConfig
+from lm.config.idle import idle_parameters
+from lm.config.model import ModelConfig
+from lm.config.sample import SampleConfig
 from lm.config.tokenizer import TokenizerConfig
+from lm.config.train import TrainConfig
 from lm.corpus.made_files import MadeFiles
 from lm.corpus.sources import list_inputs
 from lm.system.files import sha256, write_json
@@ -17,6 +23,9 @@ from stages.support import Stage, repository_root, run
 def main(stage: Stage) -> None:
     """Write the name and the hash of each file, and the commit of a dataset."""
     data, tokenizer = stage.section(DataConfig), stage.section(TokenizerConfig)
+    others = stage.aside(ModelConfig), stage.aside(TrainConfig), stage.aside(SampleConfig)
+    for line in idle_parameters(data, tokenizer, *others):
+        print(f"note: {line}", file=sys.stderr)
     root = repository_root()
     written = written_paths(root)
     write_json(stage.path("data_inputs"), list_inputs(data, root, written))

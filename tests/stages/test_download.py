@@ -124,3 +124,13 @@ def test_a_validation_text_shorter_than_a_context_is_told(runs: Runs, capsys: py
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
     assert len(lines) == 1
     assert "training needs context_length + 1 = 321 tokens, got 12 for valid; take more text" in lines[0]
+
+
+def test_parameters_that_do_nothing_are_told(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    write(runs.folder / "train.txt", [f"Story {i}" for i in range(100)])
+    write(runs.folder / "valid.txt", ["no cat"])
+    runs.corpus({"kind": "byte", "min_frequency": 3}, valid=["valid.txt"], n_stories=5)
+    assert capsys.readouterr().err.splitlines() == [
+        "note: data.n_stories: no effect with data.source=files",
+        "note: tokenizer.min_frequency: no effect with tokenizer.kind=byte",
+    ]

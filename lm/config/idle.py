@@ -1,0 +1,122 @@
+"""Parameters that somebody has set although they have no effect beside the other parameters."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from lm.config.base import Section
+from lm.config.data import DataConfig
+from lm.config.model import ModelConfig
+from lm.config.sample import SampleConfig
+from lm.config.tokenizer import TokenizerConfig
+from lm.config.train import TrainConfig
+
+# The values that params.yaml comes with. A parameter that has another value has been set.
+UNSET: Mapping[str, Mapping[str, Any]] = {
+    "data": {
+        "n_stories": 24000,
+        "n_valid_stories": 1000,
+        "train": [],
+        "valid": [],
+        "text_column": "text",
+        "null_rows": "fail",
+        "separator": "<|endoftext|>",
+        "dataset": "tinystories",
+        "revision": None,
+        "configuration": None,
+        "train_split": "train",
+        "valid_split": None,
+        "valid_fraction": 0.01,
+        "max_documents": None,
+        "max_bytes": None,
+    },
+    "tokenizer": {"trainer": "storyline", "vocab_size": 2048, "min_frequency": 1, "ties": "huggingface"},
+    "model": {"norm_position": "pre", "rope_theta": 10000.0, "window": None},
+    "train": {
+        "shard": False,
+        "steps": 1200,
+        "betas": [0.9, 0.98],
+        "eps": 1e-08,
+        "momentum": 0.95,
+        "nesterov": False,
+        "decay_fraction": 0.2,
+        "final_learning_rate": 0.0,
+    },
+    "sample": {"top_k": None, "top_p": 0.95},
+}
+
+
+def idle_parameters(*sections: Section) -> Iterator[str]:
+    """A line for each reason why parameters that have been set do nothing: `places: no effect with reason`."""
+    for section in sections:
+        for reason, names in _idle(section):
+            unset = UNSET[section.name()]
+            places = [f"{section.name()}.{name}" for name in names if getattr(section, name) != unset[name]]
+            if places:
+                yield f"{', '.join(places)}: no effect with {section.name()}.{reason}"
+
+
+def _idle(section: Section) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Reasons, and the parameters that have no effect because of each."""
+    match section:
+        case DataConfig():
+            yield from _idle_data(section)
+        case TokenizerConfig(kind=kind):
+            if kind != "bpe":
+                yield f"kind={kind}", ("trainer", "ties")
+            if kind not in ("bpe", "char"):
+                yield f"kind={kind}", ("vocab_size", "min_frequency")
+        case ModelConfig():
+            if section.positions != "rope":
+                yield f"positions={section.positions}", ("rope_theta",)
+            if section.norm == "none":
+                yield "norm=none", ("norm_position",)
+            if section.window is not None and section.window >= section.context_length:
+                yield f"context_length={section.context_length}", ("window",)
+        case TrainConfig():
+            yield from _idle_train(section)
+        case SampleConfig(temperature=0):
+            yield "temperature=0", ("top_k", "top_p")
+
+
+def _idle_data(data: DataConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    source = f"source={data.source}"
+    if data.source != "stories":
+        yield source, ("n_stories", "n_valid_stories")
+    if data.source != "files":
+        yield source, ("train", "valid")
+    if data.source != "hub":
+        yield source, ("dataset", "revision", "configuration", "train_split", "valid_split")
+    match data.source:
+        case "stories":
+            limits = ("valid_fraction", "max_documents", "max_bytes")
+            yield source, ("text_column", "null_rows", "separator", *limits)
+        case "files":
+            files = [*data.train, *data.valid]
+            if all(re.search(r"\.txt(\.\w+)?$", name.lower()) for name in files):
+                yield "train of .txt alone", ("text_column", "null_rows")
+            if all(re.search(r"\.(json|jsonl|ndjson|parquet)(\.\w+)?$", name.lower()) for name in files):
+                yield "train without .txt", ("separator",)
+            if data.valid:
+                yield "valid", ("valid_fraction",)
+        case "hub":
+            if data.valid_split is not None:
+                yield "valid_split", ("valid_fraction",)
+
+
+def _idle_train(train: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    optimizer, schedule = f"optimizer={train.optimizer}", f"schedule={train.schedule}"
+    if train.tokens is not None:
+        yield f"tokens={train.tokens}", ("steps",)
+    if train.processes == 1:
+        yield "processes=1", ("shard",)
+    if train.optimizer == "sgd":
+        yield optimizer, ("betas", "eps")
+    else:
+        yield optimizer, ("nesterov",)
+    if train.optimizer not in ("muon", "sgd"):
+        yield optimizer, ("momentum",)
+    if train.schedule != "wsd":
+        yield schedule, ("decay_fraction",)
+    if train.schedule == "constant":
+        yield schedule, ("final_learning_rate",)

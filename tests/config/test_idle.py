@@ -1,0 +1,90 @@
+"""Tests of lm/config/idle.py."""
+
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from commands.deps import ROOT
+from lm.config.idle import UNSET, idle_parameters
+from lm.config.sections import all_sections
+
+PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
+
+
+def test_unset_values_are_those_of_params_yaml() -> None:
+    for section, values in UNSET.items():
+        assert values == {name: PARAMS[section][name] for name in values}
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "lines"),
+    [
+        ("data", {}, []),
+        ("data", {"source": "files", "train": ["a.txt"]}, []),
+        ("data", {"train": ["a.txt"]}, ["data.train: no effect with data.source=stories"]),
+        (
+            "data",
+            {"max_bytes": 5, "valid_fraction": 0.1, "revision": "main"},
+            [
+                "data.revision: no effect with data.source=stories",
+                "data.valid_fraction, data.max_bytes: no effect with data.source=stories",
+            ],
+        ),
+        ("data", {"source": "hub", "n_stories": 5}, ["data.n_stories: no effect with data.source=hub"]),
+        (
+            "data",
+            {"source": "hub", "valid_split": "test", "valid_fraction": 0.1},
+            ["data.valid_fraction: no effect with data.valid_split"],
+        ),
+        (
+            "data",
+            {"source": "files", "train": ["a/*.txt"], "valid": ["v.txt.gz"], "text_column": "b", "valid_fraction": 0.1},
+            [
+                "data.text_column: no effect with data.train of .txt alone",
+                "data.valid_fraction: no effect with data.valid",
+            ],
+        ),
+        (
+            "data",
+            {"source": "files", "train": ["a.jsonl.gz", "b*.parquet"], "separator": "---", "text_column": "b"},
+            ["data.separator: no effect with data.train without .txt"],
+        ),
+        ("data", {"source": "files", "train": ["a/*"], "separator": "---", "text_column": "b"}, []),
+        ("tokenizer", {"kind": "char", "vocab_size": 99, "min_frequency": 2}, []),
+        (
+            "tokenizer",
+            {"kind": "char", "ties": "lexicographic"},
+            ["tokenizer.ties: no effect with tokenizer.kind=char"],
+        ),
+        ("tokenizer", {"kind": "byte", "vocab_size": 99}, ["tokenizer.vocab_size: no effect with tokenizer.kind=byte"]),
+        (
+            "model",
+            {"positions": "alibi", "rope_theta": 5.0},
+            ["model.rope_theta: no effect with model.positions=alibi"],
+        ),
+        ("model", {"norm": "none", "norm_position": "post"}, ["model.norm_position: no effect with model.norm=none"]),
+        ("model", {"window": 320}, ["model.window: no effect with model.context_length=320"]),
+        ("model", {"window": 319}, []),
+        ("train", {"tokens": 10_000, "steps": 7}, ["train.steps: no effect with train.tokens=10000"]),
+        ("train", {"shard": True}, ["train.shard: no effect with train.processes=1"]),
+        ("train", {"shard": True, "processes": 2}, []),
+        ("train", {"optimizer": "sgd", "nesterov": True, "momentum": 0.8}, []),
+        ("train", {"optimizer": "sgd", "eps": 1e-6}, ["train.eps: no effect with train.optimizer=sgd"]),
+        ("train", {"optimizer": "muon", "nesterov": True}, ["train.nesterov: no effect with train.optimizer=muon"]),
+        ("train", {"optimizer": "adamw", "momentum": 0.8}, ["train.momentum: no effect with train.optimizer=adamw"]),
+        (
+            "train",
+            {"schedule": "constant", "decay_fraction": 0.3, "final_learning_rate": 0.1},
+            [
+                "train.decay_fraction: no effect with train.schedule=constant",
+                "train.final_learning_rate: no effect with train.schedule=constant",
+            ],
+        ),
+        ("train", {"schedule": "wsd", "decay_fraction": 0.3, "final_learning_rate": 0.1}, []),
+        ("sample", {"temperature": 0.0, "top_k": 5}, ["sample.top_k: no effect with sample.temperature=0"]),
+    ],
+)
+def test_what_is_set_and_does_nothing_is_named(section: str, values: dict[str, Any], lines: list[str]) -> None:
+    config = all_sections()[section].parse(PARAMS[section] | values)
+    assert list(idle_parameters(config)) == lines
