@@ -44,6 +44,9 @@ def main() -> None:
         generate(model, tokenizer, SampleConfig.parse(arguments | {"device": "cpu"}), seed)
     except KeyboardInterrupt:
         sys.exit(130)
+    except MemoryError:
+        n = len(arguments["prompts"])
+        sys.exit(f"error: prompts: {n} texts at once, or the model alone, do not fit into memory; give fewer prompts")
     except ValueError as error:
         sys.exit("\n".join(f"error: {line}" for line in str(error).splitlines()))
 

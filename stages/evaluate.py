@@ -15,7 +15,7 @@ from lm.corpus.text_file import read_documents
 from lm.formats.model_file import check_same_tokenizer
 from lm.formats.tokens import TokenFile
 from lm.model.load import load_model
-from lm.system.devices import choose_device
+from lm.system.devices import choose_device, explaining_memory_errors
 from lm.system.files import read_json, replacing, write_json
 from lm.system.gpus import claim_gpu
 from stages.support import Stage, run
@@ -25,21 +25,19 @@ def main(stage: Stage) -> None:
     """Write the figures, and the loss by position in the context."""
     config = stage.section(EvaluateConfig)
     claim_gpu(config.device)
-    model, card = load_model(stage.path("model"))
     tokens = TokenFile(stage.path("tokens"), stage.path("card"))
-    check_same_tokenizer(
-        str(tokens.path), tokens.card.tokenizer_sha256, str(stage.path("model")), card.tokenizer_sha256
-    )
-
     documents = tokens.documents()
-    with tqdm(desc="evaluate", total=len(tokens.ids), unit=" tokens", unit_scale=True, disable=None) as bar:
-        evaluation = evaluate(
-            model.to(choose_device(config.device, "evaluate.device")),
-            documents,
-            card.end_id,
-            config.batch_size,
-            bar.update,
+    with explaining_memory_errors(
+        f"evaluate.batch_size: {config.batch_size} contexts at once, or the model alone, do not fit into memory; "
+        "lower it or change evaluate.device"
+    ):
+        model, card = load_model(stage.path("model"))
+        check_same_tokenizer(
+            str(tokens.path), tokens.card.tokenizer_sha256, str(stage.path("model")), card.tokenizer_sha256
         )
+        model.to(choose_device(config.device, "evaluate.device"))
+        with tqdm(desc="evaluate", total=len(tokens.ids), unit=" tokens", unit_scale=True, disable=None) as bar:
+            evaluation = evaluate(model, documents, card.end_id, config.batch_size, bar.update)
 
     n_bytes = np.array([len(document.encode()) for document in read_documents(stage.path("text"))])
     if len(n_bytes) != len(documents):

@@ -9,7 +9,7 @@ from lm.formats.model_file import check_same_tokenizer
 from lm.generation.generate import End, collect, counted
 from lm.generation.texts import continuations, continue_prompts
 from lm.model.load import load_model
-from lm.system.devices import choose_device
+from lm.system.devices import choose_device, explaining_memory_errors
 from lm.system.files import replacing, write_json
 from lm.system.gpus import claim_gpu
 from lm.tokenizer.load import load_tokenizer
@@ -20,16 +20,19 @@ def main(stage: Stage) -> None:
     """Write what follows each prompt."""
     config, seed = stage.section(SampleConfig), stage.seed()
     claim_gpu(config.device)
-    model, card = load_model(stage.path("model"))
     tokenizer = load_tokenizer(stage.path("tokenizer"))
-    check_same_tokenizer(
-        str(stage.path("tokenizer")), tokenizer.sha256, str(stage.path("model")), card.tokenizer_sha256
-    )
-    with tqdm(desc="sample", unit=" tokens", disable=None) as bar:
-        events = continue_prompts(
-            model.to(choose_device(config.device, "sample.device")), tokenizer, config, end_id=card.end_id, seed=seed
+    with explaining_memory_errors(
+        f"sample.prompts: {len(config.prompts)} texts at once, or the model alone, do not fit into memory; "
+        "give fewer prompts or change sample.device"
+    ):
+        model, card = load_model(stage.path("model"))
+        check_same_tokenizer(
+            str(stage.path("tokenizer")), tokenizer.sha256, str(stage.path("model")), card.tokenizer_sha256
         )
-        happened = list(counted(events, bar.update))
+        model.to(choose_device(config.device, "sample.device"))
+        with tqdm(desc="sample", unit=" tokens", disable=None) as bar:
+            events = continue_prompts(model, tokenizer, config, end_id=card.end_id, seed=seed)
+            happened = list(counted(events, bar.update))
     texts, ids = continuations(tokenizer, config.prompts, happened), collect(happened, len(config.prompts))
     complete = {event.row: event.complete for event in happened if isinstance(event, End)}
 

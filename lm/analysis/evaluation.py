@@ -7,7 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float, Float32, Int64
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lm.model.transformer import Transformer
 from lm.training.divergence import has_diverged
@@ -15,6 +17,8 @@ from lm.training.loss import cross_entropy
 
 Ids = NDArray[np.uint16]
 Floats = NDArray[np.float64]
+
+_LOGITS_BYTES = 2**25  # of logits in float32 at a time, because all of them are by far the largest array
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,18 @@ def rows(lengths: Sequence[int], context_length: int) -> Iterator[Row]:
             yield Row(document, start, start - stride + context_length, end)
 
 
+def batches(ordered: Sequence[Row], n_tokens: int) -> Iterator[Sequence[Row]]:
+    """Rows in batches of at most `n_tokens` positions, padding included; a longer row has a batch of its own.
+
+    The rows stand from the longest to the shortest, so those of a batch have similar lengths.
+    """
+    start = 0
+    while start < len(ordered):
+        end = start + max(1, n_tokens // (ordered[start].end - ordered[start].start))
+        yield ordered[start:end]
+        start = end
+
+
 @torch.no_grad()
 def evaluate(
     model: Transformer,
@@ -65,7 +81,8 @@ def evaluate(
     """The losses of documents, each with its end token, in float32.
 
     The model reads `end_id` before each document, because in training the document before it ends with `end_id`. So the
-    first token is predicted too. `progress` is called with the number of tokens that each batch has scored.
+    first token is predicted too. A batch holds as many tokens as `batch_size` contexts; it changes only the rounding.
+    `progress` is called with the number of tokens that each batch has scored.
     """
     context_length, device = model.config.context_length, next(model.parameters()).device
     n_tokens = np.array([len(document) for document in documents], dtype=np.int64)
@@ -74,13 +91,11 @@ def evaluate(
     position_loss = np.zeros(context_length)
     position_count = np.zeros(context_length, dtype=np.int64)
 
-    # Rows of similar length share a batch, so that there is little padding.
     ordered = sorted(
         rows([len(document) for document in documents], context_length), key=lambda row: row.start - row.end
     )
     model.eval()
-    for i in range(0, len(ordered), batch_size):
-        batch = ordered[i : i + batch_size]
+    for batch in batches(ordered, batch_size * context_length):
         width = max(row.end - row.start for row in batch)
         targets = np.full((len(batch), width), end_id, dtype=np.int64)
         inputs = targets.copy()
@@ -93,9 +108,9 @@ def evaluate(
                 inputs[place, 0] = documents[row.document][row.start - 1]
             scored[place, row.first - row.start : size] = True
 
-        logits = model(torch.from_numpy(inputs).to(device))
-        losses = cross_entropy(logits, torch.from_numpy(targets).to(device)).double().cpu().numpy() * scored
-        correct = (logits.argmax(-1).cpu().numpy() == targets) & scored
+        losses, correct = np.zeros(scored.shape), np.zeros(scored.shape, dtype=bool)
+        hidden = model.hidden(torch.from_numpy(inputs).to(device))[torch.from_numpy(scored).to(device)]
+        losses[scored], correct[scored] = _predict(model, hidden, torch.from_numpy(targets[scored]).to(device))
         owners = [row.document for row in batch]
         np.add.at(loss, owners, losses.sum(1))
         np.add.at(n_correct, owners, correct.sum(1))
@@ -109,13 +124,26 @@ def evaluate(
     return Evaluation(n_tokens, loss, n_correct, mean, position_count)
 
 
+def _predict(
+    model: Transformer, hidden: Float[Tensor, "n d_model"], targets: Int64[Tensor, " n"]
+) -> tuple[Float32[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
+    """The loss of each target, and whether it was the likeliest token. The logits exist only a chunk at a time."""
+    n_rows = max(1, _LOGITS_BYTES // (4 * model.vocab_size))
+    losses, correct = [], []
+    for rows, wanted in zip(torch.split(hidden, n_rows), torch.split(targets, n_rows), strict=True):
+        logits = model.logits(rows)
+        losses.append(cross_entropy(logits, wanted))
+        correct.append(logits.argmax(-1) == wanted)
+    return torch.cat(losses).cpu().numpy(), torch.cat(correct).cpu().numpy()
+
+
 def summarise(evaluation: Evaluation, n_bytes: NDArray[np.int64], floor_bits: Floats | None) -> dict[str, float | None]:
     """The figures of an evaluation.
 
     For each document, `n_bytes` is the size of its text without separators, and `floor_bits` is -log2 of its true
     probability; None if these are not known. Bits per byte does not depend on the tokenizer, so it can compare models
     with different vocabularies. Each standard error treats the documents as independent draws (the ratio estimator of
-    survey sampling).
+    survey sampling). It is None for a single document, which tells nothing of the spread.
 
     Perplexity is None where the model has diverged so far that no number can hold it.
 
@@ -149,12 +177,12 @@ def summarise(evaluation: Evaluation, n_bytes: NDArray[np.int64], floor_bits: Fl
     return figures
 
 
-def _ratio(numerators: NDArray[np.generic], denominators: NDArray[np.generic]) -> tuple[float, float]:
-    """sum / sum, and its standard error over documents (0 for a single document, which has no spread)."""
+def _ratio(numerators: NDArray[np.generic], denominators: NDArray[np.generic]) -> tuple[float, float | None]:
+    """sum / sum, and its standard error over documents; None for a single document."""
     x, y = numerators.astype(np.float64), denominators.astype(np.float64)
     ratio = x.sum() / y.sum()
     n = len(x)
     if n < 2:
-        return float(ratio), 0.0
+        return float(ratio), None
     variance = ((x - ratio * y) ** 2).sum() * n / (n - 1)
     return float(ratio), float(np.sqrt(variance) / y.sum())

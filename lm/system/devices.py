@@ -8,6 +8,9 @@ import torch
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
+# What PyTorch says on a CPU, of C++'s allocator, on Apple's GPUs and CUDA, and of cuBLAS.
+_OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+
 
 def choose_device(name: Literal["auto", "cpu", "cuda", "mps"], place: str = "device") -> torch.device:
     """The device of that name; `auto` takes CUDA, then Apple's MPS, then the CPU. Errors name `place`.
@@ -30,9 +33,19 @@ def memory_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+        if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
             raise MemoryError(str(error)) from None
         raise
+
+
+@contextmanager
+def explaining_memory_errors(message: str) -> Iterator[None]:
+    """A block that raises ValueError with this message when memory runs out."""
+    try:
+        with memory_errors():
+            yield
+    except MemoryError:
+        raise ValueError(message) from None
 
 
 def matmul_dtype(precision: Precision) -> torch.dtype | None:

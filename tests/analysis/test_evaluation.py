@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lm.analysis.evaluation import Evaluation, evaluate, rows, summarise
+from lm.analysis.evaluation import Evaluation, batches, evaluate, rows, summarise
 from lm.model.transformer import Transformer
 from tests.small import random_model
 
@@ -75,6 +75,36 @@ def test_evaluation_equals_one_token_at_a_time_whatever_the_batch_size(context_l
     by_position = [[values[i] for values in losses if len(values) > i] for i in range(context_length)]
     np.testing.assert_allclose(result.position_loss, [np.mean(values) for values in by_position], rtol=0, atol=1e-4)
     assert result.position_count.tolist() == [len(values) for values in by_position]
+
+
+def test_logits_exist_a_chunk_at_a_time_and_only_of_tokens_that_are_scored(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, n_rows, head = random_model(VOCAB_SIZE), [], Transformer.logits
+    whole = evaluate(model, random_ids(LENGTHS), END_ID, 100)
+
+    def logits(model: Transformer, hidden: torch.Tensor) -> torch.Tensor:
+        n_rows.append(len(hidden.flatten(0, -2)))
+        return head(model, hidden)
+
+    monkeypatch.setattr("lm.analysis.evaluation._LOGITS_BYTES", 4 * VOCAB_SIZE * 5 + 3)
+    monkeypatch.setattr(Transformer, "logits", logits)
+    chunked = evaluate(model, random_ids(LENGTHS), END_ID, 100)
+    assert max(n_rows) == 5
+    assert sum(n_rows) == sum(LENGTHS)
+    np.testing.assert_allclose(chunked.loss, whole.loss, rtol=0, atol=1e-4)  # as above
+    assert chunked.n_correct.tolist() == whole.n_correct.tolist()
+
+
+@given(st.lists(st.integers(1, 60), max_size=20), st.integers(2, 17), st.integers(1, 100))
+def test_a_batch_holds_as_many_rows_as_fit_and_all_rows_come_in_order(
+    lengths: list[int], context_length: int, n_tokens: int
+) -> None:
+    ordered = sorted(rows(lengths, context_length), key=lambda row: row.start - row.end)
+    made = list(batches(ordered, n_tokens))
+    assert [row for batch in made for row in batch] == ordered
+    for i, batch in enumerate(made):
+        width = max(row.end - row.start for row in batch)
+        assert len(batch) == 1 or len(batch) * width <= n_tokens
+        assert i == len(made) - 1 or (len(batch) + 1) * width > n_tokens
 
 
 def test_dropout_takes_no_part() -> None:
@@ -155,8 +185,9 @@ def test_the_standard_error_is_the_spread_of_the_loss_over_samples_of_documents(
 
 
 def test_a_single_document_tells_nothing_of_the_spread() -> None:
-    figures = summarise(evaluation([3.0], [2], [1]), np.array([5]), None)
-    assert (figures["loss"], figures["loss_standard_error"]) == (1.5, 0.0)
+    figures = summarise(evaluation([3.0], [2], [1]), np.array([5]), np.array([2.0]))
+    assert (figures["loss"], figures["accuracy"], figures["bits_per_byte"]) == (1.5, 0.5, 3.0 / math.log(2) / 5)
+    assert {value for name, value in figures.items() if name.endswith("standard_error")} == {None}
 
 
 def test_a_loss_whose_perplexity_no_number_can_hold_has_all_other_figures() -> None:

@@ -6,7 +6,7 @@ import pytest
 import tokenizers
 from tokenizers import models, pre_tokenizers
 
-from commands.generate import generate
+from commands.generate import generate, main
 from lm.config.sample import SampleConfig
 from lm.config.special_tokens import END_OF_TEXT
 from lm.formats.model_file import ModelCard, save_model
@@ -70,3 +70,13 @@ def test_each_row_gets_the_text_of_its_own_tokens() -> None:
     mixed = [event for pair in zip(first, second, strict=False) for event in pair] + second[len(first) :]
     assert continuations(BYTES, ["the", "a"], mixed) == ["é!", "狐"]
     assert list(continuation(BYTES, "the", first)) == ["", "é", "!", ""]
+
+
+def test_running_out_of_memory_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("commands.generate.generate", fail)
+    monkeypatch.setattr("sys.argv", ["generate", "model.safetensors", "tokenizer.json", "a fox", "the hen"])
+    with pytest.raises(SystemExit, match=r"^error: prompts: 2 texts at once, .* do not fit into memory; give fewer"):
+        main()

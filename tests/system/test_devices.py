@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lm.system.devices import autocast, choose_device, matmul_dtype, memory_errors
+from lm.system.devices import autocast, choose_device, explaining_memory_errors, matmul_dtype, memory_errors
 
 
 def machine(patch: pytest.MonkeyPatch, *, cuda: bool, mps: bool) -> None:
@@ -46,6 +46,29 @@ def test_running_out_of_memory_is_told_from_other_errors() -> None:
         torch.zeros(2) @ torch.zeros(3)
     with pytest.raises(ValueError, match=r"^another$"), memory_errors():
         raise ValueError("another")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "[enforce fail at alloc_cpu.cpp:124] err == 0. DefaultCPUAllocator: can't allocate memory: you tried",
+        "std::bad_alloc",
+        "MPS backend out of memory (MPS allocated: 8.05 GB, other allocations: 1.21 GB, max allowed: 9.07 GB)",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+    ],
+)
+def test_every_device_s_words_for_it_become_the_message_of_the_one_who_knows_the_cure(words: str) -> None:
+    with (
+        pytest.raises(ValueError, match=r"^section\.name: lower it$"),
+        explaining_memory_errors("section.name: lower it"),
+    ):
+        raise RuntimeError(words)
+    with (
+        pytest.raises(ValueError, match=r"^section\.name: lower it$"),
+        explaining_memory_errors("section.name: lower it"),
+    ):
+        raise MemoryError
 
 
 def test_a_function_may_be_such_a_block_each_time_it_is_called() -> None:
