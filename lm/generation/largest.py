@@ -65,7 +65,7 @@ def sum_of_weights(logits: Float[Any, "batch vocab"], temperature: float) -> Flo
     """The sum of exp((logit - largest logit) / temperature) over each row."""
     if isinstance(logits, np.ndarray):
         return _float64(weights_of(_float64(logits), temperature).sum(-1))
-    x = logits.float() if logits.device.type == "mps" else logits.double()  # Apple's GPUs have no float64
+    x = logits.double() if logits.device.type in ("cpu", "cuda") else logits.float()  # others may have no float64
     x = x - x.amax(-1, keepdim=True)
     weights: Any = (x / max(temperature, _smallest(x.element_size()))).exp()
     return _float64(weights.sum(-1))

@@ -240,6 +240,9 @@ def test_set_up_makes_pytorch_deterministic_with_so_many_threads(monkeypatch: py
     machine(monkeypatch)
     set_up(choose({}, device=CUDA)[0])  # which has no say in the threads
     assert torch.get_num_threads() == 2
+    assert not torch.is_deterministic_algorithms_warn_only_enabled()
+    set_up(choose({}, device=MPS)[0])  # where newer versions of PyTorch would refuse to train an embedding
+    assert torch.is_deterministic_algorithms_warn_only_enabled()
 
 
 def computed(model: Transformer, **how: Any) -> tuple[Tensor, dict[str, Tensor]]:
