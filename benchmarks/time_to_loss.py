@@ -65,7 +65,7 @@ from experiments.define.experiment_set import select, with_overrides
 from experiments.define.experiments_file import load_experiments
 from experiments.define.parameters import load_params, parse_override
 from experiments.report.style import colours
-from lm.analysis.pictures import new_figure, save_figure
+from lm.analysis.figure import new_figure, save_figure
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.formats.model_file import check_same_tokenizer

@@ -2,8 +2,15 @@
 
 import pandas as pd
 
-from lm.analysis.pictures import plot_gradient_norm, plot_learning_rate, plot_loss, plot_loss_by_position
+from lm.analysis.pictures import (
+    nats_per_token,
+    plot_gradient_norm,
+    plot_learning_rate,
+    plot_loss,
+    plot_loss_by_position,
+)
 from lm.config.observe import ObserveConfig
+from lm.system.files import read_json
 from lm.training.curves import StepRow, read_rows, thinned, write_rows
 from stages.support import Stage, run
 
@@ -13,7 +20,8 @@ def main(stage: Stage) -> None:
     steps = read_rows(stage.path("step_curve"), StepRow)
     write_rows(stage.path("train_curve"), StepRow, thinned(steps, stage.section(ObserveConfig).log_every))
     train, valid = pd.read_csv(stage.path("train_curve")), pd.read_csv(stage.path("valid_curve"))
-    plot_loss(train, valid, stage.path("loss"))
+    floor = nats_per_token(read_json(stage.path("floor")), read_json(stage.path("card"))["n_tokens"])
+    plot_loss(train, valid, floor, stage.path("loss"))
     plot_learning_rate(train, stage.path("learning_rate"))
     plot_gradient_norm(train, stage.path("gradient_norm"))
     plot_loss_by_position(pd.read_csv(stage.path("position_curve")), stage.path("loss_by_position"))
@@ -27,10 +35,12 @@ if __name__ == "__main__":
             "step_curve": "CSV of every step",
             "valid_curve": "CSV of the validation curve",
             "position_curve": "CSV of the loss by position",
+            "floor": "JSON list: bits of surprise of each validation document, or null if they are not known",
+            "card": "card of the token file of the same documents",
         },
         outs={
             "train_curve": "CSV: the training curve, a row for each observe.log_every steps",
-            "loss": "PNG: training and validation loss",
+            "loss": "PNG: training and validation loss, and the floor where it is known",
             "learning_rate": "PNG: learning rate",
             "gradient_norm": "PNG: gradient norm",
             "loss_by_position": "PNG: loss by position in the context",

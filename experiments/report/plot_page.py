@@ -18,14 +18,44 @@ _PAGE = """<!DOCTYPE html>
 {refresh_tag}
 <title>storyline: plots</title>
 <style>
-  body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1200px; padding: 0 1rem; color: #1f2937; }
+  body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 1240px; padding: 0 1rem; color: #1f2937; }
   .plots { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 480px), 1fr)); gap: 2rem; }
-  .plots > * { overflow-x: auto; }
+  .plots > * { min-width: 0; }
+  .plots > .vega-embed { display: block; width: 100%; }
+  /* A card of DVC's pictures, which has styles of its own: all revisions beside each other, as narrow as need be. */
+  .plots > [style*="nowrap"] { grid-column: 1 / -1; display: flex; flex-wrap: wrap; gap: .5rem; border: 0 !important; }
+  .plots > [style*="nowrap"] > p { flex: 0 0 100%; margin: 0; text-align: left; font-weight: 600; }
+  .plots > [style*="nowrap"] > div { flex: 1 1 0; min-width: 0; max-width: 46rem; border: 0 !important; }
   img { max-width: 100%; height: auto; }
-  table { border-spacing: 12px; }
 </style>
 <script>
 VEGA
+</script>
+<script>
+// DVC calls vegaEmbed for each chart. Its charts are 300 pixels wide, with small letters and files as names of lines.
+const embed = vegaEmbed;
+const names = "{'plots/train.csv': 'training', 'plots/valid.csv': 'validation', 'train.csv': 'training', " +
+  "'valid.csv': 'validation'}[datum.label] || datum.label";
+const whole = "datum.value % 1 ? '' : format(datum.value, datum.value >= 10000 ? '~s' : '~r')";  // steps, tokens, sizes
+function dressed(part) {
+  if (Array.isArray(part)) return part.map(dressed);
+  if (part === null || typeof part != "object") return part;
+  const entry = ([key, value]) => [key, key == "values" ? value : dressed(value)];
+  const copy = Object.fromEntries(Object.entries(part).map(entry));
+  if (copy.strokeDash && !copy.strokeDash.field) delete copy.strokeDash;
+  if (copy.strokeDash) copy.strokeDash.legend = {title: null, labelExpr: names, symbolType: "stroke", symbolSize: 400,
+    symbolStrokeColor: "#1f2937"};
+  if (copy.color?.field == "rev") copy.color.legend = {title: null, symbolType: "stroke", symbolStrokeWidth: 3};
+  if (copy.x?.field) copy.x.axis = {tickCount: 6, labelExpr: whole};
+  return copy;
+}
+vegaEmbed = (id, spec) => embed(id, {...dressed(spec), $schema: undefined, width: "container", height: 320,
+  autosize: {type: "fit-x", contains: "padding"},
+  config: {font: "system-ui, sans-serif", view: {stroke: null},
+    title: {fontSize: 16, anchor: "start"}, legend: {orient: "top", labelFontSize: 14, labelLimit: 400},
+    axis: {labelFontSize: 13, titleFontSize: 14, titleFontWeight: "normal", gridColor: "#e7e9ee", labelOverlap: true},
+    axisX: {grid: false}, axisY: {tickCount: 6}}},
+  {renderer: "svg", actions: false});
 </script>
 </head>
 <body>

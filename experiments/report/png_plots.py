@@ -10,7 +10,7 @@ from matplotlib.ticker import EngFormatter, LogFormatter
 
 from experiments.compare.comparison import Comparison, FinishedRun, Row
 from experiments.report.style import AXES, METRIC_NAMES, colours, experiment_colours
-from lm.analysis.pictures import new_figure, save_figure
+from lm.analysis.figure import new_figure, save_figure
 
 
 def draw_plots(comparison: Comparison, metric: str, folder: Path) -> list[Path]:

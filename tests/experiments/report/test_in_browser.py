@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from commands.deps import ROOT
 from experiments.compare.comparison import Comparison
+from experiments.report import plot_page
 from tests.experiments.report.browser import CHROMIUM, Browser
 from tests.experiments.report.comparisons import SETS, ablations, sweep
 
@@ -99,3 +101,47 @@ def test_a_tap_says_what_a_point_is(browser: Browser, written: Callable[[Compari
     assert tooltip == "1, seed 1337, divergedtrain.learning_rate1bits per byte3.134246"
     browser.tap(5, box["y"] + box["height"] + 30)
     browser.wait("!document.querySelector('#vg-tooltip-element').classList.contains('visible')")
+
+
+DIV = """<div id="{id}"><script>vegaEmbed('#{id}', {spec});</script></div>"""  # as DVC writes them
+IMAGES = """<div id="pngs" style="border:1px solid black;text-align:center; white-space: nowrap;overflow-y:hidden;">
+<p>plots/wide.png</p>{images}</div>"""
+IMAGE = """<div style="border:1px dotted black;display: inline-block;overflow:hidden;"><p>{rev}</p>
+<img src="data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' width='936' height='546'></svg>"></div>"""
+
+
+def test_the_page_of_dvcs_plots_is_filled_and_names_its_lines(
+    browser: Browser, bundle: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plot_page, "vega_bundle", lambda: bundle)
+    plot_page.write_plot_page(tmp_path / "template.html")
+    template = json.loads((ROOT / ".dvc" / "plots" / "curve.json").read_text())
+    rows = [
+        {"rev": rev, "filename": f"plots/{name}.csv", "x": x, "y": 1 / x}
+        for rev in ("HEAD", "wide") for name in ("train", "valid") for x in (1, 2, 3)
+    ]  # fmt: skip
+    template |= {"width": 300, "height": 300, "data": {"values": rows}, "title": "Loss", "params": []}
+    dash = {"field": "filename", "scale": {"range": [[1, 0], [8, 8]]}, "legend": {"symbolFillColor": "transparent"}}
+    template["encoding"] = {
+        "x": {"field": "x", "type": "quantitative", "title": "steps"},
+        "y": {"field": "y", "type": "quantitative", "title": "nats per token"},
+        "color": {"field": "rev"},
+        "strokeDash": dash,
+    }
+    divs = [DIV.replace("{id}", id_).replace("{spec}", json.dumps(template)) for id_ in ("one", "two")]
+    images = "".join(IMAGE.replace("{rev}", rev) for rev in ("HEAD", "wide", "deep"))
+    page = (tmp_path / "template.html").read_text(encoding="utf-8").replace("{refresh_tag}", "")
+    filled = page.replace("{plot_divs}", "\n".join([*divs, IMAGES.replace("{images}", images)]))
+    (tmp_path / "report.html").write_text(filled, encoding="utf-8")
+    browser.open(tmp_path / "report.html", 1280, 800)
+    browser.wait("document.querySelectorAll('svg.marks').length == 2")
+    assert [problem for problem in browser.problems if "Infinite extent" not in problem] == []
+    ratio = "(e => e.querySelector('svg').getBoundingClientRect().width / e.getBoundingClientRect().width)"
+    assert browser.value(f"{ratio}(document.querySelector('#one'))") > 0.95
+    texts = browser.value("[...document.querySelectorAll('#one text')].map(e => e.textContent)")
+    assert {"training", "validation", "HEAD", "wide", "steps", "nats per token"} <= set(texts)
+    labels = "[...document.querySelectorAll('#one .role-axis-label text')].map(e => e.textContent)"
+    assert [label for label in browser.value(labels) if label][:3] == ["1", "2", "3"]  # no half steps
+    rights = "[...document.querySelectorAll('img')].map(e => e.getBoundingClientRect().right)"
+    assert max(browser.value(rights)) <= 1280
+    assert browser.value("(e => e.scrollWidth - e.clientWidth)(document.querySelector('#pngs'))") <= 0
