@@ -19,8 +19,8 @@ from lm.tokenizer.inspection import (
     compression,
     length_histogram,
     longest_tokens,
+    show_lines,
     show_merges,
-    show_split,
     show_token,
     token_frequencies,
 )
@@ -73,7 +73,7 @@ def _page(tokenizer: Tokenizer, documents: list[str]) -> list[str]:
     lines += [show_token(tokenizer, id) for id in longest_tokens(tokenizer, _SHOWN)]
     lines += ["```", "", "## How documents split", ""]
     for document in documents:
-        lines += ["```", *(show_split(tokenizer, line) for line in document.splitlines()), "```", ""]
+        lines += ["```", *show_lines(tokenizer, document), "```", ""]
     return lines
 
 

@@ -25,6 +25,19 @@ def show_split(tokenizer: Tokenizer, text: str) -> str:
     return "│".join(map(_on_one_line, tokenizer.pieces(tokenizer.encode(text))))
 
 
+def show_lines(tokenizer: Tokenizer, text: str) -> list[str]:
+    """The lines of a text, with a bar between its tokens; a new line begins after each token that ends one.
+
+    The text is encoded as a whole, because a line by itself may have other tokens.
+    """
+    lines: list[list[str]] = [[]]
+    for piece in tokenizer.pieces(tokenizer.encode(text)):
+        lines[-1].append(_on_one_line(piece))
+        if piece.endswith(b"\n"):
+            lines.append([])
+    return ["│".join(line) for line in lines if line]
+
+
 def show_merges(tokenizer: BpeTokenizer, first: int, last: int) -> list[str]:
     """The merges from number `first` to before `last`, in the order learned: `h + e → he`."""
     merges = zip(tokenizer.merges.pairs, tokenizer.merges.products, strict=True)

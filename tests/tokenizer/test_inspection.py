@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers
 
 from commands import split
 from lm.config.tokenizer import TokenizerConfig
@@ -12,12 +14,14 @@ from lm.tokenizer.inspection import (
     compression,
     length_histogram,
     longest_tokens,
+    show_lines,
     show_merges,
     show_split,
     show_token,
     token_frequencies,
 )
 from lm.tokenizer.learning import learn_bpe
+from lm.tokenizer.load import parse_tokenizer
 
 WORDS = count_texts(["the hen and the fox", "the 狐 and\tthe hen"] * 3)
 CONFIG = TokenizerConfig(
@@ -35,6 +39,18 @@ TOKENIZER = learn_bpe(WORDS, CONFIG)
 def test_a_text_shows_its_tokens_with_bars_between_them() -> None:
     assert show_split(TOKENIZER, "the hen") == "the│ hen"
     assert show_split(TOKENIZER, "") == ""
+
+
+def test_lines_show_the_tokens_that_the_whole_text_has() -> None:
+    library = tokenizers.Tokenizer(models.WordLevel({"<|endoftext|>": 0, "▁the": 1, "fox": 2, "\n": 3}))
+    library.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Metaspace(prepend_scheme="first"), pre_tokenizers.Split("\n", "isolated")]
+    )
+    library.decoder = decoders.Metaspace()
+    library.add_special_tokens(["<|endoftext|>"])
+    assert show_lines(parse_tokenizer(library.to_str()), "the\nfox\n") == [r"the│\n", r"fox│\n"]  # alone it is ▁fox
+    assert show_lines(TOKENIZER, "the hen\n\nthe") == [r"the│ hen│\n", r"\n", "the"]
+    assert show_lines(TOKENIZER, "") == []
 
 
 def test_bytes_of_cut_characters_and_line_breaks_show_as_escapes() -> None:
