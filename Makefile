@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro train sample evaluate plots split generate verify test test-fast coverage format lint typecheck check deps lock clean
+.PHONY: help setup setup-dev repro train sample evaluate plots split generate exp verify test test-fast coverage format lint typecheck check deps lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upo
 
 generate: setup  ## let the trained model continue a text: make generate TEXT="Once upon a time"
 	@python -m commands.generate models/base/model.safetensors data/tokenizer.json -- "$$GIVEN_TEXT"
+
+exp: setup  ## run params.yaml with some changes, in a copy: make exp NAME=wide SET="model.d_model=256 seed=2"
+	@set -f; python -m experiments try "$$NAME" $$SET
 
 verify: setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD
 	python -m experiments verify $(REV)

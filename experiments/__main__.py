@@ -1,5 +1,6 @@
-"""Named experiments of experiments.yaml, run by DVC: list and show them, run one or a set, compare, report.
+"""Experiments, run by DVC: try a change, list and show those of experiments.yaml, run one or a set, compare, report.
 
+python -m experiments try wide model.d_model=256
 python -m experiments list
 python -m experiments show ablations
 python -m experiments run ablations --queue --jobs 2
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from experiments import subcommands
 from experiments.compare.comparison import METRICS
-from experiments.run import push, verify
+from experiments.run import apply, push, verify
 
 
 def main() -> int:
@@ -53,6 +54,16 @@ def _parser() -> argparse.ArgumentParser:
         "--force", action="store_true", help="replace experiments of the same name, and run all of their stages again"
     )
     run.set_defaults(act=subcommands.run)
+
+    tried = commands.add_parser("try", help="run params.yaml with a few changes, in a temporary copy")
+    tried.add_argument("name", metavar="NAME", help="a name of your own for the experiment")
+    tried.add_argument("changes", nargs="*", metavar="KEY=VALUE", help="a change, such as model.d_model=256")
+    tried.add_argument("--force", action="store_true", help="replace an experiment of this name, run all stages again")
+    tried.set_defaults(act=subcommands.try_changes)
+
+    applied = commands.add_parser("apply", help="take an experiment into the workspace: parameters, results and outs")
+    apply.add_arguments(applied)
+    applied.set_defaults(act=apply.main)
 
     compared = commands.add_parser("compare", help="print a table of the results that a set has so far; draw plots")
     _add_selection(compared)

@@ -2,27 +2,29 @@
 
 import argparse
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
-from experiments.compare.comparison import Comparison, compare
+from experiments.compare.comparison import METRICS, Comparison, compare
 from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
-from experiments.define.experiment_set import ExperimentSet, select, with_overrides
-from experiments.define.experiments_file import load_experiments
-from experiments.define.parameters import load_params, model_size, parse_override
+from experiments.define.experiment_set import ExperimentSet, Run, select, with_overrides
+from experiments.define.experiments_file import check_name, load_experiments
+from experiments.define.parameters import Overrides, model_size, parse_override
 from experiments.report.page import write_report
 from experiments.report.png_plots import draw_plots
 from experiments.run.dvc_commands import exp_run_command
 from experiments.run.execute import run_all
 from experiments.run.results import load_results
+from experiments.run.start import load_start
 from lm.system.files import replacing
 
-_EXPERIMENTS, _PARAMS = Path("experiments.yaml"), Path("params.yaml")
+_EXPERIMENTS = Path("experiments.yaml")
 
 
 def list_experiments(_: argparse.Namespace) -> int:
     """Print all presets and sets."""
     sets = load_experiments(_EXPERIMENTS)
-    params = load_params(_PARAMS)
+    params = load_start().params
     width = max(map(len, sets))
     for title, is_preset in (("presets", True), ("sets", False)):
         print(title)
@@ -37,26 +39,43 @@ def list_experiments(_: argparse.Namespace) -> int:
 
 def show(arguments: argparse.Namespace) -> int:
     """Print what the selected experiments ask, and the size and the dvc command of each run."""
-    (selected,), params = _selected(arguments), load_params(_PARAMS)
+    (selected,), start = _selected(arguments), load_start()
     print(f"{selected.name}: {selected.asks}")
     if selected.hardware:
         print(f"meant for {selected.hardware}")
     for run in selected.runs:
-        size = model_size(run.parameters(params))
+        size = model_size(run.parameters(start.params))
         print(f"\n{run.name}" + ("" if run.asks == selected.asks else f": {run.asks}"))
         print(
             f"  {f'{size:,} parameters' if size else 'number of parameters not known before the tokenizer is trained'}"
         )
-        print(f"  {shlex.join(exp_run_command(run, params))}")
+        print(f"  {shlex.join(exp_run_command(run, start.params, start.workspace))}")
     return 0
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the selected experiments, or queue them."""
-    params = load_params(_PARAMS)
+    start = load_start()
     runs = {run.name: run for selected in _selected(arguments) for run in selected.runs}
     queue = arguments.queue or arguments.jobs > 0
-    return run_all(list(runs.values()), params, queue=queue, jobs=arguments.jobs, force=arguments.force)
+    return run_all(list(runs.values()), start, queue=queue, jobs=arguments.jobs, force=arguments.force)
+
+
+def try_changes(arguments: argparse.Namespace) -> int:
+    """Run the committed params.yaml with a few changes, under a name that experiments.yaml does not define."""
+    name, overrides = arguments.name, _overrides(arguments.changes)
+    check_name(name, "NAME")
+    defined = [run.name for entry in load_experiments(_EXPERIMENTS).values() for run in entry.runs]
+    if name in defined:
+        raise ValueError(f"{name}: {_EXPERIMENTS} defines this experiment, so choose another name")
+    run = Run(name, name, None, "What does it change?", overrides)
+    if status := run_all([run], load_start(), force=arguments.force):
+        return status
+    metrics = load_results()[name].metrics
+    print(f"{name}: " + ", ".join(f"{metric} {metrics[metric]:.4f}" for metric in METRICS if metric in metrics))
+    print(f"curves beside those of the commit: dvc plots diff HEAD {name}")
+    print(f"take it into the workspace:        python -m experiments apply {name}")
+    return 0
 
 
 def compare_results(arguments: argparse.Namespace) -> int:
@@ -86,13 +105,17 @@ def report(arguments: argparse.Namespace) -> int:
 def _selected(arguments: argparse.Namespace) -> list[ExperimentSet]:
     """The sets that the arguments name, with the overrides and seeds of the command line."""
     sets = load_experiments(_EXPERIMENTS)
-    overrides = {key: value for text in arguments.set_param for key, value in parse_override(text).items()}
+    overrides = _overrides(arguments.set_param)
     return [with_overrides(select(sets, name), overrides, arguments.seeds) for name in arguments.name]
 
 
+def _overrides(texts: Sequence[str]) -> Overrides:
+    return {key: value for text in texts for key, value in parse_override(text).items()}
+
+
 def _comparison(arguments: argparse.Namespace) -> Comparison:
-    (selected,), params = _selected(arguments), load_params(_PARAMS)
-    return compare(selected, params, load_results(arguments.rev), Path.cwd())
+    (selected,), results = _selected(arguments), load_results(arguments.rev)
+    return compare(selected, load_start(arguments.rev or "HEAD").params, results, Path.cwd())
 
 
 def _write(path: Path, text: str) -> None:

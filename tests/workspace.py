@@ -13,6 +13,7 @@ from typing import Any, Self
 from ruamel.yaml import YAML
 
 from commands.deps import ROOT
+from experiments.define.params_text import with_values
 
 MICRO: dict[str, dict[str, Any]] = {
     "data": {"n_stories": 200, "n_valid_stories": 20},
@@ -100,10 +101,8 @@ class Workspace:
 
     def set(self, section: str, **values: Any) -> None:
         """Edit params.yaml."""
-        yaml = YAML()
-        params = yaml.load(self.path / "params.yaml")
-        params[section].update(values)
-        yaml.dump(params, self.path / "params.yaml")
+        params = self.path / "params.yaml"
+        params.write_text(with_values(params.read_text(), {f"{section}.{name}": values[name] for name in values}))
 
     def commit(self) -> None:
         """Commit everything."""

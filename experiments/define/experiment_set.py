@@ -6,6 +6,8 @@ from typing import Any
 
 from experiments.define.parameters import SECTIONS, Overrides, did_you_mean, flatten, overridden
 
+_ABSENT = object()  # equal to no value
+
 
 @dataclass(frozen=True)
 class Run:
@@ -17,10 +19,11 @@ class Run:
     asks: str
     overrides: Overrides
 
-    def changes(self, params: Mapping[str, Any]) -> Overrides:
-        """The overrides whose value differs from the one in params.yaml."""
-        defaults = flatten(params)
-        return {key: value for key, value in self.overrides.items() if key not in defaults or value != defaults[key]}
+    def changes(self, params: Mapping[str, Any], *others: Mapping[str, Any]) -> Overrides:
+        """The values of a run from `params` that differ from `params`, or from another params.yaml in `others`."""
+        values = self.overrides | {k: v for k, v in flatten(params).items() if k not in self.overrides}
+        files = [flatten(file) for file in (params, *others)]
+        return {key: value for key, value in values.items() if any(file.get(key, _ABSENT) != value for file in files)}
 
     def parameters(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """The content of params.yaml in this run, checked.

@@ -143,12 +143,21 @@ def _overrides(entry: Mapping[str, Any], place: str) -> Overrides:
 
 
 def _check_names(entries: Any, place: str) -> None:
-    """Check names, because they become names of DVC's experiments, and so of references of git."""
     if not isinstance(entries, dict):
         raise ValueError(f"{place}: must be a mapping, got {entries!r}")
     for name in entries:
-        if not isinstance(name, str) or not re.fullmatch(r"\w[\w.+-]*", name) or name.endswith(".") or ".." in name:
-            raise ValueError(f"{place}: names must be text of letters, digits, '-', '_', '+' and '.', got {name!r}")
+        check_name(name, place)
+
+
+def check_name(name: Any, place: str) -> None:
+    """Check the name of an experiment, because it becomes the name of one of DVC's, and so of a reference of git."""
+    if (
+        not isinstance(name, str)
+        or not re.fullmatch(r"\w[\w.+-]*", name)
+        or name.endswith((".", ".lock"))
+        or ".." in name
+    ):
+        raise ValueError(f"{place}: names must be text of letters, digits, '-', '_', '+' and '.', got {name!r}")
 
 
 def _check_keys(entry: Any, allowed: set[str], place: str) -> None:

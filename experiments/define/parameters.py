@@ -43,13 +43,23 @@ def load_mapping(path: Path) -> dict[str, Any]:
         ValueError: when there is no such file, or it is not YAML, or it holds no mapping.
     """
     try:
-        content = YAML(typ="safe").load(path)
+        return parse_mapping(path.read_text(encoding="utf-8"), str(path))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such file; run this at the root of the repository") from None
+
+
+def parse_mapping(text: str, place: str) -> dict[str, Any]:
+    """The mapping in a text of YAML.
+
+    Raises:
+        ValueError: when the text is not YAML, or holds no mapping; the message names the place.
+    """
+    try:
+        content = YAML(typ="safe").load(text)
     except YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{place}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path}: must be a mapping, got {content!r}")
+        raise ValueError(f"{place}: must be a mapping, got {content!r}")
     return content
 
 
@@ -83,7 +93,7 @@ def overridden(params: Mapping[str, Any], overrides: Overrides) -> dict[str, Any
     values = deepcopy(dict(params))
     for key, value in overrides.items():
         section, _, name = key.rpartition(".")
-        (values[section] if section else values)[name] = value
+        (values.setdefault(section, {}) if section else values)[name] = value
     return values
 
 

@@ -11,8 +11,6 @@ from itertools import pairwise
 from pathlib import Path
 from string import Template
 
-from ruamel.yaml import YAML
-
 from experiments.compare.comparison import METRICS, Comparison
 from experiments.compare.table import remarks, table
 from experiments.report.finding import METRIC, finding
@@ -21,6 +19,7 @@ from experiments.report.plot_page import vega_bundle
 from experiments.report.style import METRIC_NAMES, experiment_colours
 from experiments.report.vega_charts import Chart, Kind, curves_chart, final_chart, finite_curve, run_label
 from experiments.run.dvc_commands import ask_git, exp_run_command
+from experiments.run.start import committed_params
 from lm.system.files import replacing
 
 _PACKAGES = ("torch", "numpy", "dvc", "tokenizers", "pandas")
@@ -181,7 +180,7 @@ def _reproduction(comparison: Comparison) -> str:
     finished = {run.definition.name: run for _, run in comparison.runs}
     experiment_commit = comparison.runs[0][1].result.rev
     commit = ask_git("rev-parse", f"{experiment_commit}^").strip()  # because DVC commits an experiment on its start
-    params = YAML(typ="safe").load(ask_git("show", f"{commit}:params.yaml"))
+    params = committed_params(commit)
     runs = [
         replace(run, overrides=finished[run.name].result.parameters) if run.name in finished else run
         for run in comparison.experiment_set.runs
@@ -215,7 +214,8 @@ def _reproduction(comparison: Comparison) -> str:
     return "\n".join(
         [
             "<h2>How to reproduce</h2>",
-            f"<p>All runs started from commit <code>{commit}</code> and its <code>params.yaml</code>{also}.</p>",
+            f"<p>All runs started from commit <code>{commit}</code> and its <code>params.yaml</code>{also}. "
+            "Each command runs in a temporary copy. Start where <code>git status</code> shows no changes.</p>",
             f'<div class="block"><button class="copy">copy</button><pre>{escape(chr(10).join(commands))}</pre></div>',
             "<h3>Every run</h3>",
             table_element(header, lines),

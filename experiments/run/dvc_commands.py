@@ -12,10 +12,17 @@ from typing import Any
 from experiments.define.experiment_set import Run
 
 
-def exp_run_command(run: Run, params: Mapping[str, Any], *options: str) -> list[str]:
-    """The words of the `dvc exp run` that makes a run from these params.yaml; a person can type the same command."""
-    words = ["dvc", "exp", "run", *options, "-n", run.name]
-    for key, value in run.changes(params).items():
+def exp_run_command(
+    run: Run, params: Mapping[str, Any], workspace: Mapping[str, Any] | None = None, *options: str
+) -> list[str]:
+    """The words of the `dvc exp run` that makes a run from the committed params.yaml; a person can type the same.
+
+    It runs in a temporary copy, unless the options queue it, because in the workspace its parameters would stay in
+    params.yaml, and the next run would start from them. Where `workspace` is given, the command makes the same run
+    although these values stand in params.yaml now.
+    """
+    words = ["dvc", "exp", "run", *(options or ["--temp"]), "-n", run.name]
+    for key, value in run.changes(params, *([] if workspace is None else [workspace])).items():
         words += ["-S", f"{key}={_hydra_value(value)}"]
     return words
 
@@ -61,12 +68,14 @@ def ask_git(*words: str) -> str:
 
 
 def uncommitted_files() -> list[str]:
-    """The tracked files that differ from HEAD. `dvc exp run` takes these edits into every experiment.
+    """The tracked files that differ from HEAD, named from here. `dvc exp run` takes these edits into every experiment.
 
     Raises:
         ValueError: outside of a git repository, or in one without a commit.
     """
-    return ask_git("diff", "--name-only", "HEAD").splitlines()
+    root = Path(ask_git("rev-parse", "--show-toplevel").rstrip("\n"))
+    names = ask_git("diff", "--name-only", "-z", "HEAD").split("\0")
+    return [os.path.relpath(root / name) for name in names if name]
 
 
 def _hydra_value(value: Any) -> str:

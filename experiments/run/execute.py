@@ -12,28 +12,29 @@ from experiments.define.experiment_set import Run
 from experiments.define.parameters import decides_results, flatten
 from experiments.run.dvc_commands import ask_dvc, exp_run_command, run_dvc, uncommitted_files
 from experiments.run.results import Result, State, load_results
+from experiments.run.start import PARAMS, Start
 
 POLL_S = 15
 
 
-def run_all(
-    runs: Sequence[Run], params: Mapping[str, Any], *, queue: bool = False, jobs: int = 0, force: bool = False
-) -> int:
+def run_all(runs: Sequence[Run], start: Start, *, queue: bool = False, jobs: int = 0, force: bool = False) -> int:
     """The exit status: 0 when all runs are done or queued, 1 when a run failed.
 
-    Each run happens in a temporary copy of the workspace, so the workspace itself does not change. A run that is
+    Each run happens in a temporary copy of the workspace, so the workspace itself does not change. It starts from the
+    committed params.yaml: what else stands there is not part of it. A run that is
     already done is not repeated, so a set that was stopped can be continued. With `jobs`, the function returns when
     that many workers have emptied the queue.
 
     Raises:
         ValueError: before anything runs, when an experiment has the name of a run, but other parameters.
     """
-    waiting = _not_done(runs, params, {} if force else load_results())
-    if changed := uncommitted_files():
-        print(f"note: uncommitted changes are part of these experiments: {', '.join(changed)}", flush=True)
+    waiting = _not_done(runs, start.params, {} if force else load_results())
+    for line in _notes(start):
+        print(f"note: {line}", flush=True)
     failed = []
     for number, run in enumerate(waiting, start=1):
-        words = exp_run_command(run, params, "--queue" if queue else "--temp", *(["--force"] if force else []))
+        options = ["--queue" if queue else "--temp", *(["--force"] if force else [])]
+        words = exp_run_command(run, start.params, start.workspace, *options)
         print(f"[{number}/{len(waiting)}] {shlex.join(words)}", flush=True)
         if not _start(words, quiet=queue):
             failed.append(run.name)
@@ -46,6 +47,17 @@ def run_all(
         elif _work_off_queue([run.name for run in runs], jobs):
             return 1
     return 1 if failed else 0
+
+
+def _notes(start: Start) -> list[str]:
+    """What the workspace holds besides the commit, and whether it is part of the experiments."""
+    notes = []
+    if changed := [name for name in uncommitted_files() if name != str(PARAMS)]:
+        notes.append(f"uncommitted changes are part of these experiments: {', '.join(changed)}")
+    if differences := start.differences():
+        listed = "; ".join(differences)
+        notes.append(f"experiments start from the committed {PARAMS}, not from the edited one: {listed}")
+    return notes
 
 
 def _start(words: list[str], quiet: bool) -> bool:

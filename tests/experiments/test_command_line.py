@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from experiments.__main__ import main
+from experiments.define.parameters import Overrides, flatten, parse_mapping
+from experiments.run.verify import resolve_revision
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -60,6 +62,12 @@ def names(workspace: Workspace) -> set[str]:
     return set(workspace.run("dvc", "exp", "list", "--name-only").split())
 
 
+def parameters(workspace: Workspace, name: str) -> Overrides:
+    """The values of params.yaml in a commit or an experiment."""
+    text = workspace.run("git", "show", f"{resolve_revision(workspace.path, name)}:params.yaml")
+    return flatten(parse_mapping(text, name))
+
+
 def test_a_set_runs_and_leaves_the_workspace_as_it_was(workspace: Workspace, norms: str) -> None:
     assert "[3/3] dvc exp run --temp -n norms-blowing-up -S train.steps=40 -S train.if_diverged=record" in norms
     assert names(workspace) >= {"norms-baseline", "norms-none", "norms-blowing-up"}
@@ -76,6 +84,7 @@ def test_a_printed_command_does_the_same_by_hand(workspace: Workspace, norms: st
     line = next(line for line in norms.splitlines() if "-n norms-none " in line)
     words = line.partition("] ")[2].replace("norms-none", "by-hand").split()
     assert "Stage 'train' is cached" in workspace.run(*words)  # the same parameters: nothing to train
+    assert workspace.run("git", "status", "--porcelain") == ""
     workspace.run("dvc", "exp", "remove", "by-hand")
 
 
@@ -113,8 +122,8 @@ def test_the_report_is_a_page_with_the_curves_of_every_run(workspace: Workspace,
     # The texts of every run stand beside each other, one heading a prompt.
     assert page.count("<h3>“Once upon a time”</h3>") == 1
     assert "no samples here" not in page
-    (line,) = [line for line in page.splitlines() if line.startswith("dvc exp run -n norms-none ")]
-    assert set(line.split()[5:]) == {"-S", "model.norm=none", "train.steps=80", "train.if_diverged=record"}
+    (line,) = [line for line in page.splitlines() if line.startswith("dvc exp run --temp -n norms-none ")]
+    assert set(line.split()[6:]) == {"-S", "model.norm=none", "train.steps=80", "train.if_diverged=record"}
 
 
 def test_plots_diff_takes_experiments_of_unequal_lengths(workspace: Workspace, norms: str, tmp_path: Path) -> None:
@@ -150,21 +159,37 @@ def test_an_edited_definition_is_distinguished_from_what_was_run(workspace: Work
     )
 
 
-def test_uncommitted_edits_survive_and_force_replaces_an_experiment(workspace: Workspace) -> None:
-    params = (workspace.path / "params.yaml").read_text()
-    edited = params + "# an edit that is not committed\n"
-    (workspace.path / "params.yaml").write_text(edited)
+def test_experiments_start_from_the_commit_and_edits_of_the_workspace_survive(workspace: Workspace) -> None:
+    path = workspace.path / "params.yaml"
+    committed = path.read_text()
+    edited = committed.replace("d_model: 32 ", "d_model: 48 ") + "# an edit that is not committed\n"
+    path.write_text(edited)
     try:
-        output = workspace.run(*PYTHON, "run", "short")
-        assert "note: uncommitted changes are part of these experiments: params.yaml" in output
-        assert (workspace.path / "params.yaml").read_text() == edited
+        note = "experiments start from the committed params.yaml, not from the edited one: model.d_model is 48 here, 32"
+        assert note in workspace.run(*PYTHON, "run", "short")
+        assert note in workspace.run(*PYTHON, "try", "mine", "train.steps=12")
+        assert "33,504 parameters" in workspace.run(*PYTHON, "list")
+        refused = workspace.run(*PYTHON, "apply", "mine", status=2)
+        assert refused.startswith("error: params.yaml: must have no uncommitted changes, because they would be lost")
+        assert path.read_text() == edited
     finally:
-        (workspace.path / "params.yaml").write_text(params)
-    assert "short" in names(workspace)
+        path.write_text(committed)
+    assert parameters(workspace, "short") == parameters(workspace, "HEAD") | {"train.steps": 10}
+    assert parameters(workspace, "mine") == parameters(workspace, "HEAD") | {
+        "train.steps": 12
+    }  # and nothing of `short`
     assert "is done already" in workspace.run(*PYTHON, "run", "short")
     assert "train.steps=10, now 20" in workspace.run(*PYTHON, "run", "short", "-S", "train.steps=20", status=2)
     workspace.run(*PYTHON, "run", "short", "-S", "train.steps=20", "--force")
     assert "is done already" in workspace.run(*PYTHON, "run", "short", "-S", "train.steps=20")
+
+    back = workspace.run(*PYTHON, "apply", "mine").splitlines()[-1]
+    assert path.read_text() == committed.replace("steps: 120 ", "steps: 12  ")  # every comment and every null is there
+    assert '"steps": 12,' in workspace.read("metrics/train.json").decode()
+    # The outs of this commit were never made, so dvc has none to bring back.
+    workspace.run("sh", "-c", back.partition("back to the commit: ")[2], status=None)
+    assert workspace.run("git", "status", "--porcelain") == ""
+    assert path.read_text() == committed
 
 
 def test_a_failed_run_does_not_stop_the_others(workspace: Workspace) -> None:
@@ -264,6 +289,6 @@ def test_list_and_show_say_what_there_is(workspace: Workspace) -> None:
     shown = workspace.run(*PYTHON, "show", "norms-none", "--seeds", "2")
     assert "norms-none-s2: Twice the steps without norms?" in shown
     assert (
-        "dvc exp run -n norms-none-s2 -S train.steps=80 -S train.if_diverged=record -S model.norm=none -S seed=2"
+        "dvc exp run --temp -n norms-none-s2 -S train.steps=80 -S train.if_diverged=record -S model.norm=none -S seed=2"
         in shown
     )

@@ -83,8 +83,8 @@ def test_commands_repeat_what_was_run(written: Callable[[Comparison], str], repo
     text = Page(written(comparison)).text
     parent = subprocess.run(["git", "rev-parse", "HEAD^"], capture_output=True, text=True, check=True).stdout.strip()
     assert f"git checkout {parent}\n" in text
-    assert "\ndvc exp run -n abl-longer-s1 -S seed=1 -S train.steps=800 -S train.batch_size=8\n" in text
-    assert "\ndvc exp run -n abl-away-s2 -S train.batch_size=8 -S model.positions=none" in text
+    assert "\ndvc exp run --temp -n abl-longer-s1 -S seed=1 -S train.steps=800 -S train.batch_size=8\n" in text
+    assert "\ndvc exp run --temp -n abl-away-s2 -S train.batch_size=8 -S model.positions=none" in text
     assert """-S 'data.train=["my stories.txt"]'""" in text
     assert f"from commit {parent} and its params.yaml, with train.batch_size=8." in text
 

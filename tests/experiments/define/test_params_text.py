@@ -1,0 +1,22 @@
+"""Tests of experiments/define/params_text.py."""
+
+from io import StringIO
+
+from ruamel.yaml import YAML
+
+from commands.deps import ROOT
+from experiments.define.parameters import flatten, load_params
+from experiments.define.params_text import with_values
+
+
+def test_only_the_lines_of_changed_values_change() -> None:
+    text = (ROOT / "params.yaml").read_text()
+    values = flatten(load_params(ROOT / "params.yaml"))
+    assert with_values(text, values) == text
+    changed = values | {"model.d_model": 256, "model.window": 64, "train.betas": [0.8, 0.9], "sample.top_k": None}
+    written = with_values(text, changed)
+    assert flatten(YAML(typ="safe").load(StringIO(written))) == changed
+    pairs = [(a, b) for a, b in zip(text.splitlines(), written.splitlines(), strict=True) if a != b]
+    assert [new.partition("#")[0].strip() for _, new in pairs] == ["d_model: 256", "window: 64", "betas: [0.8, 0.9]"]
+    assert all(old.partition("#")[2] == new.partition("#")[2] for old, new in pairs)
+    assert written.count("null ") == text.count("null ") - 1
