@@ -14,13 +14,14 @@ from pathlib import Path
 
 from experiments import subcommands
 from experiments.compare.comparison import METRICS
-from experiments.run import apply, push, verify
+from experiments.run import apply, push, repository, verify
 
 
 def main() -> int:
     """The exit status: 0 for success, 1 when a run failed or differs, 2 for a wrong argument, 130 when stopped."""
     arguments = _parser().parse_args()
     try:
+        repository.check_place()
         return int(arguments.act(arguments))
     except KeyboardInterrupt:
         print("stopped; run the same command again to continue", file=sys.stderr)
@@ -81,6 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     _add_revision(reported)
     reported.add_argument("page", type=Path, metavar="FILE.html", help="the page to write")
     reported.set_defaults(act=subcommands.report)
+
+    mended = commands.add_parser(
+        "repair", help="put git in order where a killed run of DVC or a shallow clone is in the way"
+    )
+    mended.set_defaults(act=repository.repair)
 
     verified = commands.add_parser("verify", help="run the pipeline of a commit again, and compare every out")
     verify.add_arguments(verified)

@@ -65,8 +65,8 @@ def try_changes(arguments: argparse.Namespace) -> int:
     """Run the committed params.yaml with a few changes, under a name that experiments.yaml does not define."""
     name, overrides = arguments.name, _overrides(arguments.changes)
     check_name(name, "NAME")
-    defined = [run.name for entry in load_experiments(_EXPERIMENTS).values() for run in entry.runs]
-    if name in defined:
+    sets = load_experiments(_EXPERIMENTS) if _EXPERIMENTS.exists() else {}
+    if any(name == run.name for entry in sets.values() for run in entry.runs):
         raise ValueError(f"{name}: {_EXPERIMENTS} defines this experiment, so choose another name")
     run = Run(name, name, None, "What does it change?", overrides)
     if status := run_all([run], load_start(), force=arguments.force):

@@ -49,9 +49,10 @@ def finished(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
     workspace = micro.copy(tmp_path_factory.mktemp("finished"))
     workspace.environment |= ACCESS
     do(workspace, block("One experiment, by name", 0).splitlines()[0])
-    (workspace.path / "slow.lock").write_bytes(workspace.read("dvc.lock"))
-    workspace.run("git", "checkout", "--quiet", ".")
-    workspace.run("dvc", "checkout", "--quiet")
+    back = do(workspace, block("One experiment, by name", 1).splitlines()[-1]).partition("back to the commit: ")[2]
+    (workspace.path.parent / "slow.lock").write_bytes(workspace.read("dvc.lock"))
+    do(workspace, back)
+    assert workspace.run("git", "status", "--porcelain") == ""
     return workspace
 
 
@@ -59,7 +60,6 @@ def finished(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
 def first(finished: Workspace, tmp_path: Path) -> Workspace:
     """A copy of it, with a git remote from which others clone."""
     workspace = finished.copy(tmp_path / "first")
-    (workspace.path / "slow.lock").unlink()
     workspace.run("git", "init", "--quiet", "--bare", "--initial-branch=main", str(tmp_path / "git"))
     workspace.run("git", "branch", "-M", "main")
     workspace.run("git", "remote", "add", "origin", str(tmp_path / "git"))
@@ -70,7 +70,7 @@ def first(finished: Workspace, tmp_path: Path) -> Workspace:
 @pytest.fixture
 def slow(finished: Workspace) -> dict[str, str]:
     """The hashes of the outs of the experiment `slow`."""
-    return hashes(finished.path / "slow.lock")
+    return hashes(finished.path.parent / "slow.lock")
 
 
 @pytest.fixture(scope="module")

@@ -26,14 +26,14 @@ def main(arguments: argparse.Namespace) -> int:
     if changed := uncommitted_files():
         raise ValueError(
             f"{', '.join(changed)}: must have no uncommitted changes, because they would be lost: "
-            "git commit -a, git stash, or git restore --staged --worktree ."
+            "git commit -a, git stash, or git reset --hard"
         )
     commit = resolve_revision(Path.cwd(), name)
     before = ask_git("show", f"{commit}^:./{PARAMS}")  # DVC commits an experiment on its start
     if run_dvc(["dvc", "exp", "apply", name]):
         return 1
     _keep_text(before)
-    print(f"the workspace holds {name} now; back to the commit: git restore --staged --worktree . && dvc checkout")
+    print(f"the workspace holds {name} now; back to the commit: git reset --hard && dvc checkout")
     return 0
 
 

@@ -61,9 +61,13 @@ def ask_git(*words: str) -> str:
     Raises:
         ValueError: when the command fails, with the first line that git prints.
     """
-    result = subprocess.run(["git", *words], capture_output=True, text=True)
+    try:
+        result = subprocess.run(["git", *words], capture_output=True, text=True)
+    except FileNotFoundError:
+        raise ValueError("git: must be installed, because DVC keeps experiments as commits of git") from None
     if result.returncode:
-        raise ValueError(f"git {' '.join(words)}: {result.stderr.strip().splitlines()[0]}")
+        lines = result.stderr.strip().splitlines() or [f"exit status {result.returncode}"]
+        raise ValueError(f"git {' '.join(words)}: {lines[0]}")
     return result.stdout
 
 

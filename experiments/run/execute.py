@@ -11,7 +11,8 @@ from typing import Any
 from experiments.define.experiment_set import Run
 from experiments.define.parameters import decides_results, flatten
 from experiments.run.dvc_commands import ask_dvc, exp_run_command, run_dvc, uncommitted_files
-from experiments.run.results import Result, State, load_results
+from experiments.run.repository import check_experiments_are_kept
+from experiments.run.results import Result, State, experiment_commit, load_results
 from experiments.run.start import PARAMS, Start
 
 POLL_S = 15
@@ -28,6 +29,7 @@ def run_all(runs: Sequence[Run], start: Start, *, queue: bool = False, jobs: int
     Raises:
         ValueError: before anything runs, when an experiment has the name of a run, but other parameters.
     """
+    check_experiments_are_kept()
     waiting = _not_done(runs, start.params, {} if force else load_results())
     for line in _notes(start):
         print(f"note: {line}", flush=True)
@@ -36,7 +38,11 @@ def run_all(runs: Sequence[Run], start: Start, *, queue: bool = False, jobs: int
         options = ["--queue" if queue else "--temp", *(["--force"] if force else [])]
         words = exp_run_command(run, start.params, start.workspace, *options)
         print(f"[{number}/{len(waiting)}] {shlex.join(words)}", flush=True)
+        before = experiment_commit(run.name)
         if not _start(words, quiet=queue):
+            failed.append(run.name)
+        elif not queue and experiment_commit(run.name) in (None, before):
+            print(f"error: {run.name}: dvc ended well, but there is no such experiment", file=sys.stderr)
             failed.append(run.name)
     if failed:
         print(f"{len(failed)} of {len(waiting)} failed: {', '.join(failed)}; the same command tries them again")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from experiments.define.parameters import Overrides, flatten
-from experiments.run.dvc_commands import ask_dvc
+from experiments.run.dvc_commands import ask_dvc, ask_git
+from experiments.run.repository import check_experiments_are_found
 
 State = Literal["done", "failed", "queued", "running"]
 
@@ -33,8 +34,11 @@ def load_results(rev: str | None = None) -> dict[str, Result]:
     """The experiments made from a commit (HEAD unless given), by name; of several with one name, the newest.
 
     Raises:
-        ValueError: when DVC reports an error, for instance because there is no such commit.
+        ValueError: when DVC reports an error, for instance because there is no such commit; and where a killed run of
+            DVC hides the experiments of HEAD.
     """
+    if rev is None:
+        check_experiments_are_found()
     shown = json.loads(ask_dvc("exp", "show", "--json", *(["--rev", rev] if rev else [])))
     results: dict[str, Result] = {}
     for commit in shown:
@@ -46,6 +50,13 @@ def load_results(rev: str | None = None) -> dict[str, Result]:
                     if result.name not in results or result.state in ("queued", "running"):
                         results[result.name] = result
     return results
+
+
+def experiment_commit(name: str) -> str | None:
+    """The commit of the experiment of that name that was made from HEAD; None where there is none."""
+    head = ask_git("rev-parse", "HEAD").strip()
+    reference = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
+    return ask_git("for-each-ref", "--format=%(objectname)", reference).strip() or None
 
 
 def _result(entry: Mapping[str, Any], executor: Mapping[str, Any] | None) -> Result:

@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -271,15 +270,6 @@ def test_a_mistake_gets_one_line(
     assert output == ""
     assert errors.startswith(f"error: {message}")
     assert errors.count("\n") == 1
-
-
-def test_outside_of_the_repository_it_says_where_to_go(workspace: Workspace, tmp_path: Path) -> None:
-    result = subprocess.run(
-        [*PYTHON, "list"], cwd=tmp_path, env=workspace.environment | {"PYTHONPATH": str(workspace.path)},
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert result.returncode == 2
-    assert result.stderr == "error: experiments.yaml: no such file; run this at the root of the repository\n"
 
 
 def test_list_and_show_say_what_there_is(workspace: Workspace) -> None:
