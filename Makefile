@@ -26,7 +26,7 @@ plots: setup  ## write the page of curves, dvc_plots/index.html
 
 # A text reaches the command as it was typed, because neither make nor the shell expands the value of this variable.
 split generate: export GIVEN_TEXT := $(value TEXT)
-unexport TEXT
+unexport TEXT SET
 
 split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upon a time"
 	@python -m commands.split data/tokenizer.json -- "$$GIVEN_TEXT"
@@ -34,8 +34,10 @@ split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upo
 generate: setup  ## let the trained model continue a text: make generate TEXT="Once upon a time"
 	@python -m commands.generate models/base/model.safetensors data/tokenizer.json -- "$$GIVEN_TEXT"
 
+exp: export GIVEN_SET := $(value SET)
+
 exp: setup  ## run params.yaml with some changes, in a copy: make exp NAME=wide SET="model.d_model=256 seed=2"
-	@set -f; python -m experiments try "$$NAME" $$SET
+	@set -f; python -m experiments try "$(NAME)" $$GIVEN_SET
 
 verify: setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD
 	python -m experiments verify $(REV)

@@ -63,8 +63,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def try_changes(arguments: argparse.Namespace) -> int:
     """Run the committed params.yaml with a few changes, under a name that experiments.yaml does not define."""
-    name, overrides = arguments.name, _overrides(arguments.changes)
+    name = arguments.name
     check_name(name, "NAME")
+    overrides = _overrides(arguments.changes)
     sets = load_experiments(_EXPERIMENTS) if _EXPERIMENTS.exists() else {}
     if any(name == run.name for entry in sets.values() for run in entry.runs):
         raise ValueError(f"{name}: {_EXPERIMENTS} defines this experiment, so choose another name")
