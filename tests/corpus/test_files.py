@@ -10,6 +10,7 @@ import random
 import subprocess
 import sys
 import tempfile
+import tracemalloc
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from lm.corpus.files import list_inputs, open_files
 from lm.corpus.json_array import array_items
 from lm.corpus.readers import read_texts
 from lm.corpus.splits import Texts, is_held_out, split_texts, text_key
+from lm.corpus.text_file import DocumentWriter
 from tests.corpus.conftest import data_config, jsonl, parquet, texts_of
 
 PACKED: dict[str, Callable[[bytes], bytes]] = {
@@ -478,6 +480,22 @@ def test_equal_documents_of_a_given_validation_text_are_counted() -> None:
 
 
 # Held-out ends
+
+
+def test_a_long_document_is_held_at_most_twice(folder: Path) -> None:
+    size = 2**24
+    (folder / "book.txt").write_text(("Once upon a time. " * 1000 + "\n") * (size // 18_001))
+    tracemalloc.start()
+    try:
+        with (folder / "out.txt").open("wb") as file:
+            writer = DocumentWriter(file)
+            for document in open_files(data_config(train=["book.txt"]), folder).documents:
+                writer.write(document)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert writer.n_documents == 2
+    assert peak < 2.5 * size  # twice the text, and a few pieces of it
 
 
 def test_of_a_single_document_the_last_lines_are_held_out(folder: Path) -> None:
