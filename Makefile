@@ -15,13 +15,13 @@ setup: $(VENV)/.setup .dvc/plots/page.html  ## make .venv with the versions of r
 
 setup-dev: setup $(VENV)/.setup-dev  ## the same, with what tests and checks need
 
-repro: setup  ## run each stage of the pipeline that is not up to date
+repro: .git setup  ## run each stage of the pipeline that is not up to date
 	@python -m commands.repro
 
-train sample evaluate: setup  ## run the pipeline up to that stage
+train sample evaluate: .git setup  ## run the pipeline up to that stage
 	@python -m commands.repro $@
 
-plots: setup  ## write the page of curves, dvc_plots/index.html
+plots: .git setup  ## write the page of curves, dvc_plots/index.html
 	dvc plots show
 
 # A text reaches the command as it was typed, because neither make nor the shell expands the value of this variable.
@@ -36,10 +36,10 @@ generate: setup  ## let the trained model continue a text: make generate TEXT="O
 
 exp: export GIVEN_SET := $(value SET)
 
-exp: setup  ## run params.yaml with some changes, in a copy: make exp NAME=wide SET="model.d_model=256 seed=2"
+exp: .git setup  ## run params.yaml with some changes, in a copy: make exp NAME=wide SET="model.d_model=256 seed=2"
 	@set -f; python -m experiments try "$(NAME)" $$GIVEN_SET
 
-verify: setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD
+verify: .git setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD
 	python -m experiments verify $(REV)
 
 # One more than there are cores, because many tests wait for processes that they have started.
@@ -83,17 +83,28 @@ clean:  ## remove unfinished runs, caches of tools and drafts; data, models and 
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 	find data models metrics plots samples -name '.*.draft' -delete 2>/dev/null || true
 
+# Made by uv, .venv has no pip; then uv installs.
+INSTALL = $(if $(wildcard $(BIN)/pip),python -m pip install --disable-pip-version-check,uv pip install) --quiet \
+  --constraint requirements.lock
+
+.git:
+	@command -v git >/dev/null || { echo "error: git must be installed, because DVC compares commits" >&2; exit 1; }
+	@git rev-parse --git-dir >/dev/null 2>&1 || { echo "error: $(CURDIR): must be in a git repository, because DVC" \
+	  "compares commits: git init && git add --all && git commit -m start" >&2; exit 1; }
+
 $(BIN)/python:
+	@[ "$(OS)" != Windows_NT ] || { echo "error: Windows is not supported: work in WSL" >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "error: $(PYTHON) must be Python 3.11 or newer, got $$($(PYTHON) --version); name one: make PYTHON=python3.12 ..."; exit 1; }
+	  { echo "error: $(PYTHON) must be Python 3.11 or newer, got $$($(PYTHON) --version); name one:" \
+	    "make PYTHON=python3.12 ..." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.setup: pyproject.toml requirements.lock | $(BIN)/python
-	python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock .
+	$(INSTALL) .
 	@touch $@
 
 $(VENV)/.setup-dev: pyproject.toml requirements.lock | $(VENV)/.setup
-	python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock '.[dev]'
+	$(INSTALL) '.[dev]'
 	@touch $@
 
 .dvc/plots/page.html: experiments/report/plot_page.py $(VENV)/.setup

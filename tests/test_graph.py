@@ -140,9 +140,18 @@ def test_plots_of_the_page_are_outs() -> None:
 FOLDERS = sorted(path.name for path in (ROOT / "lm").iterdir() if path.is_dir() and path.name != "__pycache__")
 
 
-@pytest.mark.parametrize("package", ["lm", "stages", "commands", *(f"lm/{name}" for name in FOLDERS)])
+@pytest.mark.parametrize("package", ["lm", *(f"lm/{name}" for name in FOLDERS)])
 def test_packages_do_not_gather_their_modules(package: str) -> None:
     assert (ROOT / package / "__init__.py").read_text() == ""
+
+
+@pytest.mark.parametrize("package", ["stages", "commands", "experiments"])
+def test_packages_that_are_run_only_check_that_they_can_be(package: str) -> None:
+    _, *statements = ast.parse((ROOT / package / "__init__.py").read_text()).body  # after the docstring
+    assert [ast.unparse(statement) for statement in statements] == [
+        "from lm.system.installation import check_installation",
+        "check_installation()",
+    ]
 
 
 def test_stages_do_not_import_each_other() -> None:

@@ -2,12 +2,15 @@
 
 import os
 import re
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from commands.deps import ROOT
+from lm.system.installation import check_installation
 from lm.tokenizer.inspection import show_split
 from lm.tokenizer.learning import bytes_alone
 from tests.small import tokenizer_config
@@ -58,3 +61,64 @@ def test_help_tells_of_every_target(tmp_path: Path) -> None:
     (phony,) = re.findall(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
     described = re.findall(r"^  ([a-z -]+?)  +\S", make(tmp_path, "help"), flags=re.MULTILINE)
     assert sorted(" ".join(described).split()) == sorted(phony.split())
+
+
+def refusal(folder: Path, *words: str) -> str:
+    """What make says on stderr when it refuses."""
+    done = subprocess.run(
+        ["make", "--silent", f"--makefile={ROOT / 'Makefile'}", *words],
+        cwd=folder,
+        env=os.environ | {"GIT_CEILING_DIRECTORIES": str(folder.parent)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    return done.stderr
+
+
+@pytest.mark.parametrize("target", ["repro", "train", "sample", "evaluate", "plots", "verify"])
+def test_without_git_one_line_says_what_to_do(target: str, tmp_path: Path) -> None:
+    line, *rest = refusal(tmp_path, "--old-file=setup", target).splitlines()
+    cure = "git init && git add --all && git commit -m start"
+    assert line == f"error: {tmp_path}: must be in a git repository, because DVC compares commits: {cure}"
+    assert len(rest) <= 1  # make's own
+    assert cure in (ROOT / "README.md").read_text()
+
+
+def test_set_up_refuses_windows_and_an_old_python(tmp_path: Path) -> None:
+    python = ".venv/bin/python"
+    assert refusal(tmp_path, python, "OS=Windows_NT").startswith("error: Windows is not supported: work in WSL\n")
+    old = tmp_path / "old"
+    old.write_text("#!/bin/sh\n[ $1 = --version ] && echo Python 3.9.1 && exit 0\nexit 1\n")
+    old.chmod(0o755)
+    message = f"error: {old} must be Python 3.11 or newer, got Python 3.9.1; name one: make PYTHON=python3.12 ...\n"
+    assert refusal(tmp_path, python, f"PYTHON={old}").startswith(message)
+
+
+@pytest.mark.parametrize(("has_pip", "command"), [(True, "python -m pip install"), (False, "uv pip install")])
+def test_uv_installs_where_the_environment_has_no_pip(has_pip: bool, command: str, tmp_path: Path) -> None:
+    for name in ("pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    for name in ("python", *(["pip"] if has_pip else [])):
+        (tmp_path / ".venv/bin" / name).touch()
+    lines = make(tmp_path, "--dry-run", ".venv/.setup").replace("\\\n", "").splitlines()
+    assert re.match(rf"{command} .*--constraint requirements\.lock \.$", lines[0])
+
+
+def test_without_packages_one_line_says_what_to_do() -> None:
+    for module in ("stages.inputs", "stages.train", "commands.repro", "experiments"):
+        done = subprocess.run(
+            [sys.executable, "-S", "-m", module], cwd=ROOT, check=False, capture_output=True, text=True
+        )  # -S: without the packages of the environment
+        assert done.returncode == 1
+        assert re.fullmatch(
+            r"error: .* has no pydantic: .* run `make setup`, then `source \.venv/bin/activate`\n", done.stderr
+        )
+
+
+def test_windows_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "win32")
+    with pytest.raises(SystemExit, match=r"^error: Windows .*: work in WSL$"):
+        check_installation()

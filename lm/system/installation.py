@@ -1,0 +1,19 @@
+"""Whether this Python can run the project. This module imports only the standard library, of any Python 3."""
+
+import sys
+from importlib.util import find_spec
+
+ANY_PACKAGE = "pydantic"  # stands for all that `make setup` installs
+
+
+def check_installation() -> None:
+    """End the process with one line that says what to do, if the project cannot run here."""
+    if sys.platform == "win32":
+        sys.exit("error: Windows has no fork, no file locks and no process groups as they are used here: work in WSL")
+    if sys.version_info < (3, 11):  # noqa: UP036 (an older Python may run this)
+        sys.exit(f"error: Python must be 3.11 or newer, got {sys.version.split()[0]}")
+    if find_spec(ANY_PACKAGE) is None:
+        sys.exit(
+            f"error: {sys.executable} has no {ANY_PACKAGE}: in the folder of the project, "
+            "run `make setup`, then `source .venv/bin/activate`"
+        )
