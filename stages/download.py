@@ -27,7 +27,8 @@ def main(stage: Stage) -> None:
     config = stage.section(DataConfig)
     root = repository_root()
     written = written_paths(root)
-    corpus = open_corpus(config, stage.seed(), root, written, read_json(stage.path("data_inputs")))
+    listed = read_json(stage.path("data_inputs"))
+    corpus = open_corpus(config, stage.seed(), root, written, listed)
     with ExitStack() as files, tqdm(desc="download", unit=" documents", disable=None) as bar:
         writers = {
             split: DocumentWriter(files.enter_context(replacing(stage.path(split)))) for split in get_args(Split)
@@ -39,7 +40,7 @@ def main(stage: Stage) -> None:
             if writer.n_documents == 0:
                 raise ValueError(f"data.{split}: must hold at least one document, got none")
 
-        if config.source == "files" and list_inputs(config, root, written) != read_json(stage.path("data_inputs")):
+        if config.source == "files" and list_inputs(config, root, written) != listed:
             raise ValueError("data: the files must not change after stage `inputs` has listed them; run it again")
     for line in _notes(corpus.facts, writers["valid"].n_documents):
         print(line, file=sys.stderr)

@@ -102,6 +102,8 @@ def _idle_data(data: DataConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
         case "hub":
             if data.valid_split is not None:
                 yield "valid_split", ("valid_fraction",)
+            if "/" not in data.dataset:  # a short name stands for files of a known form
+                yield f"dataset={data.dataset}", ("text_column", "separator")
 
 
 def _idle_train(train: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:

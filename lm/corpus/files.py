@@ -74,7 +74,7 @@ def _match_all(patterns: list[str], root: Path, place: str, made: MadeFiles) -> 
 
     Several names of one file are told from its real path, so that it is hashed once.
     """
-    paths: dict[Path, Path] = {}
+    paths: dict[tuple[Path, str], Path] = {}
     for pattern in patterns:
         found = _match_one(pattern, root)
         if not found:
@@ -84,12 +84,12 @@ def _match_all(patterns: list[str], root: Path, place: str, made: MadeFiles) -> 
             rule = "must match at least one file that neither the pipeline writes nor a tool makes"
             raise ValueError(f"{place}: {rule}, got {pattern!r}")
         for path in allowed:
-            paths.setdefault(path.resolve(), path)
+            suffix = suffix_of(path.name)
+            if suffix is None:
+                raise ValueError(f"{place}: files must end in {READABLE}, got {str(path)!r}")
+            paths.setdefault((path.resolve(), suffix), path)
     files: dict[str, InputFile] = {}
-    for path in paths.values():
-        suffix = suffix_of(path.name)
-        if suffix is None:
-            raise ValueError(f"{place}: files must end in {READABLE}, got {str(path)!r}")
+    for (_, suffix), path in paths.items():
         file = InputFile(path, path.stat().st_size, sha256(path))
         files.setdefault(file.sha256 + suffix, file)
     return files

@@ -37,6 +37,8 @@ def test_unset_values_are_those_of_params_yaml() -> None:
             {"source": "hub", "valid_split": "test", "valid_fraction": 0.1},
             ["data.valid_fraction: no effect with data.valid_split"],
         ),
+        ("data", {"source": "hub", "separator": "---"}, ["data.separator: no effect with data.dataset=tinystories"]),
+        ("data", {"source": "hub", "dataset": "org/name", "separator": "---"}, []),
         (
             "data",
             {"source": "files", "train": ["a/*.txt"], "valid": ["v.txt.gz"], "text_column": "b", "valid_fraction": 0.1},

@@ -251,6 +251,14 @@ def test_no_other_name_of_a_training_file_is_validation_text(folder: Path, name:
     assert [row["name"] for row in list_inputs(data_config(train=["a.txt", name]), folder)] == ["a.txt"]
 
 
+def test_one_file_under_two_suffixes_is_read_in_both_ways(folder: Path) -> None:
+    write_jsonl(folder / "a.jsonl", ["one"])
+    (folder / "a.txt").symlink_to("a.jsonl")
+    write_txt(folder / "v.txt", ["held"])
+    texts = texts_of(open_files(data_config(train=["a.*"], valid=["v.txt"]), folder))
+    assert texts["train"] == ["one", '{"id": 0, "text": "one"}']
+
+
 def test_empty_files_are_not_copies(folder: Path) -> None:
     write_txt(folder / "a.txt", ["one"])
     write_txt(folder / "v.txt", ["two"])
