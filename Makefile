@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro train sample evaluate plots split generate exp verify test test-fast coverage format lint typecheck check deps lock clean
+.PHONY: help setup setup-dev repro train sample evaluate plots split generate exp unfinished verify test test-fast coverage format lint typecheck check deps lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ exp: export GIVEN_SET := $(value SET)
 
 exp: .git setup  ## run params.yaml with some changes, in a copy: make exp NAME=wide SET="model.d_model=256 seed=2"
 	@set -f; python -m experiments try "$(NAME)" $$GIVEN_SET
+
+unfinished: setup  ## list the saved states of runs, and remove those you have given up: make unfinished REMOVE=all
+	@python -m commands.unfinished $(if $(REMOVE),--remove $(REMOVE))
 
 verify: .git setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD
 	python -m experiments verify $(REV)

@@ -2,6 +2,7 @@
 
 from lm.config.observe import ObserveConfig
 from lm.training.run import RunFolders
+from lm.training.saved_runs import FOLDER
 from stages.support import Stage, repository_root
 
 
@@ -9,4 +10,4 @@ def run_folders(stage: Stage) -> RunFolders:
     """The folders of states, of timings and, if `observe.tensorboard` asks for them, of TensorBoard events."""
     root = repository_root()
     events = root / ".tensorboard" if stage.aside(ObserveConfig).tensorboard else None
-    return RunFolders(states=root / ".resume", timings=root / ".timings", events=events)
+    return RunFolders(states=root / FOLDER, timings=root / ".timings", events=events)

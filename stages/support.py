@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 
 from lm.config.base import Section, load_seed
 from lm.system.files import sha256
+from lm.training.saved_runs import FOLDER, forget_recorded
 
 AnySection = TypeVar("AnySection", bound=Section)
 
@@ -100,6 +102,7 @@ def run(main: Callable[[Stage], None], doc: str | None, *, inputs: dict[str, str
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         stage = Stage(doc, inputs, outs)
+        forget_recorded(repository_root() / FOLDER, _recorded())
         main(stage)
         stage.check_unchanged()
     except KeyboardInterrupt:
@@ -121,6 +124,12 @@ def _code() -> list[Path]:
     modules = [module for name, module in sys.modules.items() if name.split(".")[0] in ("lm", "stages")]
     files = [module.__file__ for module in (*modules, sys.modules["__main__"]) if hasattr(module, "__file__")]
     return sorted({Path(file) for file in files if file is not None})
+
+
+def _recorded() -> set[str]:
+    """The MD5s in dvc.lock. DVC writes a stage's outs there after it has hashed and cached them."""
+    lock = Path("dvc.lock")
+    return set(re.findall(r"\bmd5: ([0-9a-f]{32})", lock.read_text(encoding="utf-8"))) if lock.exists() else set()
 
 
 def _interrupt(signum: int, frame: object) -> None:

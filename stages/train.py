@@ -1,8 +1,9 @@
 """Train the model. A run that was stopped or killed continues from its last saved state when it is started again.
 
-The state of an unfinished run lies in .resume/ at the root of the repository, in a folder whose name is a hash of
-everything that the result depends on. It is removed when the run is finished. How long the run took is written to
-.timings/, in a file named by the MD5 of the step curve: DVC knows the curve by it.
+The state of a run lies in .resume/ at the root of the repository, in a folder whose name is a hash of everything that
+the result depends on. After the run has finished, the next stage that finds the outs in dvc.lock removes it, because
+until then they may be lost. How long the run took is written to .timings/, in a file named by the MD5 of the step
+curve: DVC knows the curve by it.
 """
 
 from lm.config.model import ModelConfig
@@ -37,7 +38,8 @@ def main(stage: Stage) -> None:
             if training.leads:
                 stage.check_unchanged()
                 _write_outs(stage, trainer, ModelCard.of(model_config, train.card, trainer.computed))
-                training.note_time(stage.path("step_curve"))
+                outs = [stage.path(name) for name in ("model", "metrics", "step_curve", "valid_curve")]
+                training.finish(outs, stage.path("step_curve"))
 
 
 def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard) -> None:

@@ -172,6 +172,12 @@ def test_a_trainer_stopped_and_killed_goes_on_and_gives_the_same_bytes(finished:
     assert outs == {name: md5 for name, md5 in finished.out_hashes().items() if name in outs}
     assert timing(encoded)["steps"][-1] == timing(finished)["steps"][-1]
     assert timing(encoded)["elapsed_s"] == sorted(timing(encoded)["elapsed_s"])
+
+    # As if dvc had been killed after training, before it had hashed the outs and cached them.
+    encoded.undo(["train"])
+    assert "resumed after step 120" in encoded.run("dvc", "repro", "train")
+    assert {name: encoded.out_hashes()[name] for name in outs} == outs
+    encoded.run("dvc", "repro", "--single-item", "inputs")  # the next stage finds them in dvc.lock
     assert not list(encoded.path.glob(".resume/*"))
 
 

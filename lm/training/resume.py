@@ -1,9 +1,7 @@
 """The state of an unfinished run on disk: written atomically, found again by its key, used by one process at a time."""
 
-import fcntl
 import hashlib
 import json
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
@@ -15,6 +13,7 @@ import numpy as np
 
 from lm.system.files import replacing
 from lm.training.backend import State
+from lm.training.saved_runs import STATE, lock_folder, remove_locked
 
 _VALUES = "values"
 
@@ -51,7 +50,7 @@ class ResumeFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._state = path / "state.npz"
+        self._state = path / STATE
 
     def save(self, state: State) -> None:
         """Replace the saved state."""
@@ -62,8 +61,8 @@ class ResumeFolder:
         return load_state(self._state) if self._state.exists() else None
 
     def remove(self) -> None:
-        """Remove the folder, because the run is finished."""
-        shutil.rmtree(self.path)
+        """Remove the folder, because nobody needs the state any more."""
+        remove_locked(self.path)
 
 
 @contextmanager
@@ -74,14 +73,12 @@ def open_resume_folder(root: Path, key: str) -> Iterator[ResumeFolder]:
         ValueError: when another process has locked it: a stage that outlived its `dvc repro`, or a second `dvc repro`.
     """
     path = root / key
-    path.mkdir(parents=True, exist_ok=True)
-    with (path / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ValueError(
-                f"{path}: the same training already runs in another process; wait for it, or stop it and run again"
-            ) from None
+    lock = lock_folder(path)
+    if lock is None:
+        raise ValueError(
+            f"{path}: the same training already runs in another process; wait for it, or stop it and run again"
+        )
+    with lock:
         for draft in path.glob(".*.draft"):  # of a process that was killed while it saved
             draft.unlink()
         yield ResumeFolder(path)

@@ -8,12 +8,13 @@ with explaining_errors(config):
         run.take_steps()
         if run.leads:
             ...  # write the outs
+            run.finish(outs, curve)
 """
 
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ from lm.training.build import n_processes
 from lm.training.estimate import Pace, expected_s, facts_of_speed, training_flops
 from lm.training.events import EventLog
 from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
+from lm.training.saved_runs import About, write_about
 from lm.training.timing import Timing, in_words
 from lm.training.trainer import DivergedError, Trainer
 
@@ -91,16 +93,18 @@ def explaining_errors(config: TrainConfig) -> Iterator[None]:
 
 
 class Run:
-    """A run that continues from its last saved state, and saves its state every `SAVE_EVERY_S` seconds.
+    """A run that continues from its last saved state, and saves its state every `SAVE_EVERY_S` seconds and at its end.
 
     The state lies in a folder. Its name is a hash of everything that the result depends on (`facts`: what a stage has
-    read). The folder is locked while the block runs, and removed when the block ends without an error.
+    read). The folder is locked while the block runs. A finished run keeps it, because the outs may be lost until they
+    are recorded: `lm.training.saved_runs.forget_recorded` removes it then.
     """
 
     def __init__(self, trainer: Trainer, facts: Mapping[str, Any], folders: RunFolders) -> None:
         self.trainer, self._folders = trainer, folders
         self.team = trainer.backend.team
         self.key = _key(trainer, facts)
+        self._parameters = dict(facts["parameters"])
         self._timing = Timing()
 
     @property
@@ -120,14 +124,12 @@ class Run:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        with self._open:
-            if kind is None and self.leads and self.trainer.done:
-                self._folder.remove()
+        self._open.close()
         if kind is None:
             self.team.leave()
 
     def take_steps(self) -> None:
-        """Train to the end, with a progress bar. Ctrl-C and SIGTERM save the state and stop.
+        """Train to the end, with a progress bar, and save the state. Ctrl-C and SIGTERM save it and stop.
 
         Raises:
             KeyboardInterrupt: when asked to stop.
@@ -171,13 +173,18 @@ class Run:
         except DivergedError:  # no step is half done here, so the state can be saved
             self._save_and_say()
             raise
+        self._save()
         if trainer.diverged and self.leads:
             _say(f"diverged after step {trainer.step:,}; the weights kept are those of step {trainer.kept_step:,}")
 
-    def note_time(self, curve: Path) -> None:
-        """Write how long the run took, in a file named by the MD5 of its step curve: DVC knows the curve by it."""
+    def finish(self, outs: Sequence[Path], curve: Path) -> None:
+        """Note that the outs are written, and how long the run took.
+
+        The time goes into a file named by the MD5 of the step curve: DVC knows the curve by it.
+        """
         facts = facts_of_speed(self._flops(self.trainer.step), self.trainer.config)
         self._timing.write(self._folders.timings / f"{md5(curve)}.json", **facts)
+        write_about(self._folder.path, self._about([md5(path) for path in outs]))
 
     def _flops(self, n_steps: int) -> float:
         """The operations of the first steps."""
@@ -224,6 +231,11 @@ class Run:
         if self.leads:
             self._timing.write(self._folder.path / _TIMING)
             self._folder.save(state)
+            write_about(self._folder.path, self._about())
+
+    def _about(self, outs: list[str] | None = None) -> About:
+        trainer = self.trainer
+        return About(trainer.config.name(), trainer.step, trainer.n_steps, self._parameters, outs)
 
 
 def _key(trainer: Trainer, facts: Mapping[str, Any]) -> str:

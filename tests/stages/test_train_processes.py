@@ -16,7 +16,9 @@ import pytest
 
 from commands.deps import load_pipeline
 from lm.formats.model_file import load_weights
+from lm.system.files import md5
 from lm.system.processes import n_cores
+from lm.training.saved_runs import read_about
 from tests.workspace import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(n_cores() < 2, reason="needs two CPU cores")]
@@ -141,7 +143,10 @@ def test_a_killed_worker_is_one_clear_line_and_the_next_run_goes_on(workspace: W
 
     assert f"resumed after step {steps_saved(workspace)}" in workspace.run(*TRAIN)
     assert outs_of(workspace) == whole
-    assert not list(workspace.path.glob(".resume/*"))
+    (folder,) = workspace.path.glob(".resume/*")
+    about = read_about(folder)
+    assert about is not None
+    assert sorted(about.outs or []) == sorted(md5(workspace.path / name) for name in OUTS)
 
 
 def test_a_stopped_pair_goes_on_alone_and_the_model_says_so(workspace: Workspace, whole: Outs) -> None:

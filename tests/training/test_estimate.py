@@ -12,10 +12,11 @@ from lm.config.train import TrainConfig
 from lm.formats.parameters import parameter_table
 from lm.model.transformer import Transformer
 from lm.optim.build import build_optimizer
-from lm.system.files import read_json, write_json
+from lm.system.files import md5, read_json, write_json
 from lm.system.memory import peak_memory_bytes
 from lm.training import estimate
 from lm.training.estimate import Pace, expected_s, facts_of_speed, least_bytes, training_flops
+from lm.training.saved_runs import forget_recorded
 from lm.training.timing import machine
 from tests.small import model_config, train_config
 from tests.training.test_run import small_run
@@ -105,7 +106,8 @@ def test_a_run_says_how_long_it_will_take_and_how_much_memory_it_has_used(
     for _ in range(2):
         with small_run(tmp_path) as run:
             run.take_steps()
-            run.note_time(curve)
+            run.finish([curve], curve)
+        forget_recorded(tmp_path / "states", [md5(curve)])
         said.append(capsys.readouterr().err)
     assert "in all" not in said[0]  # nothing had been timed
     assert "of training left, and the validations; " in said[0]

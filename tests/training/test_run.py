@@ -8,16 +8,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lm.reference.blas import blas_threads
-from lm.system.files import read_json
+from lm.system.files import md5, read_json
 from lm.system.processor import processor_name
 from lm.training.backend import Measurement
 from lm.training.numpy_backend import NumpyBackend
 from lm.training.resume import ResumeFolder
 from lm.training.run import Run, RunFolders, explaining_errors
+from lm.training.saved_runs import forget_recorded
 from lm.training.torch_backend import TorchBackend
 from lm.training.trainer import DivergedError
 from tests.small import train_config
@@ -50,17 +52,74 @@ def saved_steps(folder: Path) -> list[int]:
     return [state.values["step"] for state in states if state]
 
 
-def test_a_finished_run_leaves_no_state_and_notes_its_time_under_the_curve_s_md5(tmp_path: Path) -> None:
-    curve = tmp_path / "steps.csv"
-    curve.write_bytes(b"step\n1\n")
+def written(folder: Path, content: bytes = b"step\n1\n") -> Path:
+    """An out."""
+    path = folder / "steps.csv"
+    path.write_bytes(content)
+    return path
+
+
+def test_a_finished_run_notes_its_time_under_the_curve_s_md5(tmp_path: Path) -> None:
     with small_run(tmp_path) as run:
         run.take_steps()
-        run.note_time(curve)
+        run.finish([], written(tmp_path))
     assert run.trainer.done
-    assert list((tmp_path / "states").iterdir()) == []
     noted = read_json(tmp_path / "timings" / "5893d08a51cd95781581ebf6ab011b70.json")
     assert noted["steps"][-1] == 8
     assert noted["elapsed_s"] == sorted(noted["elapsed_s"])
+
+
+def test_a_finished_run_keeps_its_state_until_all_of_its_outs_are_recorded(tmp_path: Path) -> None:
+    curve = written(tmp_path)
+    with small_run(tmp_path) as run:
+        run.take_steps()
+        run.finish([curve, Path(__file__)], curve)
+    outs = [md5(curve), md5(Path(__file__))]
+    for recorded in ([], outs[:1], outs[1:]):
+        forget_recorded(tmp_path / "states", recorded)
+        assert saved_steps(tmp_path) == [8]
+    forget_recorded(tmp_path / "states", [*outs, "of another out"])
+    assert list((tmp_path / "states").iterdir()) == []
+
+
+@pytest.mark.parametrize("if_diverged", ["fail", "record"])
+def test_a_run_killed_after_its_last_step_gives_its_result_again_without_a_step(
+    tmp_path: Path, if_diverged: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    valid_loss = 900.0 if if_diverged == "record" else 3.0
+    monkeypatch.setattr(TorchBackend, "measure", lambda backend, batch: Measurement(valid_loss, 0.5))
+    with small_run(tmp_path, if_diverged=if_diverged) as first:
+        first.take_steps()
+
+    def no_step(backend: TorchBackend, parts: object, noise: object) -> None:
+        raise AssertionError("a step was taken again")
+
+    monkeypatch.setattr(TorchBackend, "gradient", no_step)
+    with small_run(tmp_path, if_diverged=if_diverged) as again:
+        again.take_steps()
+    assert again.trainer.summary() == first.trainer.summary()
+    assert again.trainer.summary()["diverged"] == (if_diverged == "record")
+    assert again.trainer.step_rows == first.trainer.step_rows
+    assert again.trainer.computed == first.trainer.computed
+    for name, weight in first.trainer.kept_weights.items():
+        np.testing.assert_array_equal(again.trainer.kept_weights[name], weight)
+
+
+def test_runs_that_have_not_finished_or_are_at_work_are_not_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = small_run(tmp_path)
+    interrupt_in_step(run, 3, signal.SIGTERM, monkeypatch=monkeypatch)
+    with pytest.raises(KeyboardInterrupt), run:
+        run.take_steps()
+    curve = written(tmp_path)
+    with small_run(tmp_path, FACTS | {"code": "y"}) as finished:
+        finished.take_steps()
+        finished.finish([curve], curve)
+        forget_recorded(tmp_path / "states", [md5(curve)])
+        assert sorted(saved_steps(tmp_path)) == [3, 8]
+    forget_recorded(tmp_path / "states", [md5(curve)])
+    assert saved_steps(tmp_path) == [3]
 
 
 def test_a_run_asked_to_stop_saves_after_the_step_and_the_next_one_goes_on(
@@ -103,7 +162,7 @@ def test_the_step_after_which_a_validation_ended_the_run_has_its_time_and_its_ev
     monkeypatch.setattr(run.trainer.backend, "measure", lambda batch: Measurement(math.nan, 0.5))
     with run:
         run.take_steps()
-        run.note_time(Path(__file__))
+        run.finish([], Path(__file__))
     assert (run.trainer.diverged, run.trainer.step_rows[-1].step) == (True, 3)
     (timing,) = (tmp_path / "timings").iterdir()
     assert read_json(timing)["steps"][-1] == 3
