@@ -17,9 +17,9 @@ from tests.small import tokenizer_config
 
 
 def make(folder: Path, *words: str, **environment: str) -> str:
-    """What make prints in a folder, as if set-up had been done."""
+    """What make prints in a folder, as if it were a repository and set-up had been done."""
     return subprocess.run(
-        ["make", "--silent", "--old-file=setup", f"--makefile={ROOT / 'Makefile'}", *words],
+        ["make", "--silent", "--old-file=setup", "--old-file=.git", f"--makefile={ROOT / 'Makefile'}", *words],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)} | environment,
         check=True,
@@ -77,7 +77,7 @@ def refusal(folder: Path, *words: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("target", ["repro", "train", "sample", "evaluate", "plots", "verify"])
+@pytest.mark.parametrize("target", ["repro", "train", "sample", "evaluate", "plots", "exp", "verify"])
 def test_without_git_one_line_says_what_to_do(target: str, tmp_path: Path) -> None:
     line, *rest = refusal(tmp_path, "--old-file=setup", target).splitlines()
     cure = "git init && git add --all && git commit -m start"
