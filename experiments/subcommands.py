@@ -2,11 +2,13 @@
 
 import argparse
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from experiments.compare.comparison import METRICS, Comparison, compare
 from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
+from experiments.define.cost import cost_in_words
 from experiments.define.experiment_set import ExperimentSet, Run, select, with_overrides
 from experiments.define.experiments_file import check_name, load_experiments
 from experiments.define.parameters import Overrides, model_size, parse_override
@@ -33,8 +35,18 @@ def list_experiments(_: argparse.Namespace) -> int:
                 size = model_size(experiment_set.runs[0].parameters(params))
                 n_runs = len(experiment_set.runs)
                 about = f"{size:>11,} parameters" if is_preset and size else f"{n_runs:>11} runs      "
-                print(f"  {experiment_set.name:<{width}} {about}  {experiment_set.asks}")
+                costs = _costs(experiment_set, params)
+                print(f"  {experiment_set.name:<{width}} {about}  {experiment_set.asks}{costs}")
     return 0
+
+
+def _costs(experiment_set: ExperimentSet, params: Mapping[str, Any]) -> str:
+    """The time and the memory of the trainings of a set, in brackets; nothing if its parameters are wrong."""
+    try:
+        words = cost_in_words([run.parameters(params) for run in experiment_set.runs], Path(".timings"))
+    except ValueError:  # `show` and `run` say what is wrong
+        return ""
+    return f" ({words})" if words else ""
 
 
 def show(arguments: argparse.Namespace) -> int:

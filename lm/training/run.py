@@ -151,7 +151,7 @@ class Run:
                     bar.update()
                     self._timing.lap(trainer.step)
                     if (rest_s := pace.rest_s(now - started, trainer.tokens())) and self.leads:
-                        _say(f"about {in_words(rest_s)} of training left, and the validations; {_memory()}")
+                        _say(f"about {in_words(rest_s)} of training left, and the validations; {_memory()} used so far")
                     if self.leads and len(trainer.valid_rows) > n_validated:
                         n_validated = len(trainer.valid_rows)
                         row = trainer.valid_rows[-1]

@@ -275,6 +275,7 @@ def test_a_mistake_gets_one_line(
 def test_list_and_show_say_what_there_is(workspace: Workspace) -> None:
     listing = workspace.run(*PYTHON, "list")
     assert "33,504 parameters  Does it run?" in listing
+    assert " MiB of memory)" in listing  # what each needs at least
     assert "3 runs" in listing
     shown = workspace.run(*PYTHON, "show", "norms-none", "--seeds", "2")
     assert "norms-none-s2: Twice the steps without norms?" in shown
