@@ -14,8 +14,8 @@ from lm.config.tokenizer import TokenizerConfig
 from lm.config.train import TrainConfig
 from lm.corpus.made_files import MadeFiles
 from lm.corpus.sources import list_inputs
-from lm.system.files import sha256, write_json
-from lm.tokenizer.pretrained_files import pretrained_files
+from lm.system.files import write_json
+from lm.tokenizer.pretrained_files import list_pretrained, pretrained_files
 from stages.pipeline import written_paths
 from stages.support import Stage, repository_root, run
 
@@ -33,7 +33,7 @@ def main(stage: Stage) -> None:
     for path in paths:
         if MadeFiles(root, written).is_written(path):
             raise ValueError(f"tokenizer.pretrained: must be no file that the pipeline writes, got {str(path)!r}")
-    write_json(stage.path("tokenizer_inputs"), [{"name": path.name, "sha256": sha256(path)} for path in paths])
+    write_json(stage.path("tokenizer_inputs"), list_pretrained(tokenizer.pretrained, root))
 
 
 if __name__ == "__main__":

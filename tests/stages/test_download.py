@@ -104,10 +104,25 @@ def test_a_file_that_changes_after_it_was_listed_fails_the_stage(runs: Runs, mon
     assert not (runs.folder / "train").exists()
 
 
-def test_text_without_a_known_character_gives_one_line(runs: Runs) -> None:
-    library = tokenizers.Tokenizer(tokenizers.models.BPE({END_OF_TEXT: 0, "a": 1, "b": 2, "ab": 3}, [("a", "b")]))
+def save_tokenizer(path: Path, merges: list[tuple[str, str]]) -> None:
+    library = tokenizers.Tokenizer(tokenizers.models.BPE({END_OF_TEXT: 0, "a": 1, "b": 2, "ab": 3}, merges))
     library.add_special_tokens([END_OF_TEXT])
-    library.save(str(runs.folder / "own.json"))
+    library.save(str(path))
+
+
+def test_a_tokenizer_that_changes_after_it_was_listed_fails_the_stage(runs: Runs) -> None:
+    save_tokenizer(runs.folder / "own.json", [("a", "b")])
+    write(runs.folder / "train.txt", ["abab"])
+    write(runs.folder / "valid.txt", ["baba"])
+    runs.corpus({"kind": "pretrained", "pretrained": "own.json"}, valid=["valid.txt"])
+    save_tokenizer(runs.folder / "own.json", [])
+    with pytest.raises(ValueError, match=r"^tokenizer\.pretrained: the files must not change after stage `inputs`"):
+        runs.tokens()
+    assert not (runs.folder / "tokenizer").exists()
+
+
+def test_text_without_a_known_character_gives_one_line(runs: Runs) -> None:
+    save_tokenizer(runs.folder / "own.json", [("a", "b")])
     write(runs.folder / "train.txt", ["abab"])
     write(runs.folder / "valid.txt", ["狐狸"])
     runs.corpus({"kind": "pretrained", "pretrained": "own.json"}, valid=["valid.txt"])
