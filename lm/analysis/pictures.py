@@ -82,9 +82,10 @@ def plot_token_frequency(frequencies: pd.DataFrame, path: Path) -> None:
     """The share of each token by rank, both axes logarithmic, beside Zipf's law."""
     figure, axes = new_figure("How frequent tokens are", "rank of the token", "share of all tokens")
     axes.plot(frequencies["rank"], frequencies["share"], color=_COLOURS["plain"])
-    middle = frequencies.iloc[len(frequencies) // 2]
-    law = middle["share"] * middle["rank"] / frequencies["rank"]
-    axes.plot(frequencies["rank"], law, color=_COLOURS["muted"], linestyle=":")
+    middle, ends = frequencies.iloc[len(frequencies) // 2], frequencies["rank"].iloc[[0, -1]]
+    law = middle["share"] * middle["rank"] / ends
+    # A line of two points. Which of more points on a straight line are drawn would depend on the processor's rounding.
+    axes.plot(ends, law, color=_COLOURS["muted"], linestyle=":")
     log_axis(axes, "x")
     log_axis(axes, "y")
     last = frequencies["share"].iloc[-1]

@@ -1,5 +1,7 @@
 """Shows what a tokenizer has learned: its merges, its longest tokens, how it splits text, and statistics."""
 
+from bisect import bisect_right
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -60,7 +62,7 @@ def token_frequencies(counts: NDArray[np.int64]) -> pd.DataFrame:
     By Zipf's law (1949), the share of a word falls as 1 / rank. `counts` are by id: (vocab_size,).
     """
     share = np.sort(counts[counts > 0])[::-1] / counts.sum()
-    ranks = np.unique(np.geomspace(1, len(share), _POINTS).astype(int))
+    ranks = np.array(geometric(1, len(share), _POINTS))
     return pd.DataFrame({"rank": ranks, "share": share[ranks - 1]})
 
 
@@ -73,7 +75,7 @@ def compression(tokenizer: BpeTokenizer, words: WordCounts) -> pd.DataFrame:
     pairs, products = tokenizer.merges.pairs, tokenizer.merges.products
     n_bytes = words.counts @ words.lengths
     rows = []
-    for n in np.unique(np.geomspace(1, len(pairs) + 1, _SIZES).astype(int) - 1).tolist():
+    for n in (size - 1 for size in geometric(1, len(pairs) + 1, _SIZES)):
         _, n_tokens = Merges(pairs[:n], products[:n]).merge_words(id_of_byte[words.data], words.lengths)
         vocab_size = tokenizer.vocab_size - len(set(products)) + len(set(products[:n]))
         rows.append((vocab_size, n_bytes / (words.counts @ n_tokens)))
@@ -83,10 +85,32 @@ def compression(tokenizer: BpeTokenizer, words: WordCounts) -> pd.DataFrame:
 def length_histogram(lengths: NDArray[np.int64]) -> pd.DataFrame:
     """The number of documents by their number of tokens, in bins that are equally wide on a log axis.
 
-    `tokens` is the geometric middle of a bin. `lengths` are at least 1: (n_documents,).
+    `tokens` is the geometric middle of a bin. `lengths` are at least 1: (n_documents,). If all are equal, there is one
+    bin.
     """
-    counts, edges = np.histogram(np.log10(lengths), bins=_BINS)
-    return pd.DataFrame({"tokens": 10 ** ((edges[1:] + edges[:-1]) / 2), "documents": counts})
+    shortest, longest = int(lengths.min()), int(lengths.max())
+    if shortest == longest:
+        return pd.DataFrame({"tokens": [float(shortest)], "documents": [len(lengths)]})
+    thousandths = geometric(1000 * shortest, 1000 * longest, 2 * _BINS + 1)  # edges and middles in turn
+    counts, _ = np.histogram(1000 * lengths, bins=thousandths[::2])
+    return pd.DataFrame({"tokens": np.array(thousandths[1::2]) / 1000, "documents": counts})
+
+
+def geometric(first: int, last: int, count: int) -> list[int]:
+    """`count` whole numbers from `first` to `last`, evenly spaced on a log axis and rounded down; each of them once.
+
+    They are found with integers alone, because the last bits of a logarithm differ from processor to processor.
+
+    >>> geometric(1, 1000, 7)
+    [1, 3, 10, 31, 100, 316, 1000]
+    """
+    n = count - 1
+
+    def root(x: int) -> int:
+        """The largest integer whose n-th power is at most x."""
+        return bisect_right(range(first, last + 1), x, key=lambda r: r**n) + first - 1
+
+    return sorted({root(first ** (n - i) * last**i) for i in range(count)})
 
 
 def _on_one_line(token: bytes) -> str:

@@ -12,6 +12,7 @@ from lm.config.tokenizer import TokenizerConfig
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.inspection import (
     compression,
+    geometric,
     length_histogram,
     longest_tokens,
     show_lines,
@@ -97,7 +98,23 @@ def test_every_document_is_in_one_bin() -> None:
     curve = length_histogram(np.array([1, 10, 10, 1000]))
     assert curve["documents"].sum() == 4
     assert curve["tokens"].between(1, 1000).all()
-    assert length_histogram(np.array([7]))["documents"].sum() == 1
+    assert length_histogram(np.array([7, 7])).values.tolist() == [[7.0, 2]]
+    lengths = np.random.Generator(np.random.Philox(key=0)).integers(3, 5000, 1000)
+    curve = length_histogram(lengths)
+    counts, edges = np.histogram(np.log10(lengths), bins=40)
+    assert curve["documents"].tolist() == counts.tolist()
+    # Rounded down to a thousandth.
+    np.testing.assert_allclose(curve["tokens"], 10 ** ((edges[1:] + edges[:-1]) / 2), rtol=0, atol=1.001e-3)
+
+
+def test_whole_numbers_spaced_on_a_log_axis_are_exact() -> None:
+    assert geometric(1, 10**6, 7) == [10**i for i in range(7)]
+    assert geometric(3, 3, 5) == [3]
+    assert geometric(1, 4, 200) == [1, 2, 3, 4]
+    for first, last, count in ((1, 1791, 200), (7, 5001, 81), (1000, 320_000, 41)):
+        found, floats = geometric(first, last, count), np.geomspace(first, last, count)
+        assert (found[0], found[-1]) == (first, last)
+        assert set(found) == {*np.floor(floats * (1 + 1e-13)).astype(int)}  # floats fall short of whole numbers
 
 
 def test_the_command_shows_split_ids_and_count(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
