@@ -56,7 +56,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.ticker import LogFormatter
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn.functional import cross_entropy
@@ -65,7 +64,7 @@ from experiments.define.experiment_set import select, with_overrides
 from experiments.define.experiments_file import load_experiments
 from experiments.define.parameters import load_params, parse_override
 from experiments.report.style import colours
-from lm.analysis.figure import new_figure, save_figure
+from lm.analysis.figure import log_axis, name_ends, new_figure, plain_axis, save_figure
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.formats.model_file import check_same_tokenizer
@@ -360,14 +359,15 @@ def nanogpt(contestant: Contestant) -> Training:
 def draw(curves: dict[str, pd.DataFrame], best_peer: str | None, path: Path) -> None:
     """Bits per byte by time: on a logarithmic axis, equal distances are equal ratios."""
     figure, axes = new_figure("Time to a loss", "seconds of training", "bits per byte of validation text")
+    names = []
     for (name, curve), colour in zip(curves.items(), colours(len(curves)), strict=True):
-        axes.plot(curve["seconds"], curve["bits_per_byte"], color=colour, marker="o", markersize=3, label=name)
+        axes.plot(curve["seconds"], curve["bits_per_byte"], color=colour, marker="o", markersize=3)
+        names.append((final(curve), name, colour))
         if name == best_peer:
             axes.axhline(final(curve), color=colour, linestyle=":", linewidth=1)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(LogFormatter())  # plain numbers, and as many as there is room for
-    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(2, 0.6)))
-    axes.legend(frameon=False)
+    log_axis(axes, "x")
+    plain_axis(axes, "y")
+    name_ends(axes, names)
     save_figure(figure, path)
 
 

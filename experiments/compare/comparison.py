@@ -38,6 +38,7 @@ class Row:
     """An experiment that has a result, over its seeds. Runs that diverged are counted, but not in the summaries."""
 
     experiment: str
+    label: str  # the name as pictures and tables show it: `n_heads=4` for the experiment `4` of a sweep
     asks: str
     changes: Overrides  # parameters that differ from those of the baseline
     runs: tuple[FinishedRun, ...]  # at least one
@@ -158,6 +159,7 @@ def compare(
     rows = [
         Row(
             experiment=experiment,
+            label=_label(experiment_set, experiment),
             asks=next(run.asks for run in experiment_set.runs if run.experiment == experiment),
             changes=_changes(experiment_set, experiment, params),
             runs=tuple(runs),
@@ -174,6 +176,13 @@ def compare(
     return Comparison(experiment_set, tuple(rows), missing, baseline, _deviations(finished, params))
 
 
+def _label(experiment_set: ExperimentSet, experiment: str) -> str:
+    """`n_heads=4, n_layers=2` for an experiment of a sweep; the name of others, which says what it means."""
+    overrides = next(run.overrides for run in experiment_set.runs if run.experiment == experiment)
+    values = [f"{key.rpartition('.')[2]}={plain(overrides[key])}" for key in experiment_set.swept]
+    return ", ".join(values) or experiment
+
+
 def _missing(
     experiment_set: ExperimentSet, finished: Sequence[FinishedRun], results: Mapping[str, Result]
 ) -> tuple[str, ...]:
@@ -188,6 +197,11 @@ def _missing(
         lacking = [name for name in names if name not in names_of_finished]
         missing += [f"{name} ({results[name].state if name in results else 'not run'})" for name in lacking]
     return tuple(missing)
+
+
+def plain(value: Any) -> str:
+    """A value as it is written in YAML."""
+    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
 def _is_done(result: Result | None) -> bool:

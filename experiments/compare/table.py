@@ -3,9 +3,8 @@
 import csv
 import io
 from statistics import mean
-from typing import Any
 
-from experiments.compare.comparison import Comparison, Row
+from experiments.compare.comparison import Comparison, Row, plain
 
 Cells = tuple[list[str], list[list[str]]]  # the header, and the rows
 
@@ -17,13 +16,14 @@ def table(comparison: Comparison, metric: str) -> Cells:
     digits, best = _DIGITS[metric], comparison.best(metric)
     sizes = {row.n_parameters for row in comparison.rows}
     timed = any(row.tokens_per_s for row in comparison.rows)
-    header = ["experiment", "changes", "seeds", metric.replace("_", " "), "spread", "difference"]
+    swept = bool(comparison.experiment_set.swept)  # then the changes are the name
+    header = ["experiment", *["changes"] * (not swept), "seeds", metric.replace("_", " "), "spread", "difference"]
     header += ["standard error", "p"]
     header += ["parameters"] * (len(sizes) > 1) + ["tokens/s"] * timed + ["note"]
     rows = []
     for row in comparison.rows:
         summary, difference = row.summaries.get(metric), row.differences.get(metric)
-        cells = [row.experiment, _changes(row), str(len(row.runs))]
+        cells = [row.label, *[_changes(row)] * (not swept), str(len(row.runs))]
         cells += [_mean(row, metric, digits) + (" *" if row.experiment == best else "")]
         cells += [_number(summary.spread, digits) if summary else ""]
         cells += [_number(difference.value, digits, "+") if difference else ""]
@@ -70,9 +70,9 @@ def as_csv(comparison: Comparison) -> str:
         parameters, values = run.result.parameters, run.result.metrics
         writer.writerow(
             [run.definition.name, row.experiment, parameters.get("seed")]
-            + [_plain(parameters.get(key)) for key in changed]
-            + [_plain(values.get(key)) for key in metrics]
-            + [_plain(run.diverged), run.curves.tokens_per_s and round(run.curves.tokens_per_s)]
+            + [plain(parameters.get(key)) for key in changed]
+            + [plain(values.get(key)) for key in metrics]
+            + [plain(run.diverged), run.curves.tokens_per_s and round(run.curves.tokens_per_s)]
         )
     return file.getvalue()
 
@@ -81,12 +81,12 @@ def remarks(comparison: Comparison, metric: str) -> list[str]:
     """The notes below the table: how certain it is, what was run differently, what is missing, the scaling law."""
     lines = _certainty(comparison, metric)
     deviations = comparison.deviations
-    sets = [{(key, _plain(value)) for key, value in overrides.items()} for overrides in deviations.values()]
+    sets = [{(key, plain(value)) for key, value in overrides.items()} for overrides in deviations.values()]
     shared = set.intersection(*sets) if len(sets) == len(comparison.runs) else set()
     if shared:
         lines.append("all with " + ", ".join(f"{key}={value}" for key, value in sorted(shared)))
     for name, overrides in deviations.items():
-        unshared = [f"{key}={_plain(value)}" for key, value in overrides.items() if (key, _plain(value)) not in shared]
+        unshared = [f"{key}={plain(value)}" for key, value in overrides.items() if (key, plain(value)) not in shared]
         if unshared:
             lines.append(f"not as defined now: {name} has {', '.join(unshared)}")
     unknown = [run.definition.name for _, run in comparison.runs if run.curves.train is None]
@@ -110,7 +110,7 @@ def p_text(p: float) -> str:
 
 def _certainty(comparison: Comparison, metric: str) -> list[str]:
     """What p means here, and which differences have none."""
-    gaps = {row.experiment: row.differences[metric] for row in comparison.rows if metric in row.differences}
+    gaps = {row.label: row.differences[metric] for row in comparison.rows if metric in row.differences}
     known = [gap for gap in gaps.values() if gap.p is not None]
     lines = []
     if known:
@@ -129,7 +129,7 @@ def _certainty(comparison: Comparison, metric: str) -> list[str]:
 
 
 def _changes(row: Row) -> str:
-    return ", ".join(f"{key.rpartition('.')[2]}={_plain(value)}" for key, value in row.changes.items()) or "—"
+    return ", ".join(f"{key.rpartition('.')[2]}={plain(value)}" for key, value in row.changes.items()) or "—"
 
 
 def _note(row: Row, baseline: str | None) -> str:
@@ -149,11 +149,6 @@ def _mean(row: Row, metric: str, digits: int) -> str:
 
 def _number(value: float | None, digits: int, sign: str = "") -> str:
     return "" if value is None else f"{value:{sign}.{digits}f}".replace("-", "−")
-
-
-def _plain(value: Any) -> str:
-    """A value as it is written in YAML."""
-    return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
 def _is_numeric(column: list[str]) -> bool:

@@ -54,6 +54,7 @@ class ExperimentSet:
     baseline: str | None  # the experiment that the others are compared to
     against: str | None  # the parameter or metric on the x axis of the final loss
     by: str | None  # the parameter whose values each get a line in that plot
+    swept: tuple[str, ...] = ()  # the parameters whose values name the experiments; empty where they have names
 
     @property
     def experiments(self) -> list[str]:

@@ -89,7 +89,8 @@ def _set(name: str, entry: Any, presets: Mapping[str, ExperimentSet], place: str
         value = overrides.get(entry.get("against"), 0)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{place}.against: must be a parameter that is a number, got {value!r} among its values")
-    return ExperimentSet(name, asks, None, runs, baseline, entry.get("against"), entry.get("by"))
+    swept = tuple(_overrides(entry.get("sweep") or {}, f"{place}.sweep"))
+    return ExperimentSet(name, asks, None, runs, baseline, entry.get("against"), entry.get("by"), swept)
 
 
 def _members(entries: Any, place: str) -> dict[str, tuple[str, Overrides]]:

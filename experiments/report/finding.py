@@ -12,28 +12,31 @@ def finding(comparison: Comparison) -> list[str]:
     """The best experiment, its distance to the baseline, how certain that distance is, and which runs diverged."""
     means = {row.experiment: row.summaries[METRIC].mean for row in comparison.rows if METRIC in row.summaries}
     ranking = sorted(means, key=means.__getitem__)
+    label = {row.experiment: row.label for row in comparison.rows}
     sentences = []
     if ranking:
         of = f" of {len(ranking)} experiments" if len(ranking) > 1 else ""
-        sentences.append(f"“{ranking[0]}” has the fewest bits per byte{of}: {means[ranking[0]]:.4f}.")
+        sentences.append(f"“{label[ranking[0]]}” has the fewest bits per byte{of}: {means[ranking[0]]:.4f}.")
     if comparison.baseline in ranking and len(ranking) > 1:
         sentences += _distance(comparison, ranking)
     if diverged := [row for row in comparison.rows if row.n_diverged]:
         counts = [f" ({row.n_diverged} of {len(row.runs)} runs)" * (len(row.runs) > 1) for row in diverged]
-        names = [f"“{row.experiment}”{count}" for row, count in zip(diverged, counts, strict=True)]
+        names = [f"“{row.label}”{count}" for row, count in zip(diverged, counts, strict=True)]
         sentences.append(f"Diverged: {', '.join(names)}.")
     return sentences
 
 
 def _distance(comparison: Comparison, ranking: Sequence[str]) -> list[str]:
     """The distance of the best experiment to the baseline; if the baseline is the best, to the second best."""
+    rows = {row.experiment: row for row in comparison.rows}
+    reference = rows[comparison.baseline or ""].label
     baseline_is_best = ranking[0] == comparison.baseline
-    baseline = "the baseline" if comparison.baseline == "baseline" else f"the baseline, “{comparison.baseline}”"
-    other = ranking[1] if baseline_is_best else ranking[0]
-    gap = next(row for row in comparison.rows if row.experiment == other).differences[METRIC]
+    baseline = "the baseline" if reference == "baseline" else f"the baseline, “{reference}”"
+    other = rows[ranking[1] if baseline_is_best else ranking[0]]
+    gap = other.differences[METRIC]
     certainty = "" if gap.p is None else f" (p = {p_text(gap.p)})".replace("= <", "< ")
     sentences = [
-        f"It is the baseline. The next one is “{other}” with {gap.value:.4f} more{certainty}."
+        f"It is the baseline. The next one is “{other.label}” with {gap.value:.4f} more{certainty}."
         if baseline_is_best
         else f"That is {-gap.value:.4f} less than {baseline}{certainty}."
     ]

@@ -39,7 +39,7 @@ def legend(comparison: Comparison) -> str:
         count = "" if row.n_diverged == len(row.runs) else f"{row.n_diverged} of {len(row.runs)} "
         diverged = f' <span class="bad">{count}diverged</span>' if row.n_diverged else ""
         name = escape(row.experiment)
-        text = f"{dot(colours[row.experiment])}{name}{diverged}"
+        text = f"{dot(colours[row.experiment])}{escape(row.label)}{diverged}"
         buttons.append(f'<button data-experiment="{name}" aria-pressed="false">{text}</button>')
     return f'<div class="chips">{"".join(buttons)}</div>' if len(buttons) > 1 else ""
 

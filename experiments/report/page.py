@@ -17,7 +17,7 @@ from experiments.report.finding import METRIC, finding
 from experiments.report.html import cell_elements, dot, legend, note, switch, table_element
 from experiments.report.plot_page import vega_bundle
 from experiments.report.style import METRIC_NAMES, experiment_colours
-from experiments.report.vega_charts import Chart, Kind, curves_chart, final_chart, finite_curve, run_label
+from experiments.report.vega_charts import Chart, Kind, curves_charts, final_chart, finite_curve, run_label
 from experiments.run.dvc_commands import ask_git, exp_run_command
 from experiments.run.start import committed_params
 from lm.system.files import replacing
@@ -25,7 +25,7 @@ from lm.system.files import replacing
 _PACKAGES = ("torch", "numpy", "dvc", "tokenizers", "pandas")
 _POINTS = "Each run is a point, or a cross if it diverged. Runs far from the others are drawn at the edge."
 _LINES = "Each run is a line, with a cross at its end if it diverged. Losses above the start of all runs are cut off."
-_KINDS: dict[Kind, str] = {"train": "training curve", "valid": "validation curve"}
+_KINDS: dict[Kind, str] = {"valid": "validation curve", "train": "training curve"}
 _EXPLAINED = (
     "* marks the best experiment. The spread is the standard deviation over the seeds of an experiment. The difference "
     "is the mean of the experiment minus the mean of the baseline. If the two have at least two seeds in common, it is "
@@ -42,15 +42,14 @@ def write_report(comparison: Comparison, path: Path) -> None:
     Raises:
         ValueError: when a value of `against`, the x axis of the final metric, is no number.
     """
-    possible = {
-        "final": final_chart(comparison, METRIC),
-        "valid": curves_chart(comparison, "valid"),
-        "train": curves_chart(comparison, "train"),
+    final = final_chart(comparison, METRIC)
+    curves = {kind: curves_charts(comparison, kind) for kind in _KINDS}
+    charts = ({"final": final} if final else {}) | {
+        name: chart for each in curves.values() for name, chart in each.items()
     }
-    charts = {name: chart for name, chart in possible.items() if chart}
     body = [
         _results(comparison),
-        _final(comparison, charts) + _curves(comparison, charts),
+        _final(comparison, charts) + _curves(comparison, curves),
         _samples(comparison),
         _reproduction(comparison),
     ]
@@ -88,18 +87,29 @@ def _final(comparison: Comparison, charts: Mapping[str, Chart]) -> str:
     return f"<h2>Final {METRIC_NAMES[METRIC]}</h2>\n{chart}{note(_POINTS + law)}\n"
 
 
-def _curves(comparison: Comparison, charts: Mapping[str, Chart]) -> str:
+def _curves(comparison: Comparison, charts: Mapping[Kind, Mapping[str, Chart]]) -> str:
     """The curves of training and validation loss, with notes on what is missing and what may be compared."""
-    drawn = [_chart_element(name, chart) for name, chart in charts.items() if name != "final"]
+    drawn = [_curve_elements(comparison, kind, each) for kind, each in charts.items() if each]
     notes = [*_notes_on_missing_curves(comparison), *_notes_on_fairness(comparison)]
     parts = ["<h2>Curves</h2>"] if drawn or notes else []
+    small = sum(len(each) > 1 for each in charts.values())
     if drawn:
         x_axes = {"step": "steps", "tokens": "tokens"} | ({"elapsed_s": "seconds"} if _machines(comparison) else {})
         switches = switch("x", x_axes) + switch("y", {"log": "log", "linear": "linear"})
         parts += [f'<div class="tools">{switches}</div>', legend(comparison)]
-        parts += [f'<div class="charts">{"".join(drawn)}</div>', note(_LINES)]
+        parts += [f'<div class="charts">{"".join(drawn)}</div>' if small == 0 else "".join(drawn), note(_LINES)]
     parts += map(note, notes)
     return "\n".join(parts)
+
+
+def _curve_elements(comparison: Comparison, kind: Kind, charts: Mapping[str, Chart]) -> str:
+    """The chart of one kind of curve, or its small charts under one title."""
+    if len(charts) == 1:
+        return "".join(_chart_element(name, chart) for name, chart in charts.items())
+    grey = next((f" (grey: {row.label})" for row in comparison.rows if row.experiment == comparison.baseline), "")
+    title = escape(_KINDS[kind].replace("curve", "loss").capitalize() + grey)
+    elements = "".join(_chart_element(name, chart) for name, chart in charts.items())
+    return f'<h3>{title}</h3><div class="charts small-charts">{elements}</div>'
 
 
 def _chart_element(name: str, chart: Chart) -> str:
@@ -155,7 +165,7 @@ def _samples(comparison: Comparison) -> str:
     for row in comparison.rows:
         run = next((run for run in row.runs if run.curves.samples is not None), None)
         if run is None or run.curves.samples is None:
-            absent.append(row.experiment)
+            absent.append(row.label)
             continue
         title = f"{dot(colours[row.experiment])}{escape(run_label(row, run))}"
         for sample in run.curves.samples:

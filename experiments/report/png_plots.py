@@ -1,99 +1,186 @@
 """Plots of a comparison as PNG: loss by steps, tokens and time; the final metric by the swept value."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.ticker import EngFormatter, LogFormatter
+from matplotlib.figure import Figure
 
 from experiments.compare.comparison import Comparison, FinishedRun, Row
-from experiments.report.style import AXES, METRIC_NAMES, colours, experiment_colours
-from lm.analysis.figure import new_figure, save_figure
+from experiments.report.style import (
+    AXES,
+    BASELINE,
+    METRIC_NAMES,
+    MOST_COLOURS,
+    ONE_OF_MANY,
+    colours,
+    experiment_colours,
+    final_range,
+)
+from lm.analysis.figure import dress, log_axis, log_ticks, name_ends, new_figure, plain_axis, save_figure, set_ticks
 
 
 def draw_plots(comparison: Comparison, metric: str, folder: Path) -> list[Path]:
     """The paths of the plots written into a folder, `SET-loss-by-step.png` and so on, as far as there are results."""
     written = []
     for column, label in AXES.items():
-        if any(_has(run, column) for _, run in comparison.runs):
+        rows = [row for row in comparison.rows if any(_has(run, column) for run in row.runs)]
+        if rows:
             written.append(folder / f"{comparison.experiment_set.name}-loss-by-{column.removesuffix('_s')}.png")
-            _draw_curves(comparison, column, label, written[-1])
+            draw = _draw_curves if len(rows) <= MOST_COLOURS else _draw_small_curves
+            save_figure(draw(comparison, rows, column, label), written[-1])
     if comparison.experiment_set.against:
         written.append(folder / f"{comparison.experiment_set.name}-final.png")
-        _draw_final(comparison, metric, written[-1])
+        save_figure(_draw_final(comparison, metric), written[-1])
     return written
 
 
 def _has(run: FinishedRun, column: str) -> bool:
     valid = run.curves.valid
-    return valid is not None and column in valid and len(valid) > 0
+    return valid is not None and column in valid and bool(np.isfinite(valid["loss"]).any())
 
 
-def _draw_curves(comparison: Comparison, column: str, label: str, path: Path) -> None:
-    """Validation loss: a line for each run in the colour of its experiment, and a cross where a run diverged."""
-    figure, axes = new_figure(f"{comparison.experiment_set.name}: validation loss", label, "nats per token")
-    losses = []
+def _draw_curves(comparison: Comparison, rows: Sequence[Row], column: str, label: str) -> Figure:
+    """Validation loss: a line for each run in the colour of its experiment, with its name at the end."""
+    figure, axes = new_figure(f"{comparison.experiment_set.name}: validation loss", label, METRIC_NAMES["loss"])
     colour_of = experiment_colours(comparison)
-    for row in comparison.rows:
-        colour = colour_of[row.experiment]
-        drawn = [run for run in row.runs if _has(run, column)]
-        for run in drawn:
-            valid = run.curves.valid
-            assert valid is not None
-            losses.append(valid["loss"])
-            name = row.experiment + (" (diverged)" if row.n_diverged else "")
-            axes.plot(
-                valid[column], valid["loss"], color=colour, linewidth=1.1, label=name if run is drawn[0] else None
-            )
-            if run.diverged:
-                axes.plot(valid[column].iloc[-1:], valid["loss"].iloc[-1:], color=colour, marker="x", markersize=7)
-    _fit_losses(axes, losses)
-    if column != "step":
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-    axes.legend(frameon=False, fontsize="small", ncols=2)
-    save_figure(figure, path)
+    names = []
+    for row in rows:
+        end = _draw_runs(axes, row, column, colour_of[row.experiment])
+        names.append((end, row.label + (" (diverged)" if row.n_diverged else ""), colour_of[row.experiment]))
+    _fit(axes, rows, column)
+    name_ends(axes, names)
+    return figure
 
 
-def _fit_losses(axes: Axes, losses: Sequence["pd.Series[float]"]) -> None:
-    """Limit the y axis so that peaks far above the start of all curves are cut off."""
+def _draw_small_curves(comparison: Comparison, rows: Sequence[Row], column: str, label: str) -> Figure:
+    """A small picture for each experiment, beside the baseline in grey: so many colours nobody can tell apart."""
+    baseline = next((row for row in rows if row.experiment == comparison.baseline), None)
+    panels = [row for row in rows if row is not baseline]
+    figure, grid = _grid(len(panels))
+    figure.suptitle(
+        f"{comparison.experiment_set.name}: validation loss" + (f" (grey: {baseline.label})" if baseline else ""),
+        x=0.01,
+        ha="left",
+    )
+    figure.supxlabel(label)
+    figure.supylabel(METRIC_NAMES["loss"])
+    for axes, row in zip(grid, panels, strict=True):
+        if baseline:
+            _draw_runs(axes, baseline, column, BASELINE)
+        _draw_runs(axes, row, column, ONE_OF_MANY)
+        axes.set_title(row.label + (" (diverged)" if row.n_diverged else ""), loc="left", fontsize="medium")
+    for axes in grid:
+        _fit(axes, rows, column)
+    return figure
+
+
+def _grid(n: int) -> tuple[Figure, list[Axes]]:
+    """`n` small axes of equal ranges, three in a row."""
+    n_rows = math.ceil(n / 3)
+    figure, grid = plt.subplots(n_rows, 3, figsize=(10, 2.3 * n_rows + 0.6), sharex=True, sharey=True, squeeze=False,
+                                layout="constrained")  # fmt: skip
+    for unused in grid.flat[n:]:
+        unused.set_visible(False)
+    for axes in grid.flat[:n]:
+        dress(axes)
+    for axes in grid.flat[max(0, n - 3) : n]:  # the lowest of each column
+        axes.tick_params(labelbottom=True)
+    return figure, list(grid.flat[:n])
+
+
+def _draw_runs(axes: Axes, row: Row, column: str, colour: str) -> float:
+    """Draw a line for each run, with a cross where it diverged. The result is the last loss of the first line."""
+    ends = []
+    for run in row.runs:
+        if not _has(run, column):
+            continue
+        assert run.curves.valid is not None
+        valid = run.curves.valid[np.isfinite(run.curves.valid["loss"])]
+        axes.plot(valid[column], valid["loss"], color=colour, linewidth=1.1)
+        ends.append(float(valid["loss"].iloc[-1]))
+        if run.diverged:
+            axes.plot(valid[column].iloc[-1:], ends[-1:], color=colour, marker="x", markersize=7)
+    return ends[0]
+
+
+def _fit(axes: Axes, rows: Sequence[Row], column: str) -> None:
+    """Write the numbers at the axes. Peaks far above the start of all curves are cut off."""
+    tables = [run.curves.valid for row in rows for run in row.runs if _has(run, column)]
+    losses = [table["loss"][np.isfinite(table["loss"])] for table in tables if table is not None]
+    start, low = max(float(loss.iloc[0]) for loss in losses), min(float(loss.min()) for loss in losses)
+    high = min(max(float(loss.max()) for loss in losses), 1.1 * start)
     axes.set_yscale("log")
-    start = max(loss.iloc[0] for loss in losses)
-    axes.set_ylim(top=min(axes.get_ylim()[1], 1.1 * start))
-    axes.yaxis.set_major_formatter(LogFormatter(labelOnlyBase=False))
-    axes.yaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False, minor_thresholds=(2, 0.6)))
+    axes.set_ylim(0.97 * low, 1.03 * high)
+    set_ticks(axes, "y", log_ticks(0.97 * low, 1.03 * high))
+    plain_axis(axes, "x", whole=column != "elapsed_s")
 
 
-def _draw_final(comparison: Comparison, metric: str, path: Path) -> None:
-    """The final metric against the swept value: a point for each run, and a line through the means."""
+def _draw_final(comparison: Comparison, metric: str) -> Figure:
+    """The final metric against the swept value: a point for each run, and a line through the means.
+
+    Runs far from the others are drawn at the edge. More lines than eight get a small picture each.
+    """
     against, by = comparison.experiment_set.against, comparison.experiment_set.by
     assert against is not None
-    figure, axes = new_figure(
-        f"{comparison.experiment_set.name}: {METRIC_NAMES[metric]}", against, METRIC_NAMES[metric]
-    )
     lines: dict[str, list[Row]] = {}
     for row in comparison.rows:
-        lines.setdefault(row.line_name(by) if by else "", []).append(row)
-    for (name, rows), colour in zip(lines.items(), colours(len(lines)), strict=True):
-        means = sorted(
-            (row.swept_value(against), row.summaries[metric].mean) for row in rows if metric in row.summaries
-        )
-        axes.plot([x for x, _ in means], [y for _, y in means], color=colour, label=f"{by} = {name}")
-        for row in rows:
-            for run in row.runs:
-                if (value := run.value(metric)) is not None:
-                    marker = "x" if run.diverged else "o"
-                    axes.plot(row.swept_value(against), value, color=colour, marker=marker, markersize=4)
-    values = [row.swept_value(against) for row in comparison.rows]
-    if min(values) > 0 and max(values) >= 8 * min(values):
-        axes.set_xscale("log")
+        lines.setdefault(f"{by.rpartition('.')[2]}={row.line_name(by)}" if by else "", []).append(row)
+    law = comparison.scaling_law(metric)
+    title = f"{comparison.experiment_set.name}: {METRIC_NAMES[metric]}" + (f"\ndotted: {law.law}" if law else "")
+    if len(lines) > MOST_COLOURS:
+        figure, grid = _grid(len(lines))
+        figure.suptitle(title, x=0.01, ha="left")
+        figure.supxlabel(against)
+        for axes, name in zip(grid, lines, strict=True):
+            axes.set_title(name, loc="left", fontsize="medium")
+    else:
+        figure, axes = new_figure(title, against, METRIC_NAMES[metric])
+        grid = [axes] * len(lines)
+    names = []
+    for axes, (name, rows), colour in zip(grid, lines.items(), colours(len(lines)), strict=True):
+        names.append((_draw_line(comparison, metric, axes, rows, colour), name, colour))
+    for axes in dict.fromkeys(grid):
+        axes.set_ylim(final_range(comparison.rows, metric))
+        _fit_swept(axes, sorted({row.swept_value(against) for row in comparison.rows}))
+        plain_axis(axes, "y")
+    if by and len(lines) <= MOST_COLOURS:
+        name_ends(grid[0], names)
+    return figure
+
+
+def _draw_line(comparison: Comparison, metric: str, axes: Axes, rows: Sequence[Row], colour: str) -> float:
+    """Draw the runs, their means and the scaling law for one value of `by`. The result is the height of the end."""
+    against = comparison.experiment_set.against or ""
+    low, high = final_range(comparison.rows, metric)
+    means = sorted((row.swept_value(against), row.summaries[metric].mean) for row in rows if metric in row.summaries)
+    axes.plot([x for x, _ in means], [y for _, y in means], color=colour)
+    for row in rows:
+        for run in row.runs:
+            if (value := run.value(metric)) is not None:
+                marker, height = "x" if run.diverged else "o", min(max(value, low), high)
+                axes.plot(row.swept_value(against), height, color=colour, marker=marker, markersize=4, clip_on=False)
     if law := comparison.scaling_law(metric):
-        sizes = np.geomspace(min(values), max(values), 50)
-        for rows, colour in zip(lines.values(), colours(len(lines)), strict=True):
-            n_tokens = rows[0].runs[0].result.metrics["tokens"]
-            axes.plot(sizes, [law.law.loss(n, n_tokens) for n in sizes], color=colour, linestyle=":", linewidth=1)
-        axes.plot([], [], color="black", linestyle=":", linewidth=1, label=f"{law.law}")
-    if by:
-        axes.legend(frameon=False, fontsize="small")
-    save_figure(figure, path)
+        values = [row.swept_value(against) for row in comparison.rows]
+        sizes, n_tokens = np.geomspace(min(values), max(values), 50), rows[0].runs[0].result.metrics["tokens"]
+        axes.plot(sizes, [law.law.loss(n, n_tokens) for n in sizes], color=colour, linestyle=":", linewidth=1)
+    return means[-1][1] if means else math.nan
+
+
+def _fit_swept(axes: Axes, values: Sequence[float]) -> None:
+    """Put the swept values at the x axis, as many of them as have room; a logarithmic axis if they grow by factors."""
+    logarithmic = values[0] > 0 and values[-1] >= 8 * values[0]
+    if logarithmic:
+        log_axis(axes, "x")
+    places = [math.log(value) for value in values] if logarithmic else list(values)
+    room = 0.08 * (places[-1] - places[0])
+    shown: list[float] = []
+    last = -math.inf
+    for value, place in zip(values, places, strict=True):
+        if place - last >= room or not shown:
+            shown.append(value)
+            last = place
+    set_ticks(axes, "x", shown)

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.compare.comparison import Comparison, FinishedRun, Row
-from experiments.report.style import AXES, METRIC_NAMES, colours, experiment_colours
+from experiments.report.style import AXES, METRIC_NAMES, MOST_COLOURS, colours, experiment_colours, final_range
 
 # The keys are "title", "spec" (Vega-Lite), "shown" (the fields that a tooltip shows, with their titles), and the data:
 # "rows", or "runs" by column, which the page turns into rows.
 Chart = dict[str, Any]
 Kind = Literal["train", "valid"]
+Drawn = tuple[Row, FinishedRun, pd.DataFrame]
 
 _POINTS = 6000  # points of all curves of a chart together; a phone can still show tooltips for so many
 _CHOSEN = "length(chosen) == 0 || indexof(chosen, datum.experiment) >= 0"
@@ -30,15 +31,31 @@ _CONFIG = {
 }
 
 
-def curves_chart(comparison: Comparison, kind: Kind) -> Chart | None:
-    """The chart of training or validation loss, with a line for each run; None where no run has that curve here.
+def curves_charts(comparison: Comparison, kind: Kind) -> dict[str, Chart]:
+    """The charts of training or validation loss by name, with a line for each run; none where no run has that curve.
 
+    It is one chart, or for more experiments than there are colours, a small one for each beside the baseline in grey.
     The page sets the x axis and the scale of the y axis.
     """
     drawn = [(row, run, table) for row, run in comparison.runs if (table := finite_curve(run, kind)) is not None]
+    experiments = list(dict.fromkeys(row.experiment for row, *_ in drawn))
     if not drawn:
-        return None
-    losses = [table["loss"] for *_, table in drawn]
+        return {}
+    if len(experiments) <= MOST_COLOURS:
+        return {
+            kind: _curves_chart(comparison, drawn, drawn, {"valid": "Validation loss", "train": "Training loss"}[kind])
+        }
+    charts: dict[str, Chart] = {}
+    for row in comparison.rows:
+        if row.experiment in experiments and row.experiment != comparison.baseline:
+            together = [each for each in drawn if each[0].experiment in (comparison.baseline, row.experiment)]
+            charts[f"{kind}-{len(charts)}"] = _curves_chart(comparison, together, drawn, row.label)
+    return charts
+
+
+def _curves_chart(comparison: Comparison, drawn: Sequence[Drawn], ranging: Sequence[Drawn], title: str) -> Chart:
+    """A chart of some runs, on the range of all runs in `ranging`."""
+    losses = [table["loss"] for *_, table in ranging]
     low, start = min(float(loss.min()) for loss in losses), max(float(loss.iloc[0]) for loss in losses)
     # Runs that diverge may peak far above the start of all runs. Such peaks are drawn at the upper edge, so that the
     # other curves do not become flat.
@@ -53,13 +70,13 @@ def curves_chart(comparison: Comparison, kind: Kind) -> Chart | None:
     }
     spec = {
         "width": "container",
-        "height": 320,
+        "height": 320 if drawn is ranging else 160,
         "params": [{"name": "chosen", "value": []}],
         "encoding": {
             "x": {
                 "field": "step",
                 "type": "quantitative",
-                "axis": {"labelExpr": _SHORT, "tickCount": 5, "grid": False},
+                "axis": {"labelExpr": _SHORT, "tickCount": 5, "tickMinStep": 1, "grid": False},
             },
             "y": {
                 "field": "loss",
@@ -80,8 +97,7 @@ def curves_chart(comparison: Comparison, kind: Kind) -> Chart | None:
         ],
         "config": _CONFIG,
     }
-    title = {"valid": "Validation loss", "train": "Training loss"}[kind]
-    runs = [_columns(row, run, table, n=_POINTS // len(drawn)) for row, run, table in drawn]
+    runs = [_columns(row, run, table, n=_POINTS // len(ranging)) for row, run, table in drawn]
     return {"title": title, "spec": spec, "shown": shown, "runs": runs}
 
 
@@ -147,7 +163,7 @@ def final_chart(comparison: Comparison, metric: str) -> Chart | None:
                 "field": "y",
                 "type": "quantitative",
                 "title": METRIC_NAMES[metric],
-                "scale": {"domain": _range(comparison.rows, metric), "clamp": True, "nice": False},
+                "scale": {"domain": list(final_range(comparison.rows, metric)), "clamp": True, "nice": False},
                 "axis": {"tickCount": 6},
             },
         },
@@ -183,7 +199,7 @@ def finite_curve(run: FinishedRun, kind: Kind) -> pd.DataFrame | None:
 def run_label(row: Row, run: FinishedRun) -> str:
     """A run in words: `no-norm, seed 1, diverged`."""
     seed = run.result.parameters.get("seed", run.definition.seed)
-    return row.experiment + (f", seed {seed}" if seed is not None else "") + (", diverged" if run.diverged else "")
+    return row.label + (f", seed {seed}" if seed is not None else "") + (", diverged" if run.diverged else "")
 
 
 def _columns(row: Row, run: FinishedRun, table: pd.DataFrame, n: int) -> dict[str, Any]:
@@ -200,20 +216,6 @@ def _short(value: float) -> float | None:
     if not math.isfinite(value):
         return None
     return int(value) if value == int(value) else float(f"{value:.5g}")
-
-
-def _range(rows: Sequence[Row], metric: str) -> list[float]:
-    """The range of the y axis: that of the runs that did not diverge, extended to the diverged runs.
-
-    Each side is extended by at most the height that the others take, so that the others do not become a flat line.
-    """
-    runs = [run for row in rows for run in row.runs]
-    values = [(value, run.diverged) for run in runs if (value := run.value(metric)) is not None]
-    good = [value for value, diverged in values if not diverged] or [value for value, _ in values]
-    room = (max(good) - min(good)) or 0.1 * abs(good[0]) or 1.0
-    low = max(min(value for value, _ in values), min(good) - room)
-    high = min(max(value for value, _ in values), max(good) + room)
-    return [low - 0.06 * room, high + 0.06 * room]
 
 
 def _colour(comparison: Comparison) -> dict[str, Any]:

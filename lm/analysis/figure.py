@@ -46,7 +46,7 @@ def plain_number(value: float, _: object = None) -> str:
     """
     for unit, size in (("B", 1e9), ("M", 1e6), ("k", 1e4)):
         if abs(value) >= size:
-            return f"{value / (1e3 if unit == 'k' else size):.5g}{unit}"
+            return f"{value / (1e3 if unit == 'k' else size):.4g}{unit}"
     return f"{value:.7f}".rstrip("0").rstrip(".") if abs(value) >= 1e-6 else f"{value:.2g}"
 
 

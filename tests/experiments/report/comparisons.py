@@ -101,9 +101,9 @@ def sweep(by: str | None = None) -> Comparison:
             runs.append(run)
             finished_runs.append(finished(run, bits, Curves(curve(40, 2 * bits), None, None, None, None), rate == 1))
     baseline = runs[2].experiment
-    return made_comparison(
-        ExperimentSet("lr", "Which?", None, tuple(runs), baseline, "train.learning_rate", by), finished_runs
-    )
+    swept = ("train.learning_rate", by) if by else ("train.learning_rate",)
+    experiment_set = ExperimentSet("lr", "Which?", None, tuple(runs), baseline, "train.learning_rate", by, swept)
+    return made_comparison(experiment_set, finished_runs)
 
 
 def scaling() -> Comparison:
@@ -121,7 +121,14 @@ def scaling() -> Comparison:
             finished_runs.append(finished(run, bits, curves, n_parameters=size, tokens=n_tokens))
     baseline = runs[0].experiment
     experiment_set = ExperimentSet(
-        "scaling", "How does it fall?", None, tuple(runs), baseline, "n_parameters", "train.tokens"
+        "scaling",
+        "How does it fall?",
+        None,
+        tuple(runs),
+        baseline,
+        "n_parameters",
+        "train.tokens",
+        ("model.d_model", "train.tokens"),
     )
     return made_comparison(experiment_set, finished_runs)
 

@@ -12,7 +12,7 @@ def test_the_finding_follows_from_the_numbers() -> None:
     assert second == "That is 0.0320 less than the baseline (p = 0.1567)."  # paired t-test, times 2 of 3 comparisons
     assert third == "Luck alone may explain the difference, so these seeds do not show which one is better."
     assert finding(sweep())[1:3] == [
-        "It is the baseline. The next one is “0.001” with 0.0114 more.",
+        "It is the baseline. The next one is “learning_rate=0.001” with 0.0114 more.",
         "With so few seeds, nothing can be said about how much of the difference is luck.",
     ]
 
@@ -20,10 +20,10 @@ def test_the_finding_follows_from_the_numbers() -> None:
 def test_a_finding_without_a_baseline_or_where_all_runs_diverged() -> None:
     comparison = sweep()
     assert finding(replace(comparison, baseline=None))[:1] == [
-        "“0.003” has the fewest bits per byte of 4 experiments: 0.8160."
+        "“learning_rate=0.003” has the fewest bits per byte of 4 experiments: 0.8160."
     ]
     alone = replace(comparison, rows=comparison.rows[-1:])
-    assert finding(alone) == ["Diverged: “1”."]
+    assert finding(alone) == ["Diverged: “learning_rate=1.0”."]
 
 
 def test_a_certain_difference_of_the_best_of_several_is_called_one_that_was_picked() -> None:

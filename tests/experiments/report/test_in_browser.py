@@ -40,28 +40,34 @@ def marks(browser: Browser, chart: str, kind: str) -> int:
 
 
 @pytest.mark.parametrize(("width", "mobile"), [(1280, False), (360, True)])
-@pytest.mark.parametrize(("name", "n_lines"), [("ablations", 8), ("sweep", 5), ("scaling", 9)])
+@pytest.mark.parametrize(
+    ("name", "n_charts", "first", "n_lines"),
+    # Nine experiments get small charts, each with the baseline.
+    [("ablations", 2, "train", 8), ("sweep", 2, "train", 5), ("scaling", 9, "train-0", 2)],
+)
 def test_a_browser_draws_it_within_its_width(
     browser: Browser,
     written: Callable[[Comparison], str],
     tmp_path: Path,
     name: str,
+    n_charts: int,
+    first: str,
     n_lines: int,
     width: int,
     mobile: bool,
 ) -> None:
     written(SETS[name]())
-    open_page(browser, tmp_path, 2, name, width, mobile)
+    open_page(browser, tmp_path, n_charts, name, width, mobile)
     assert browser.problems == []
     assert [url for url in browser.requests if not url.startswith(("file:", "data:"))] == []
     assert browser.value("document.documentElement.dataset.error || ''") == ""
     assert browser.value("document.title") != "hacked"
     assert browser.value("window.innerWidth") == width
     assert browser.value("document.documentElement.scrollWidth") <= width
-    assert marks(browser, "train", "line") == n_lines
+    assert marks(browser, first, "line") == n_lines
     assert marks(browser, "final", "line") == {"ablations": 0, "sweep": 1, "scaling": 6}[name]  # means; laws
     assert marks(browser, "final", "symbol") >= {"ablations": 0, "sweep": 5, "scaling": 9}[name]
-    assert browser.value("document.querySelector('#train svg').getBoundingClientRect().right") <= width
+    assert browser.value(f"document.querySelector('#{first} svg').getBoundingClientRect().right") <= width
 
 
 def test_the_curves_can_be_explored(browser: Browser, written: Callable[[Comparison], str], tmp_path: Path) -> None:
@@ -98,7 +104,7 @@ def test_a_tap_says_what_a_point_is(browser: Browser, written: Callable[[Compari
     browser.tap(box["x"] + box["width"] - 20, box["y"] + 20)  # where the diverged run is drawn
     browser.wait("document.querySelector('#vg-tooltip-element')?.classList.contains('visible')")
     tooltip = browser.value("document.querySelector('#vg-tooltip-element').textContent")
-    assert tooltip == "1, seed 1337, divergedtrain.learning_rate1bits per byte3.134246"
+    assert tooltip == "learning_rate=1.0, seed 1337, divergedtrain.learning_rate1bits per byte3.134246"
     browser.tap(5, box["y"] + box["height"] + 30)
     browser.wait("!document.querySelector('#vg-tooltip-element').classList.contains('visible')")
 

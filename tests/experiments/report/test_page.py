@@ -93,7 +93,7 @@ def test_a_run_whose_metrics_are_no_numbers_is_shown_as_diverged(written: Callab
     comparison = sweep()
     for metric in ("bits_per_byte", "loss", "accuracy", "perplexity"):
         comparison.rows[-1].runs[0].result.metrics[metric] = None
-    assert "Diverged: “1”." in Page(written(comparison)).text
+    assert "Diverged: “learning_rate=1.0”." in Page(written(comparison)).text
 
 
 def test_vocabularies_that_differ_are_a_warning(written: Callable[[Comparison], str]) -> None:
@@ -112,4 +112,4 @@ def test_a_run_that_diverged_at_once_is_named(written: Callable[[Comparison], st
     run = replace(run, curves=replace(run.curves, train=empty, valid=empty))
     row = replace(comparison.rows[-1], runs=(run,))
     text = Page(written(replace(comparison, rows=(*comparison.rows[:-1], row)))).text
-    assert "No loss was measured before the end of 1, seed 1337, diverged." in text
+    assert "No loss was measured before the end of learning_rate=1.0, seed 1337, diverged." in text

@@ -5,13 +5,13 @@ import math
 
 from experiments.compare.curves import Curves
 from experiments.define.experiment_set import ExperimentSet, Run
-from experiments.report.vega_charts import curves_chart, final_chart
+from experiments.report.vega_charts import curves_charts, final_chart
 from tests.experiments.report.comparisons import ablations, curve, finished, sweep
 from tests.experiments.results_by_hand import made_comparison
 
 
 def test_diverged_runs_leave_the_others_most_of_the_height() -> None:
-    chart = curves_chart(ablations(), "valid")
+    chart = curves_charts(ablations(), "valid")["valid"]
     assert chart is not None
     low, high = chart["spec"]["encoding"]["y"]["scale"]["domain"]
     assert low < 2.1
@@ -30,7 +30,7 @@ def test_losses_that_are_nan_or_infinite_are_left_out_and_a_long_curve_is_thinne
     long.loc[5, "elapsed_s"] = math.nan
     experiment_set = ExperimentSet("long", "?", None, (run,), None, None, None)
     diverged = finished(run, 1.0, Curves(long, None, None, None, None), True)
-    chart = curves_chart(made_comparison(experiment_set, [diverged]), "train")
+    chart = curves_charts(made_comparison(experiment_set, [diverged]), "train")["train"]
     assert chart is not None
     columns = chart["runs"][0]["columns"]
     assert len(columns["loss"]) <= 6667
