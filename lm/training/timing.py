@@ -46,12 +46,14 @@ class Timing:
 
 
 def in_words(seconds: float) -> str:
-    """A duration, to two units.
+    """A duration in words: tenths of a second below ten seconds, else to the second or the minute.
 
-    >>> in_words(8.3), in_words(275), in_words(7384)
-    ('8 s', '4 min 35 s', '2 h 3 min')
+    >>> in_words(0.27), in_words(28.4), in_words(275), in_words(7384)
+    ('0.3 s', '28 s', '4 min 35 s', '2 h 3 min')
     """
     whole = round(seconds)
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
     if whole < 60:
         return f"{whole} s"
     if whole < 3600:
