@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from lm.config.base import Section
 
@@ -54,7 +54,8 @@ class DataConfig(Section):
     valid: list[str]
     text_column: str
     null_rows: Literal["fail", "skip"]
-    separator: str
+    # DVC's -S leaves a backslash and an n as they are, where YAML makes a line break of them.
+    separator: Annotated[str, AfterValidator(lambda text: text.replace("\\n", "\n"))]
     dataset: Annotated[str, Field(min_length=1)]
     revision: str | None
     configuration: Annotated[str, Field(min_length=1)] | None

@@ -161,6 +161,7 @@ def written(folder: Path, text: str, separator: str = SEPARATOR) -> list[str]:
         ("\n---\n", "one\n---\ntwo", ["one", "two"]),
         ("   *   *   *", "one\n   *   *   *\ntwo", ["one", "two"]),
         ("\n\n", "one\nline\n\ntwo\r\n\r\n \t\n\nthree\n", ["one\nline", "two", "three"]),
+        (r"\n\n", "one\nline\n\ntwo", ["one\nline", "two"]),  # as DVC's -S leaves it
         ("\n", "emma\nolivia\r\n\nava", ["emma", "olivia", "ava"]),
         ("---", f"one\n{SEPARATOR}\ntwo\n---\nthree", ["one", "two", "three"]),  # <|endoftext|> ends one in any case
     ],
