@@ -64,6 +64,8 @@ def n_processes(config: TrainConfig) -> int:
 def check_processes(config: TrainConfig) -> None:
     """Raise ValueError unless there are as many processes as the configuration says, and batches divide among them."""
     size = team_size()
+    if config.backend == "numpy" and size > 1:
+        raise config.wrong("backend", f"'numpy' needs a launcher that starts 1 process, got {size}")
     if config.processes not in ("auto", size):
         raise config.wrong("processes", f"must be as many as the launcher has started ({size}), got {config.processes}")
     if config.part_size % size:

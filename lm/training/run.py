@@ -199,7 +199,10 @@ class Run:
             if (whole_s := expected_s(self._flops(trainer.n_steps), trainer.config, self._folders.timings)) is not None:
                 _say(f"about {in_words(whole_s)} in all, if it is as fast as the earlier run here that is most like it")
         if state := self._folder.load():
-            trainer.load_state(state)
+            try:
+                trainer.load_state(state)
+            except ValueError as error:
+                raise ValueError(f"{self._folder.path}: {error}; delete it, and the run starts anew") from None
             self._timing.resume(self._folder.path / _TIMING, trainer.step)
         differing = trainer.note_computed(report.facts)
         if state and self.leads:

@@ -100,6 +100,7 @@ class TorchBackend:
         sums = torch.stack(self._parallel(*self._to_device(rows)))
         return Measurement(*self.team.mean(sums / weight).tolist())
 
+    @memory_errors()
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """A copy of the weights, in float32."""
         return {name: array.astype(np.float32) for name, array in _arrays(self.model.state_dict()).items()}

@@ -119,6 +119,7 @@ class Trainer:
         """Everything that the next step depends on, and the curves so far."""
         backend = self.backend.state()
         values = {
+            "made_by": self._made_by(),
             "step": self.step,
             "kept_step": self.kept_step,
             "computed": self.computed,
@@ -129,8 +130,16 @@ class Trainer:
         return State.joined(values, backend=backend.arrays, kept=self.kept_weights, steps=steps, valid=valid)
 
     def load_state(self, state: State) -> None:
-        """Continue from a state that `state` returned."""
-        values = state.values
+        """Continue from a state that `state` returned.
+
+        Raises:
+            ValueError: when a run of another backend, optimizer or model has saved it.
+        """
+        values, here = state.values, self._made_by()
+        there: dict[str, Any] = values["made_by"]
+        for name in here | there:
+            if here.get(name) != there.get(name):
+                raise ValueError(f"state: its {name} must be {here.get(name)}, got {there.get(name)}")
         self.step = values["step"]
         self.step_rows = from_columns(StepRow, state.part("steps"))
         self.valid_rows = from_columns(ValidRow, state.part("valid"))
@@ -139,6 +148,11 @@ class Trainer:
         self.skipped_steps = values["skipped_steps"]
         self.computed = values["computed"]
         self.backend.load_state(State(state.part("backend"), values["backend"]))
+
+    def _made_by(self) -> dict[str, Any]:
+        """What a state must share with the run that continues from it, by name."""
+        shapes = {f"shape of {name}": list(spec.shape) for name, spec in self.backend.table.items()}
+        return {"backend": self.config.backend, "optimizer": self.config.optimizer, **shapes}
 
     def learning_rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""

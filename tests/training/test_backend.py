@@ -208,8 +208,10 @@ def out_of_memory(*_args: Any, **_options: Any) -> Any:
         ("lm.training.torch_backend.linear_cross_entropy", lambda backend: backend.gradient([BATCH], (1, 0))),
         ("lm.training.torch_backend.linear_cross_entropy", lambda backend: backend.measure(BATCH)),
         ("lm.optim.optimizers.torch.zeros_like", lambda backend: backend.update(0.1)),  # the moments, at the first step
+        ("lm.training.torch_backend.gathered", lambda backend: backend.weights()),
+        ("lm.training.torch_backend.gathered", lambda backend: backend.state()),
     ],
-    ids=["gradient", "measure", "update"],
+    ids=["gradient", "measure", "update", "weights", "state"],
 )
 def test_running_out_of_memory_is_a_memory_error_wherever_it_happens(
     monkeypatch: pytest.MonkeyPatch, place: str, act: Callable[[Backend], object]

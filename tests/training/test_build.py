@@ -48,6 +48,14 @@ def pair(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("pair")
+def test_a_launcher_of_several_processes_is_refused_by_numpy() -> None:
+    # Otherwise each of them would take the whole run for its own.
+    for processes in ("auto", 1):
+        with pytest.raises(ValueError, match=r"^train\.backend: 'numpy' needs a launcher that starts 1 process, got 2"):
+            build_backend(train_config(backend="numpy", processes=processes), model_config(), 20, 1)
+
+
+@pytest.mark.usefixtures("pair")
 @pytest.mark.parametrize("processes", [2, "auto"])
 def test_every_part_of_a_batch_must_divide_among_the_processes(processes: Any) -> None:
     for sizes in ({"batch_size": 4}, {"batch_size": 4, "accumulate": 2}, {"batch_size": 6, "accumulate": 3}):

@@ -126,6 +126,34 @@ def test_a_run_resumed_after_any_step_ends_as_one_that_never_stopped(variant: st
         assert (resumed.step_rows, resumed.valid_rows) == (whole.step_rows, whole.valid_rows)
 
 
+@pytest.mark.parametrize("backend", ["torch", "numpy"])
+@pytest.mark.parametrize(
+    ("model", "changes", "error"),
+    [
+        ({"d_ff": 16}, {}, r"its shape of blocks\.0\.feed_forward\.\w+\.weight must be \[\d+, 8\], got \[\d+, 8\]"),
+        ({"n_layers": 2}, {}, r"its shape of blocks\.1\.[\w.]+ must be None, got \[8\]"),
+        ({}, {"optimizer": "sgd"}, "its optimizer must be adamw, got sgd"),
+        ({}, {"optimizer": "muon"}, "its optimizer must be adamw, got muon"),
+    ],
+)
+def test_the_state_of_another_model_or_optimizer_is_one_clear_error(
+    backend: str, model: dict[str, Any], changes: dict[str, Any], error: str
+) -> None:
+    other = small_trainer(model, **changes, backend=backend, steps=2)
+    list(other.run())
+    trainer = small_trainer(backend=backend)
+    before = trainer.backend.weights()
+    with pytest.raises(ValueError, match=rf"^state: {error}$"):
+        trainer.load_state(saved(other))
+    assert trainer.step == 0
+    assert same_arrays(trainer.backend.weights(), before)
+
+
+def test_the_state_of_another_backend_is_one_clear_error() -> None:
+    with pytest.raises(ValueError, match=r"^state: its backend must be torch, got numpy$"):
+        small_trainer().load_state(saved(small_trainer(backend="numpy")))
+
+
 def test_the_comparison_of_states_sees_a_single_bit() -> None:
     trainer = small_trainer()
     list(trainer.run())
