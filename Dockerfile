@@ -11,10 +11,10 @@ RUN python -m venv /opt/storyline \
  && /opt/storyline/bin/python -m pip install --disable-pip-version-check --quiet --no-cache-dir --constraint requirements.lock .
 ENV PATH=/opt/storyline/bin:$PATH
 
-# `docker run --user` gives another user, who owns the checkout and has no home.
+# `docker run --user` makes it another user: who owns the checkout, but has no home here and no name, which DVC asks for.
 RUN useradd --create-home storyline
 USER storyline
-ENV HOME=/tmp
+ENV HOME=/tmp USER=storyline
 
 WORKDIR /storyline
 CMD ["python", "-m", "commands.repro"]
