@@ -1,25 +1,21 @@
 """Run experiments, one after the other or through DVC's queue."""
 
-import os
 import shlex
 import sys
-import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from experiments.define.experiment_set import Run
 from experiments.define.parameters import decides_results, flatten
 from experiments.run.dvc_commands import ask_dvc, exp_run_command, run_dvc, uncommitted_files
+from experiments.run.queue import work_off_queue
 from experiments.run.repository import check_experiments_are_kept
-from experiments.run.results import Result, State, experiment_commit, load_results
+from experiments.run.results import Result, experiment_commit, load_results
 from experiments.run.start import PARAMS, Start
-
-POLL_S = 15
 
 
 def run_all(runs: Sequence[Run], start: Start, *, queue: bool = False, jobs: int = 0, force: bool = False) -> int:
-    """The exit status: 0 when all runs are done or queued, 1 when a run failed.
+    """The exit status: 0 when all runs are done or queued, 1 when a run failed or left no experiment.
 
     Each run happens in a temporary copy of the workspace, so the workspace itself does not change. It starts from the
     committed params.yaml: what else stands there is not part of it. A run that is
@@ -35,8 +31,7 @@ def run_all(runs: Sequence[Run], start: Start, *, queue: bool = False, jobs: int
         print(f"note: {line}", flush=True)
     failed = []
     for number, run in enumerate(waiting, start=1):
-        options = ["--queue" if queue else "--temp", *(["--force"] if force else [])]
-        words = exp_run_command(run, start.params, start.workspace, *options)
+        words = _words(run, start, queue, force)
         print(f"[{number}/{len(waiting)}] {shlex.join(words)}", flush=True)
         before = experiment_commit(run.name)
         if not _start(words, quiet=queue):
@@ -50,9 +45,16 @@ def run_all(runs: Sequence[Run], start: Start, *, queue: bool = False, jobs: int
         print("log of one job: dvc queue logs NAME; state of all: dvc queue status; stop all: dvc queue stop --kill")
         if not jobs:
             print("start: dvc queue start --jobs 1")
-        elif _work_off_queue([run.name for run in runs], jobs):
+        elif work_off_queue(
+            {run.name: _words(run, start, queue, force) for run in runs if run.name not in failed}, jobs
+        ):
             return 1
     return 1 if failed else 0
+
+
+def _words(run: Run, start: Start, queue: bool, force: bool) -> list[str]:
+    options = ["--queue" if queue else "--temp", *(["--force"] if force else [])]
+    return exp_run_command(run, start.params, start.workspace, *options)
 
 
 def _notes(start: Start) -> list[str]:
@@ -96,32 +98,3 @@ def _not_done(runs: Sequence[Run], params: Mapping[str, Any], results: Mapping[s
             )
         print(f"{run.name} is {result.state} already")
     return waiting
-
-
-def _work_off_queue(names: Sequence[str], jobs: int) -> int:
-    """Keep DVC's workers running until these experiments are done; the exit status is 1 when one of them failed.
-
-    A worker of DVC dies when it reads a message while another process is still writing it
-    (https://github.com/treeverse/dvc/pull/7903): we saw it once in twenty minutes on a busy machine. The worker then
-    finishes its current job, but takes no other. So this function starts workers again as long as jobs are queued.
-    """
-    # Several trainers that each use every core slow each other down.
-    threads = os.environ.get("OMP_NUM_THREADS") or str(max(1, (os.cpu_count() or 1) // jobs))
-    print(f"{jobs} workers, each with OMP_NUM_THREADS={threads}; after Ctrl-C they continue to work")
-    before: Counter[State] = Counter()
-    while True:
-        results = load_results()
-        states = {name: results[name].state for name in names if name in results}
-        counts = Counter(states.values())
-        if counts != before:
-            print(", ".join(f"{counts[state]} {state}" for state in sorted(counts)), flush=True)
-            before = counts
-        if not counts["queued"] and not counts["running"]:
-            break
-        if counts["queued"]:
-            ask_dvc("queue", "start", "--jobs", str(jobs), OMP_NUM_THREADS=threads)
-        time.sleep(POLL_S)
-    failed = [name for name, state in states.items() if state == "failed"]
-    for name in failed:
-        print(f"{name} failed: dvc queue logs {name}")
-    return 1 if failed else 0

@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from experiments.define.parameters import Overrides, flatten
@@ -23,6 +24,8 @@ class Result:
     parameters: Overrides  # the values of params.yaml, by dotted names
     metrics: dict[str, Any]  # the values of all metrics files together
     outs: dict[str, str]  # path to MD5
+    pid: int | None = None  # the process that runs or ran it, if it is or was a job of the queue
+    log: Path | None = None  # what that process printed
 
 
 def finite(value: Any) -> float | None:
@@ -69,4 +72,6 @@ def _result(entry: Mapping[str, Any], executor: Mapping[str, Any] | None) -> Res
     state: State = "failed" if entry["error"] else "done"
     if executor and executor.get("state") in ("failed", "queued", "running"):
         state = executor["state"]
-    return Result(entry["name"], entry["rev"], state, parameters, metrics, outs)
+    local = (executor or {}).get("local") or {}
+    log = Path(local["log"]) if local.get("log") else None
+    return Result(entry["name"], entry["rev"], state, parameters, metrics, outs, local.get("pid"), log)
