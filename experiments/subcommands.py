@@ -11,7 +11,7 @@ from experiments.compare.table import as_csv, as_markdown, as_text, remarks, tab
 from experiments.define.cost import cost_in_words
 from experiments.define.experiment_set import ExperimentSet, Run, select, with_overrides
 from experiments.define.experiments_file import check_name, load_experiments
-from experiments.define.parameters import Overrides, model_size, parse_override
+from experiments.define.parameters import Overrides, model_size, overridden, parse_override
 from experiments.report.page import write_report
 from experiments.report.png_plots import draw_plots
 from experiments.run.dvc_commands import exp_run_command
@@ -24,19 +24,21 @@ _EXPERIMENTS = Path("experiments.yaml")
 
 
 def list_experiments(_: argparse.Namespace) -> int:
-    """Print all presets and sets."""
+    """Print all presets and sets, and the mistakes beside those that cannot run."""
     sets = load_experiments(_EXPERIMENTS)
     params = load_start().params
-    width = max(map(len, sets))
+    width = max(map(len, [*sets, *sets.mistakes]))
     for title, is_preset in (("presets", True), ("sets", False)):
         print(title)
         for experiment_set in sets.values():
             if (experiment_set.hardware is not None) == is_preset:
-                size = model_size(experiment_set.runs[0].parameters(params))
-                n_runs = len(experiment_set.runs)
-                about = f"{size:>11,} parameters" if is_preset and size else f"{n_runs:>11} runs      "
+                about = _about(experiment_set, params, is_preset)
                 costs = _costs(experiment_set, params)
-                print(f"  {experiment_set.name:<{width}} {about}  {experiment_set.asks}{costs}")
+                print(f"  {experiment_set.name:<{width}} {about:<22}  {experiment_set.asks}{costs}")
+                for mistake in _mistakes(experiment_set, params):
+                    print(f"  {'':<{width}} error: {mistake}")
+    for name, mistake in sets.mistakes.items():
+        print(f"  {name:<{width}} error: {mistake}")
     return 0
 
 
@@ -44,9 +46,30 @@ def _costs(experiment_set: ExperimentSet, params: Mapping[str, Any]) -> str:
     """The time and the memory of the trainings of a set, in brackets; nothing if its parameters are wrong."""
     try:
         words = cost_in_words([run.parameters(params) for run in experiment_set.runs], Path(".timings"))
-    except ValueError:  # `show` and `run` say what is wrong
+    except ValueError:  # which the list shows
         return ""
     return f" ({words})" if words else ""
+
+
+def _about(experiment_set: ExperimentSet, params: Mapping[str, Any], is_preset: bool) -> str:
+    """The size of a preset, if it can be known, or else how many runs there are."""
+    try:
+        size = model_size(overridden(params, experiment_set.runs[0].overrides)) if is_preset else None
+    except ValueError:  # a mistake, which the list shows
+        size = None
+    return f"{size:>11,} parameters" if size else f"{len(experiment_set.runs):>11} runs"
+
+
+def _mistakes(experiment_set: ExperimentSet, params: Mapping[str, Any]) -> list[str]:
+    """What the pipeline would refuse, each mistake once: many runs of a set may make the same."""
+    mistakes: dict[str, str] = {}
+    for run in experiment_set.runs:
+        try:
+            run.parameters(params)
+        except ValueError as error:
+            for line in str(error).splitlines():
+                mistakes.setdefault(line.removeprefix(f"{run.name}: "), line)
+    return list(mistakes.values())
 
 
 def show(arguments: argparse.Namespace) -> int:

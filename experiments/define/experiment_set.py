@@ -66,12 +66,23 @@ class ExperimentSet:
         return f"{self.name}-{run.experiment}"
 
 
-def select(sets: Mapping[str, ExperimentSet], name: str) -> ExperimentSet:
+class Experiments(dict[str, ExperimentSet]):
+    """The presets and sets of an experiments.yaml by name. A mistake in one of them hides no other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mistakes: dict[str, str] = {}  # by the name of an entry that is no set: place, rule and value
+
+
+def select(sets: Experiments, name: str) -> ExperimentSet:
     """The set of that name, or the part of a set that the name of a run or of an experiment (SET-EXPERIMENT) selects.
 
     Raises:
-        ValueError: when nothing has that name; the message proposes the nearest name.
+        ValueError: when the entry of that name has a mistake, or nothing has that name; the message then proposes the
+            nearest name.
     """
+    if name in sets.mistakes:
+        raise ValueError(sets.mistakes[name])
     if name in sets:
         return sets[name]
     for experiment_set in sets.values():
@@ -79,7 +90,7 @@ def select(sets: Mapping[str, ExperimentSet], name: str) -> ExperimentSet:
         if selected:
             return replace(experiment_set, runs=selected)
     all_runs = [(experiment_set, run) for experiment_set in sets.values() for run in experiment_set.runs]
-    known = [*sets, *(run.name for _, run in all_runs)]
+    known = [*sets, *sets.mistakes, *(run.name for _, run in all_runs)]
     known += [experiment_set.experiment_name(run) for experiment_set, run in all_runs]
     raise ValueError(f"{name}: no such experiment{did_you_mean(name, known)}; `python -m experiments list` shows all")
 

@@ -2,11 +2,12 @@
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from experiments.define.experiment_set import ExperimentSet, Run
+from experiments.define.experiment_set import Experiments, ExperimentSet, Run
 from experiments.define.parameters import (
     PARAMETERS,
     SECTIONS,
@@ -20,11 +21,11 @@ from experiments.define.parameters import (
 _KEYS_OF_A_SET = {"asks", "base", "seeds", "baseline", "experiments", "sweep", "against", "by"}
 
 
-def load_experiments(path: Path) -> dict[str, ExperimentSet]:
-    """Every preset and set of an experiments.yaml by its name.
+def load_experiments(path: Path) -> Experiments:
+    """Every preset and set of an experiments.yaml, or the mistake in it.
 
     Raises:
-        ValueError: for a mistake in the file; the message gives place, rule and value.
+        ValueError: for a mistake that is not in one entry alone; the message gives place, rule and value.
     """
     content = load_mapping(path)
     _check_keys(content, {"presets", "sets"}, str(path))
@@ -35,12 +36,26 @@ def load_experiments(path: Path) -> dict[str, ExperimentSet]:
         raise ValueError(f"{path}: must have presets or sets, got neither")
     if twice := presets.keys() & sets.keys():
         raise ValueError(f"{path}: a preset and a set must not share a name, got {sorted(twice)[0]!r}")
-    all_sets = {name: _preset(name, entry, f"{path}: presets.{name}") for name, entry in presets.items()}
-    all_sets |= {name: _set(name, entry, all_sets, f"{path}: sets.{name}") for name, entry in sets.items()}
+    all_sets = Experiments()
+    for name, entry in presets.items():
+        with _noting(all_sets, name):
+            all_sets[name] = _preset(name, entry, f"{path}: presets.{name}")
+    for name, entry in sets.items():
+        with _noting(all_sets, name):
+            all_sets[name] = _set(name, entry, all_sets, f"{path}: sets.{name}")
     names = [run.name for experiment_set in all_sets.values() for run in experiment_set.runs]
     if len(names) > len(set(names)):
         raise ValueError(f"{path}: runs must differ in name, got {max(names, key=names.count)!r} twice")
     return all_sets
+
+
+@contextmanager
+def _noting(experiments: Experiments, name: str) -> Iterator[None]:
+    """Note a mistake as that of the entry of this name."""
+    try:
+        yield
+    except ValueError as error:
+        experiments.mistakes[name] = str(error)
 
 
 def _preset(name: str, entry: Any, place: str) -> ExperimentSet:
@@ -50,10 +65,12 @@ def _preset(name: str, entry: Any, place: str) -> ExperimentSet:
     return ExperimentSet(name, asks, hardware, (run,), None, None, None)
 
 
-def _set(name: str, entry: Any, presets: Mapping[str, ExperimentSet], place: str) -> ExperimentSet:
+def _set(name: str, entry: Any, presets: Experiments, place: str) -> ExperimentSet:
     _check_keys(entry, _KEYS_OF_A_SET | SECTIONS.keys(), place)
     shared: Overrides = {}
     if base := entry.get("base"):
+        if isinstance(base, str) and base in presets.mistakes:
+            raise ValueError(f"{place}.base: {base} has a mistake: {presets.mistakes[base]}")
         if not isinstance(base, str) or base not in presets:
             raise ValueError(f"{place}.base: must be a preset{did_you_mean(str(base), list(presets))}, got {base!r}")
         shared = presets[base].runs[0].overrides

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from experiments.define.experiment_set import ExperimentSet
+from experiments.define.experiment_set import Experiments
 from experiments.define.experiments_file import load_experiments
 
 SMALL = """
@@ -26,7 +26,7 @@ sets:
 """
 
 
-def load(tmp_path: Path, text: str = SMALL) -> dict[str, ExperimentSet]:
+def load(tmp_path: Path, text: str = SMALL) -> Experiments:
     """The sets of an experiments.yaml with that content."""
     path = tmp_path / "experiments.yaml"
     path.write_text(text)

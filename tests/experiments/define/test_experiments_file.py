@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from experiments.define.experiment_set import select
 from tests.experiments.define.small_file import SMALL, load
 
 
@@ -78,11 +79,26 @@ def test_a_preset_is_a_set_of_one_run(tmp_path: Path) -> None:
 )
 def test_a_mistake_in_the_file_gets_its_place(tmp_path: Path, before: str, after: str, message: str) -> None:
     assert before in SMALL
-    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole message is compared)
-        load(tmp_path, SMALL.replace(before, after))
-    assert message in str(caught.value)
-    assert str(caught.value).startswith(f"{tmp_path}/experiments.yaml: ")
-    assert "\n" not in str(caught.value)
+    try:
+        mistake = next(iter(load(tmp_path, SMALL.replace(before, after)).mistakes.values()))
+    except ValueError as error:  # a mistake that is not in one entry alone
+        mistake = str(error)
+    assert message in mistake
+    assert mistake.startswith(f"{tmp_path}/experiments.yaml: ")
+    assert "\n" not in mistake
+
+
+def test_a_mistake_in_one_entry_hides_no_other(tmp_path: Path) -> None:
+    experiments = load(tmp_path, SMALL.replace("steps: 10}", "setps: 10}"))
+    assert list(experiments) == ["rates"]
+    assert list(experiments.mistakes) == ["base", "norms"]
+    assert experiments.mistakes["norms"].endswith(
+        f"sets.norms.base: base has a mistake: {experiments.mistakes['base']}"
+    )
+    with pytest.raises(
+        ValueError, match=r"presets\.base: train\.setps: no such parameter, did you mean train\.steps\?$"
+    ):
+        select(experiments, "base")
 
 
 def test_a_file_without_experiments_says_so(tmp_path: Path) -> None:
