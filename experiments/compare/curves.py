@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from dvc.api import DVCFileSystem
 
+from experiments.run.dvc_commands import ask_git
 from experiments.run.results import Result
 from lm.system.files import read_json
 
@@ -40,9 +41,11 @@ class Curves:
 
 def read_curves(result: Result, root: Path) -> Curves:
     """The curves of a finished experiment of the repository at `root`."""
-    files = DVCFileSystem(str(root), rev=result.rev)
-    train, valid = _table(files, TRAIN), _table(files, VALID)
-    samples = _samples(files, SAMPLES)
+    # DVC sees the files of a commit from the root of git, below which the project may lie.
+    below = ask_git("-C", str(root), "rev-parse", "--show-prefix").rstrip("\n")
+    files = DVCFileSystem(str(root), rev=result.rev, subrepos=bool(below))
+    train, valid = _table(files, below + TRAIN), _table(files, below + VALID)
+    samples = _samples(files, below + SAMPLES)
     timing = root / ".timings" / f"{result.outs.get(STEPS)}.json"
     if train is None or not timing.exists():
         return Curves(train, valid, samples, None, None)

@@ -26,7 +26,7 @@ def scratch_folder(keep: Path | None) -> Iterator[Path]:
 
 
 def clone(root: Path, commit: str, folder: Path) -> None:
-    """Clone a commit of the repository at `root`, without its DVC cache and without the hashes in dvc.lock."""
+    """Clone a commit of the repository at `root`, without its DVC cache."""
     for command in (
         ["clone", "--quiet", "--no-checkout", str(root), str(folder)],
         # The commit may be on no branch, so the clone alone may lack it.
@@ -34,6 +34,10 @@ def clone(root: Path, commit: str, folder: Path) -> None:
         ["-C", str(folder), "checkout", "--quiet", "--detach", commit],
     ):
         subprocess.run(["git", *command], check=True, env=clean_environment())
+
+
+def forget_results(folder: Path) -> None:
+    """Remove the hashes of all outs from a project, and give it a DVC cache of its own."""
     (folder / "dvc.lock").unlink()  # so every entry of the new dvc.lock comes from a stage that ran
     (folder / ".dvc" / "config.local").write_text(_OWN_CACHE)
 

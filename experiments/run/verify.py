@@ -16,7 +16,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from experiments.run.file_difference import first_difference
-from experiments.run.scratch_clone import clean_environment, clone, reproduce, scratch_folder
+from experiments.run.scratch_clone import clean_environment, clone, forget_results, reproduce, scratch_folder
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ def main(arguments: argparse.Namespace) -> int:
 def _verify(revision: str, stage: str | None, keep: Path | None) -> int:
     if (top := _git(Path.cwd(), "rev-parse", "--show-toplevel")) is None:
         raise ValueError(f"{Path.cwd()}: must be in a git repository")
-    root = Path(top)
+    root, project = Path(top), Path(top, _git(Path.cwd(), "rev-parse", "--show-prefix") or "")
     commit = resolve_revision(root, revision)
-    text = _git(root, "show", f"{commit}:dvc.lock")
+    text = _git(project, "show", f"{commit}:./dvc.lock")
     if text is None:
         raise ValueError(f"{revision}: must hold a dvc.lock, got {commit[:12]} without one")
     expected = _hashes(text)
@@ -71,12 +71,14 @@ def _verify(revision: str, stage: str | None, keep: Path | None) -> int:
         print("uncommitted changes are not part of this check, because the scratch clone holds only what is committed")
     with scratch_folder(keep) as folder:
         print(f"verifying {revision} ({commit[:12]}) in {folder}", flush=True)
+        copy = folder / project.relative_to(root)
         clone(root, commit, folder)
-        if (status := reproduce(folder, stage)) != 0:
+        forget_results(copy)
+        if (status := reproduce(copy, stage)) != 0:
             print(f"error: dvc repro: must succeed in the scratch clone, got status {status}", file=sys.stderr)
             return 1
-        outs = compare_outs(expected, _hashes((folder / "dvc.lock").read_text()), whole=stage is None)
-        return _report(outs, root, folder)
+        outs = compare_outs(expected, _hashes((copy / "dvc.lock").read_text()), whole=stage is None)
+        return _report(outs, project, copy)
 
 
 def resolve_revision(root: Path, revision: str) -> str:

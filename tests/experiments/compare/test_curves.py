@@ -1,12 +1,14 @@
 """Tests of experiments/compare/curves.py that need no run; test_command_line.py reads the curves of real runs."""
 
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 
-from experiments.compare.curves import Sample, _interpolated, read_curves
+from experiments.compare.curves import TRAIN, VALID, Sample, _interpolated, read_curves
+from experiments.run.results import Result
 from tests.experiments.results_by_hand import made_result, made_run
 from tests.workspace import Workspace
 
@@ -39,3 +41,20 @@ def test_samples_are_read_from_the_commit_of_the_experiment(tmp_path: Path) -> N
 def test_every_step_of_a_curve_has_a_time_also_before_the_first_and_after_the_last_that_was_timed() -> None:
     seconds = _interpolated({4: 2.0, 8: 3.0}, pd.Series([2, 6, 9]))
     assert [seconds[step] for step in (2, 4, 6, 8, 9)] == [1.0, 2.0, 2.5, 3.0, 3.0]
+
+
+def test_curves_are_found_in_a_project_below_the_root_of_git(tmp_path: Path) -> None:
+    project = tmp_path / "below" / "here"
+    (project / "plots").mkdir(parents=True)
+    (project / ".dvc").mkdir()
+    (project / ".dvc" / "config").touch()
+    for path in (TRAIN, VALID):
+        (project / path).write_text("step,tokens,loss\n1,10,2.5\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
+    for words in (["init", "-q"], ["add", "--all"], ["commit", "-qm", "state"]):
+        subprocess.run([*git, *words], check=True)
+    rev = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    curves = read_curves(Result("below", rev, "done", {}, {}, {}), project)
+    assert curves.train is not None
+    assert curves.valid is not None
+    assert curves.train["loss"].tolist() == curves.valid["loss"].tolist() == [2.5]

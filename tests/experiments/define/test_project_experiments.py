@@ -15,7 +15,6 @@ def test_no_experiment_of_the_project_has_a_mistake() -> None:
     assert SETS.mistakes == {}
 
 
-
 @pytest.mark.parametrize("experiment_set", SETS.values(), ids=lambda experiment_set: experiment_set.name)
 def test_every_experiment_of_the_project_has_parameters_that_the_pipeline_takes(experiment_set: ExperimentSet) -> None:
     values_of_runs = [run.parameters(PARAMS) for run in experiment_set.runs]
