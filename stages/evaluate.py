@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from lm.analysis.evaluation import evaluate, summarise
 from lm.config.evaluate import EvaluateConfig
+from lm.config.train import TrainConfig
 from lm.corpus.text_file import read_documents
 from lm.formats.model_file import check_same_tokenizer
 from lm.formats.tokens import TokenFile
@@ -23,21 +24,23 @@ from stages.support import Stage, run
 
 def main(stage: Stage) -> None:
     """Write the figures, and the loss by position in the context."""
-    config = stage.section(EvaluateConfig)
+    config, train = stage.section(EvaluateConfig), stage.section(TrainConfig)
     claim_gpu(config.device)
     tokens = TokenFile(stage.path("tokens"), stage.path("card"))
     documents = tokens.documents()
+    device = choose_device(config.device, "evaluate.device")
+    batch_size = config.batch_size_on(device.type)
     with explaining_memory_errors(
-        f"evaluate.batch_size: {config.batch_size} contexts at once, or the model alone, do not fit into memory; "
+        f"evaluate.batch_size: {batch_size} contexts at once, or the model alone, do not fit into memory; "
         "lower it or change evaluate.device"
     ):
         model, card = load_model(stage.path("model"))
         check_same_tokenizer(
             str(tokens.path), tokens.card.tokenizer_sha256, str(stage.path("model")), card.tokenizer_sha256
         )
-        model.to(choose_device(config.device, "evaluate.device"))
+        model.to(device)
         with tqdm(desc="evaluate", total=len(tokens.ids), unit=" tokens", unit_scale=True, disable=None) as bar:
-            evaluation = evaluate(model, documents, card.end_id, config.batch_size, bar.update)
+            evaluation = evaluate(model, documents, card.end_id, batch_size, bar.update)
 
     n_bytes = np.array([len(document.encode()) for document in read_documents(stage.path("text"))])
     if len(n_bytes) != len(documents):
@@ -52,7 +55,9 @@ def main(stage: Stage) -> None:
             "perplexity, which is written as null",
             file=sys.stderr,
         )
-    write_json(stage.path("metrics"), figures)
+    # The weights were chosen among those of all validations by their loss on parts of this text.
+    chosen = {"chosen_on_this_text": train.keep == "best" or train.patience is not None}
+    write_json(stage.path("metrics"), figures | chosen)
     reached = np.flatnonzero(evaluation.position_count)
     curve = pd.DataFrame(
         {

@@ -1,0 +1,55 @@
+"""Tests of stages/evaluate.py."""
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from lm.config.base import Section
+from lm.config.evaluate import EvaluateConfig
+from stages import evaluate
+from tests.workspace import Workspace
+
+FILES = {
+    "model": "models/base/model.safetensors",
+    "text": "data/raw/valid.txt",
+    "tokens": "data/tokens/valid.bin",
+    "card": "data/tokens/valid.json",
+    "floor": "data/raw/floor.json",
+}
+
+
+@pytest.mark.parametrize(
+    ("changes", "chosen"),
+    [
+        ({"keep": "best", "patience": None}, True),
+        ({"keep": "last", "patience": 3}, True),
+        ({"keep": "last", "patience": None}, False),
+    ],
+)
+def test_metrics_say_whether_the_weights_were_chosen_on_the_text(
+    micro: Workspace, tmp_path: Path, changes: dict[str, Any], chosen: bool
+) -> None:
+    def section(section: type[Section]) -> Section:
+        wanted = changes if section.name() == "train" else {"device": "cpu"}
+        return section.load(micro.path / "params.yaml").model_copy(update=wanted)
+
+    def path(name: str) -> Path:
+        return micro.path / FILES[name] if name in FILES else tmp_path / name
+
+    stage: Any = SimpleNamespace(path=path, section=section)
+    evaluate.main(stage)
+    figures = json.loads((tmp_path / "metrics").read_bytes())
+    assert figures.pop("chosen_on_this_text") is chosen
+    expected = json.loads(micro.read("metrics/evaluate.json"))
+    del expected["chosen_on_this_text"]
+    assert figures == pytest.approx(expected, rel=1e-5)  # another process rounds float32 otherwise
+
+
+def test_the_batch_follows_the_device_unless_it_is_given() -> None:
+    null = EvaluateConfig.parse({"batch_size": None, "device": "auto"})
+    assert [null.batch_size_on(device) for device in ("cpu", "cuda", "mps")] == [2, 32, 32]
+    given = EvaluateConfig.parse({"batch_size": 7, "device": "auto"})
+    assert [given.batch_size_on(device) for device in ("cpu", "cuda", "mps")] == [7, 7, 7]
