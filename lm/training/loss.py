@@ -9,8 +9,13 @@ from torch import Tensor
 
 from lm.model.upcast import upcast
 
-# Bytes of logits in float32 at a time: few enough to save memory, enough to keep the machine busy.
-_CHUNK_BYTES = {"cpu": 2**25, "cuda": 2**28}
+
+def chunk_bytes(device: torch.device) -> int:
+    """Bytes of logits, counted in float32, at a time: few enough to save memory, enough to keep the machine busy."""
+    if device.type == "cpu":
+        return 2**25
+    memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
+    return max(2**28, min(2**31, memory // 32))
 
 
 def cross_entropy(logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -25,13 +30,14 @@ def linear_cross_entropy(
     targets: Int[Tensor, "*batch"],
     weights: Float[Tensor, "*batch"],
     dtype: torch.dtype | None = None,
+    n_bytes: int = 2**25,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """The cross-entropy of the logits `hidden @ head.T` and the number of right predictions, both as weighted sums.
 
     The logits are the largest array of a training step, so only a chunk of rows exists at a time. Loss and gradient are
     computed from each chunk, and then it is freed (as in Wijmans et al. 2024, https://arxiv.org/abs/2411.09009).
     `dtype` is the type of the matrix products; None means the type of the tensors. Everything else is in float32 or
-    better.
+    better. `n_bytes` is the size of a chunk (`chunk_bytes`).
     """
     sums: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden.flatten(0, -2),
@@ -39,6 +45,7 @@ def linear_cross_entropy(
         targets.flatten(),
         weights.flatten(),
         dtype or hidden.dtype,
+        n_bytes,
         torch.is_grad_enabled(),
     )
     return sums
@@ -60,6 +67,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         targets: Tensor,
         weights: Tensor,
         dtype: torch.dtype,
+        n_bytes: int,
         wants_grad: bool,
     ) -> tuple[Tensor, Tensor]:
         h, w = hidden.to(dtype), head.to(dtype)
@@ -69,17 +77,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         grad_hidden = torch.empty_like(h) if wants_grad else None
         grad_head = torch.zeros_like(head, dtype=exact) if wants_grad else None
         with torch.autocast(h.device.type, enabled=False):
-            for rows in _chunks(len(h), 4 * len(w), h.device.type):
+            for rows in _chunks(len(h), max(1, n_bytes // (4 * len(w)))):
                 target, weight = targets[rows, None], weights[rows, None].to(exact)
                 z = upcast(h[rows] @ w.T)
                 log_total = torch.logsumexp(z, dim=-1, keepdim=True)
-                loss += ((log_total - z.gather(-1, target)) * weight).sum()
-                right += ((z.argmax(-1, keepdim=True) == target) * weight).sum()
+                # New tensors, not in-place sums: Dynamo of torch 2.11 loses the gradient of an output changed in place.
+                loss = loss + ((log_total - z.gather(-1, target)) * weight).sum()
+                right = right + ((z.argmax(-1, keepdim=True) == target) * weight).sum()
                 if grad_hidden is None or grad_head is None:
                     continue
-                dz = z.sub_(log_total).exp_()
-                # Not scatter_add_, which is not deterministic on a GPU.
-                dz = dz.scatter_(-1, target, dz.gather(-1, target) - 1).to(dtype)
+                dz = _minus_one_hot(z.sub_(log_total).exp_(), target).to(dtype)
                 grad_hidden[rows] = ((dz @ w) * weight).to(dtype)
                 grad_head += _summed_product(dz.T, (h[rows] * weight).to(dtype))
         ctx.save_for_backward(grad_hidden, grad_head)
@@ -88,9 +95,17 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return loss, right
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None, None]:
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, None, None, None, None, None]:
         grad_loss, (grad_hidden, grad_head), dtypes = grad_outputs[0], ctx.saved_tensors, ctx.dtypes
-        return (grad_hidden * grad_loss).to(dtypes[0]), (grad_head * grad_loss).to(dtypes[1]), None, None, None, None
+        return (
+            (grad_hidden * grad_loss).to(dtypes[0]),
+            (grad_head * grad_loss).to(dtypes[1]),
+            None,
+            None,
+            None,
+            None,
+            None,
+        )
 
 
 def _summed_product(a: Float[Tensor, "n rows"], b: Float[Tensor, "rows m"]) -> Float[Tensor, "n m"]:
@@ -100,7 +115,13 @@ def _summed_product(a: Float[Tensor, "n rows"], b: Float[Tensor, "rows m"]) -> F
     return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else a.float() @ b.float()
 
 
-def _chunks(n_rows: int, bytes_a_row: int, device: str) -> Iterator[slice]:
-    """Slices of equal size (the last may be smaller) whose logits each take at most the bytes of a chunk."""
-    size = max(1, _CHUNK_BYTES.get(device, 2**28) // bytes_a_row)
+def _minus_one_hot(p: Tensor, target: Tensor) -> Tensor:
+    """p with 1 subtracted at the target of each row: (rows, vocab) and (rows, 1)."""
+    if torch.compiler.is_compiling():  # one more operation of a fused kernel, where a scatter would be several kernels
+        return torch.where(torch.arange(p.shape[-1], device=p.device) == target, p - 1, p)
+    return p.scatter_(-1, target, p.gather(-1, target) - 1)  # not scatter_add_: not deterministic on a GPU
+
+
+def _chunks(n_rows: int, size: int) -> Iterator[slice]:
+    """Slices of equal size; the last may be smaller."""
     return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))

@@ -149,9 +149,12 @@ class Outcome(NamedTuple):
     grad_weight: Tensor
 
 
+CHUNK = {"bytes": 2**25}
+
+
 def ours(head: Head, dtype: torch.dtype | None = None, factor: float = 1.0) -> Outcome:
     hidden, weight = head.hidden.clone().requires_grad_(), head.weight.clone().requires_grad_()
-    sums = linear_cross_entropy(hidden, weight, head.targets, head.weights, dtype)
+    sums = linear_cross_entropy(hidden, weight, head.targets, head.weights, dtype, CHUNK["bytes"])
     loss, accuracy = (value / float(head.weights.double().sum()) for value in sums)
     return Outcome(loss.detach(), accuracy, *torch.autograd.grad(factor * loss, [hidden, weight]))
 
@@ -176,7 +179,7 @@ def assert_close(actual: Outcome, expected: Outcome, loss: float, gradient: floa
 
 def set_chunks(patch: pytest.MonkeyPatch, n_rows: int, vocab: int) -> None:
     """Let a chunk hold so many rows of logits."""
-    patch.setitem(module._CHUNK_BYTES, "cpu", 4 * vocab * n_rows)
+    patch.setitem(CHUNK, "bytes", 4 * vocab * n_rows)
 
 
 @settings(max_examples=60)
@@ -341,7 +344,7 @@ def test_the_logits_never_exist_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_row_whose_logits_alone_are_beyond_a_chunk_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     head = random_head(3, 50, 4)
-    monkeypatch.setitem(module._CHUNK_BYTES, "cpu", 1)
+    monkeypatch.setitem(CHUNK, "bytes", 1)
     assert_close(ours(head), exact(head), loss=2e-6, gradient=2e-6)  # as above
 
 
@@ -360,3 +363,11 @@ def test_without_gradients_none_are_computed(monkeypatch: pytest.MonkeyPatch) ->
     assert gradient_too.sizes.count(vocab * d_model) > watch.sizes.count(vocab * d_model)
     assert torch.equal(loss / n, ours(head).loss)
     assert torch.equal(n_right / n, ours(head).accuracy)
+
+
+def test_a_chunk_takes_a_small_part_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = 8 * 2**30
+    properties = type("Properties", (), {"total_memory": memory})
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
+    assert module.chunk_bytes(torch.device("cuda")) == memory // 32
+    assert module.chunk_bytes(torch.device("cpu")) < 2**26  # it should fit into caches
