@@ -5,17 +5,16 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from lm.config.train import TrainConfig
 from lm.distributed.sharded_tensors import gathered
 from lm.formats.parameters import Table
 from lm.optim.muon import Muon
-from lm.optim.optimizers import SGD, Adam, AdamW
+from lm.optim.optimizers import SGD, Adam, AdamW, PacedOptimizer
 from lm.optim.rules import UpdateRule, update_rule
 
 
-def build_optimizer(model: nn.Module, table: Table, config: TrainConfig) -> Optimizer:
+def build_optimizer(model: nn.Module, table: Table, config: TrainConfig) -> PacedOptimizer:
     """The optimizer of a configuration, with one group for all parameters that share a rule (`lm.optim.rules`)."""
     by_rule: dict[UpdateRule, list[nn.Parameter]] = defaultdict(list)
     for name, p in model.named_parameters():
@@ -41,9 +40,7 @@ def clip_gradients(parameters: Iterable[nn.Parameter], max_norm: float | None) -
     Pascanu et al. 2012, algorithm 1, https://arxiv.org/abs/1211.5063.
     """
     gradients = [p.grad for p in parameters if p.grad is not None]
-    norm = gathered(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
+    norm = gathered(torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))))
     if max_norm is not None:
-        scale = (max_norm / (norm + 1e-6)).clamp(max=1.0)
-        for gradient in gradients:
-            gradient.mul_(scale)
+        torch._foreach_mul_(gradients, (max_norm / (norm + 1e-6)).clamp(max=1.0))
     return norm

@@ -1,6 +1,6 @@
 """Muon: momentum whose matrices are made orthogonal (Jordan 2024, https://kellerjordan.github.io/posts/muon/)."""
 
-from collections import defaultdict
+from collections.abc import Hashable
 from typing import Any
 
 import torch
@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lm.distributed.sharded_tensors import gathered, laid_out_like
-from lm.optim.optimizers import AdamW, ParameterGroups
+from lm.optim.optimizers import AdamW, Pace, ParameterGroups
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's: steepest at 0, so that small singular values grow fastest
 N_ITERATIONS = 5
@@ -39,31 +39,49 @@ class Muon(AdamW):
     ) -> None:
         super().__init__(params, lr, betas, eps, weight_decay)
         self._momentum, self._dtype = momentum, dtype
+        self._turn = _turn
 
-    def _update(self, group: dict[str, Any]) -> None:
+    def compile(self) -> None:
+        """Fuse the operations between the matrix products too."""
+        super().compile()
+        self._turn = torch.compile(_turn, dynamic=False)
+
+    def _kind(self, group: dict[str, Any], p: Tensor) -> Hashable:
+        """All matrices of a shape are updated together: few large products instead of many small ones."""
+        return p.shape if group["orthogonal"] else super()._kind(group, p)
+
+    def _pace(self, group: dict[str, Any], params: list[Tensor]) -> Pace:
         if not group["orthogonal"]:
-            super()._update(group)
-            return
-        by_shape: dict[tuple[int, ...], list[Tensor]] = defaultdict(list)
-        for p in group["params"]:
-            if p.grad is not None:
-                by_shape[p.shape].append(p)
-        for shape, matrices in by_shape.items():
-            # All matrices of a shape at once: few large products instead of many small ones.
-            updates = orthogonalised(torch.stack([gathered(self._direction(p)) for p in matrices]), self._dtype)
-            size = 0.2 * max(shape) ** 0.5
-            for p, update in zip(matrices, updates, strict=True):
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(laid_out_like(p, update), alpha=-group["lr"] * size)
+            return super()._pace(group, params)
+        for p in params:
+            if not self.state[p]:
+                self.state[p]["momentum"] = torch.zeros_like(p)
+        size = 0.2 * max(params[0].shape) ** 0.5
+        return Pace(1 - group["lr"] * group["weight_decay"], -size * group["lr"])
 
-    def _direction(self, p: Tensor) -> Tensor:
-        """Nesterov momentum, Sutskever et al. 2013, as running means."""
-        assert p.grad is not None
-        state = self.state[p]
-        if not state:
-            state["momentum"] = torch.zeros_like(p)
-        momentum: Tensor = state["momentum"].lerp_(p.grad, 1 - self._momentum)
-        return p.grad.lerp(momentum, self._momentum)
+    def _apply(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], pace: Pace) -> None:
+        if not group["orthogonal"]:
+            super()._apply(group, params, grads, pace)
+            return
+        momenta = [self.state[p]["momentum"] for p in params]
+        self._turn(params, grads, momenta, self._momentum, self._dtype, pace.shrink, pace.step_size)
+
+
+def _turn(
+    params: list[Tensor],
+    grads: list[Tensor],
+    momenta: list[Tensor],
+    momentum: float,
+    dtype: torch.dtype,
+    shrink: float | Tensor,
+    step_size: float | Tensor,
+) -> None:
+    """W = shrink * W + step_size * U for matrices of one shape, after the momenta have taken the gradients in."""
+    torch._foreach_lerp_(momenta, grads, 1 - momentum)
+    directions = torch._foreach_lerp(grads, momenta, momentum)  # Nesterov momentum, Sutskever et al. 2013, as means
+    updates = orthogonalised(torch.stack([gathered(direction) for direction in directions]), dtype) * step_size
+    torch._foreach_mul_(params, shrink)
+    torch._foreach_add_(params, [laid_out_like(p, update) for p, update in zip(params, updates, strict=True)])
 
 
 def orthogonalised(

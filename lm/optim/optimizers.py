@@ -1,7 +1,9 @@
 """Our own optimizers, SGD, Adam and AdamW. They use the parameter groups and the state of PyTorch's `Optimizer`."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+from abc import abstractmethod
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,7 +12,68 @@ from torch.optim import Optimizer
 ParameterGroups = Iterable[dict[str, Any]]
 
 
-class SGD(Optimizer):
+class Pace(NamedTuple):
+    """The numbers of an update that are different at every step: p = shrink * p + step_size * direction."""
+
+    shrink: float | Tensor = 1.0
+    step_size: float | Tensor = 0.0
+    correction: float | Tensor = 1.0
+
+
+class PacedOptimizer(Optimizer):
+    """An optimizer whose step has two halves: `pace` works on numbers, `apply` on tensors.
+
+    `apply` always runs the same operations on the same tensors. So a GPU can replay it, while `pace` runs in Python.
+    """
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Update every parameter that has a gradient."""
+        assert closure is None
+        self.apply(self.pace())
+
+    @torch.no_grad()
+    def pace(self) -> list[Pace]:
+        """Count a step. Returns its numbers, one entry for each portion of the parameters."""
+        return [self._pace(group, params) for group, params in self._portions()]
+
+    @torch.no_grad()
+    def apply(self, paces: Iterable[Sequence[float | Tensor]]) -> None:
+        """Update every portion with its numbers."""
+        for (group, params), pace in zip(self._portions(), paces, strict=True):
+            grads = [p.grad for p in params if p.grad is not None]
+            self._apply(group, params, grads, Pace(*pace))
+
+    def compile(self) -> None:
+        """Fuse the operations of `apply`, where the optimizer knows how. It then takes its numbers as tensors."""
+
+    @abstractmethod
+    def _pace(self, group: dict[str, Any], params: list[Tensor]) -> Pace:
+        """Count a step of these parameters, with fresh state if they have none."""
+
+    @abstractmethod
+    def _apply(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], pace: Pace) -> None: ...
+
+    def _portions(self) -> Iterator[tuple[dict[str, Any], list[Tensor]]]:
+        """The parameters that have a gradient, in lists of those that are updated together, each with its group."""
+        for group in self.param_groups:
+            together: dict[Hashable, list[Tensor]] = defaultdict(list)
+            for p in group["params"]:
+                if p.grad is not None:
+                    together[self._kind(group, p)].append(p)
+            for params in together.values():
+                yield group, params
+
+    def _kind(self, group: dict[str, Any], p: Tensor) -> Hashable:
+        """Parameters of a group and a kind are updated together.
+
+        A GPU takes as many as have seen the same number of steps, in few kernels. A CPU takes one at a time, which then
+        stays in its caches.
+        """
+        return id(p) if p.device.type == "cpu" else self.state[p].get("step")
+
+
+class SGD(PacedOptimizer):
     """Stochastic gradient descent with momentum: v = momentum * v + g; p = p - lr * v (Sutskever et al. 2013).
 
     Nesterov's variant takes p - lr * (g + momentum * v): the gradient at the point to which the momentum is about to
@@ -28,23 +91,28 @@ class SGD(Optimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
-        assert closure is None
-        for group, p, grad in _with_gradients(self.param_groups):
-            if group["weight_decay"]:
-                grad = grad.add(p, alpha=group["weight_decay"])
-            if group["momentum"]:
-                state = self.state[p]
-                if not state:
-                    state["velocity"] = torch.zeros_like(p)
-                velocity = state["velocity"].mul_(group["momentum"]).add_(grad)
-                grad = grad.add(velocity, alpha=group["momentum"]) if group["nesterov"] else velocity
-            p.add_(grad, alpha=-group["lr"])
+    def _pace(self, group: dict[str, Any], params: list[Tensor]) -> Pace:
+        if group["momentum"]:
+            for p in params:
+                if not self.state[p]:
+                    self.state[p]["velocity"] = torch.zeros_like(p)
+        return Pace(step_size=-group["lr"])
+
+    def _apply(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], pace: Pace) -> None:
+        if group["weight_decay"]:
+            grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
+        if group["momentum"]:
+            velocities = [self.state[p]["velocity"] for p in params]
+            torch._foreach_mul_(velocities, group["momentum"])
+            torch._foreach_add_(velocities, grads)
+            if group["nesterov"]:
+                grads = list(torch._foreach_add(grads, velocities, alpha=group["momentum"]))
+            else:
+                grads = velocities
+        torch._foreach_add_(params, torch._foreach_mul(grads, pace.step_size))
 
 
-class Adam(Optimizer):
+class Adam(PacedOptimizer):
     """Adam (Kingma & Ba 2014, algorithm 1, https://arxiv.org/abs/1412.6980).
 
     Weight decay is added to the gradient (L2 regularisation). Equal to `torch.optim.Adam`.
@@ -56,32 +124,29 @@ class Adam(Optimizer):
         self, params: ParameterGroups, lr: float, betas: tuple[float, float], eps: float, weight_decay: float = 0.0
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
+        self._move = _move
 
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Update every parameter that has a gradient."""
-        assert closure is None
-        for group in self.param_groups:
-            self._update(group)
+    def compile(self) -> None:
+        """Fuse the operations on each tensor into one kernel."""
+        self._move = torch.compile(_move, dynamic=False)
 
-    def _update(self, group: dict[str, Any]) -> None:
+    def _pace(self, group: dict[str, Any], params: list[Tensor]) -> Pace:
+        for p in params:
+            if not self.state[p]:
+                self.state[p].update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
+            self.state[p]["step"] += 1
         beta1, beta2 = group["betas"]
-        for _, p, grad in _with_gradients([group]):
-            state = self.state[p]
-            if not state:
-                state.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
-            state["step"] += 1
+        step = self.state[params[0]]["step"]
+        shrink = 1 - group["lr"] * group["weight_decay"] if self.decoupled_weight_decay else 1.0
+        # Both moments start at zero; dividing by 1 - beta^t undoes that bias.
+        return Pace(shrink, -group["lr"] / (1 - beta1**step), 1 - beta2**step)
 
-            if group["weight_decay"] and self.decoupled_weight_decay:
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-            elif group["weight_decay"]:
-                grad = grad.add(p, alpha=group["weight_decay"])
-            mean = state["mean"].lerp_(grad, 1 - beta1)
-            square = state["square"].mul_(beta2).addcmul_(grad, grad, value=1 - beta2)
-            # Both moments start at zero; dividing by 1 - beta^t undoes that bias.
-            step_size = group["lr"] / (1 - beta1 ** state["step"])
-            denominator = square.div(1 - beta2 ** state["step"]).sqrt_().add_(group["eps"])
-            p.addcdiv_(mean, denominator, value=-step_size)
+    def _apply(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], pace: Pace) -> None:
+        if group["weight_decay"] and not self.decoupled_weight_decay:
+            grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
+        means, squares = [self.state[p]["mean"] for p in params], [self.state[p]["square"] for p in params]
+        beta1, beta2 = group["betas"]
+        self._move(params, grads, means, squares, beta1, beta2, group["eps"], *tuple(pace))
 
 
 class AdamW(Adam):
@@ -93,5 +158,24 @@ class AdamW(Adam):
     decoupled_weight_decay = True
 
 
-def _with_gradients(groups: list[dict[str, Any]]) -> Iterable[tuple[dict[str, Any], Tensor, Tensor]]:
-    return ((group, p, p.grad) for group in groups for p in group["params"] if p.grad is not None)
+def _move(
+    params: list[Tensor],
+    grads: list[Tensor],
+    means: list[Tensor],
+    squares: list[Tensor],
+    beta1: float,
+    beta2: float,
+    eps: float,
+    shrink: float | Tensor,
+    step_size: float | Tensor,
+    correction: float | Tensor,
+) -> None:
+    """p = shrink * p + step_size * mean / (sqrt(square / correction) + eps), after both moments have taken g in."""
+    torch._foreach_mul_(params, shrink)
+    torch._foreach_lerp_(means, grads, 1 - beta1)
+    torch._foreach_mul_(squares, beta2)
+    torch._foreach_addcmul_(squares, grads, grads, 1 - beta2)
+    denominators = torch._foreach_div(squares, correction)
+    torch._foreach_sqrt_(denominators)
+    torch._foreach_add_(denominators, eps)
+    torch._foreach_addcdiv_(params, torch._foreach_mul(means, step_size), denominators)
