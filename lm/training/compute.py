@@ -8,7 +8,7 @@ always makes the same choice. Another choice would round differently, and the re
 
 import os
 import shutil
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from lm.system.processor import processor_name
 # than the compiler takes, which is about half a minute. CPUs that gain from it do about 10^11 operations a second, GPUs
 # about 10^14.
 _WORTH_COMPILING = {"cpu": 6e13, "cuda": 1e16}
+_REPLAYED = "kernels replayed"
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,27 @@ def choose_compute(
         attention,
         config.recompute,
     )
+    if replays(made, model_config):
+        words.append(_REPLAYED)
     return made, words
+
+
+def replays(choices: ComputeChoices, model_config: ModelConfig) -> bool:
+    """Whether a GPU replays the kernels of a step (`lm.training.replayed`).
+
+    With float16 Python decides whether a step is left out. Several processes wait for each other. Dropout draws other
+    numbers at each step.
+    """
+    alone = choices.processes == 1 and choices.precision != "fp16" and model_config.dropout == 0
+    return choices.device == "cuda" and choices.compile and alone
+
+
+def plain_instead(choices: ComputeChoices, words: list[str], fault: str) -> tuple[ComputeChoices, list[str]]:
+    """The choices, and their words, of a run that gives up compiling, because compiled code is wrong here."""
+    words = [word for word in words if word != _REPLAYED]
+    compiled = next(i for i, word in enumerate(words) if word.startswith("compiled"))
+    words[compiled] = f"not compiled (a compiled step is wrong here: {fault})"
+    return replace(choices, compile=False), words
 
 
 def n_processes(config: TrainConfig, device: torch.device) -> int:

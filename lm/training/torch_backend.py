@@ -1,6 +1,6 @@
 """Training with PyTorch, on any of its devices, in one process or several."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,8 +18,13 @@ from lm.optim.build import build_optimizer, clip_gradients
 from lm.system.devices import Precision, autocast, matmul_dtype, memory_errors
 from lm.training.backend import ComputeReport, Measurement, State
 from lm.training.batch import Batch, total_weight
-from lm.training.compute import choose_compute, set_up
-from lm.training.loss import linear_cross_entropy
+from lm.training.compile_check import compiled_fault
+from lm.training.compute import choose_compute, plain_instead, replays, set_up
+from lm.training.loss import chunk_bytes, linear_cross_entropy
+from lm.training.replayed import Replayed
+
+# With a learning rate as small as this, float32 may round an update away.
+_ROUNDED_AWAY = 1e-7
 
 
 class TorchBackend:
@@ -33,21 +38,34 @@ class TorchBackend:
     def __init__(self, model: Transformer, config: TrainConfig, device: torch.device, team: Team | None = None) -> None:
         self.team = team or Team()
         choices, words = choose_compute(config, model.config, model.vocab_size, device, self.team.size)
-        self.compute_report = ComputeReport(choices.facts(), words)
         set_up(choices)
         self.model, self.model_config, self.table = model, model.config, model.table
         self._config, self._device = config, device
         model.compute_with(attention=choices.attention, recompute=choices.recompute)
-        self._objective = _Objective(model, device, config.precision)
+        objective = _Objective(model, device, config.precision)
         if choices.compile:
             # Compiled for each batch size separately. Otherwise the code would depend on the sizes that came before,
             # and these are different in a resumed run.
-            self._objective.compile(dynamic=False)
-        self._parallel = parallelise(self._objective, model.blocks, self.team, config.shard, device)
+            objective.compile(dynamic=False)
+            shape = config.part_size // self.team.size, model.config.context_length
+            if not choices.shard and (
+                fault := compiled_fault(objective.to(device), shape, model.vocab_size, config.precision)
+            ):
+                choices, words = plain_instead(choices, words, fault)
+                objective = _Objective(model, device, config.precision)
+        self.compute_report = ComputeReport(choices.facts(), words)
+        self._parallel = parallelise(objective, model.blocks, self.team, config.shard, device)
         self._optimizer = build_optimizer(model, model.table, config)
+        self._replays = replays(choices, model.config)
+        if self._replays:
+            self._optimizer.compile()
         # float16 gradients underflow unless the loss is scaled up first (arXiv:1710.03740, section 3.2).
         self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self._unscaled = False
+        self._gradient: Callable[..., Tensor] = self._compute_gradient
+        self._apply: Callable[[Tensor], Tensor] | None = None
+        self._record_anew()
+        self._moves = False  # whether an update is known to change the weights
 
     @property
     def may_overflow(self) -> bool:
@@ -59,15 +77,49 @@ class TorchBackend:
         """Loss and accuracy of a batch given in parts, and the norm of its gradient before clipping."""
         # Each process drops different activations. The seed is hashed because the generator of the CPU uses only its
         # 32 low bits.
-        noise_of_rank = (*noise, self.team.rank) if self.team.rank else noise
-        torch.manual_seed(int(np.random.SeedSequence(noise_of_rank).generate_state(1, np.uint64)[0]))
-        weight = total_weight(parts) / self.team.size
-        measured = torch.zeros(2, device=self._device)
+        if self.model_config.dropout:
+            noise_of_rank = (*noise, self.team.rank) if self.team.rank else noise
+            torch.manual_seed(int(np.random.SeedSequence(noise_of_rank).generate_state(1, np.uint64)[0]))
+        weight = torch.tensor(total_weight(parts) / self.team.size, dtype=torch.float32)
         self.model.train()
-        self._optimizer.zero_grad()
-        for i, part in enumerate(parts):
-            with holds_back_gradients(self._parallel, i < len(parts) - 1):
-                loss, right = self._parallel(*self._to_device(self._own_rows(part)))
+        tensors = [tensor for part in parts for tensor in self._to_device(self._own_rows(part))]
+        # One tensor, so that a step waits for the GPU only once.
+        mean_loss, mean_accuracy, norm = self._gradient(weight.to(self._device), *tensors).tolist()
+        return Measurement(mean_loss, mean_accuracy), norm
+
+    @memory_errors()
+    def update(self, learning_rate: float) -> None:
+        """Take the optimizer's step."""
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate * group["rate_scale"]
+        # Looked at once, because it costs a copy. float16 may leave the first steps out.
+        looks = not (self._moves or self.may_overflow) and learning_rate > _ROUNDED_AWAY
+        before = [p.detach().clone() for p in self.model.parameters()] if looks else None
+        if self._apply is not None:
+            self._apply(torch.tensor(self._optimizer.pace()))
+        else:
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
+            self._unscaled = False
+        if before is not None:
+            self._moves = not all(map(torch.equal, map(gathered, before), map(gathered, self.model.parameters())))
+            if not self._moves:
+                name = self._config.name()
+                raise ValueError(
+                    f"{name}: an update must change the weights, with learning rate {learning_rate:g} it changed none; "
+                    f"try a higher {name}.learning_rate, {name}.compile=false or another version of torch"
+                )
+
+    def _compute_gradient(self, weight: Tensor, *tensors: Tensor) -> Tensor:
+        """Loss, accuracy and the norm of the gradient before clipping, (3,).
+
+        `tensors` are inputs, targets and weights of each part of a batch. `weight` is what sums are divided by.
+        """
+        self._forget_gradients()
+        measured = torch.zeros(2, device=self._device)
+        for first in range(0, len(tensors), 3):
+            with holds_back_gradients(self._parallel, first + 3 < len(tensors)):
+                loss, right = self._parallel(*tensors[first : first + 3])
                 self._scaler.scale(loss / weight).backward()
             measured += torch.stack([loss.detach(), right]) / weight
         if self._unscaled:  # the step before was left out, but GradScaler expects an update after every gradient
@@ -75,18 +127,26 @@ class TorchBackend:
         self._scaler.unscale_(self._optimizer)
         self._unscaled = True
         norm = clip_gradients(self.model.parameters(), self._config.clip_norm)
-        # One list, so that a step waits for the GPU only once.
-        mean_loss, mean_accuracy, norm_before = torch.cat([self.team.mean(measured), norm[None]]).tolist()
-        return Measurement(mean_loss, mean_accuracy), norm_before
+        return torch.cat([self.team.mean(measured), norm[None]])
 
-    @memory_errors()
-    def update(self, learning_rate: float) -> None:
-        """Take the optimizer's step."""
-        for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate * group["rate_scale"]
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        self._unscaled = False
+    def _forget_gradients(self) -> None:
+        """Gradients that are replayed stay at their place in memory."""
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        if self._replays and gradients:
+            torch._foreach_zero_(gradients)
+        else:
+            self._optimizer.zero_grad()
+
+    def _apply_update(self, paces: Tensor) -> Tensor:
+        self._optimizer.apply([row.unbind() for row in paces])
+        return paces
+
+    def _record_anew(self) -> None:
+        """Forget what was recorded, because the optimizer's tensors have moved."""
+        if self._replays:
+            parameters = list(self.model.parameters())
+            self._gradient = Replayed(self._compute_gradient, self._device, lambda: [_gradient(p) for p in parameters])
+            self._apply = Replayed(self._apply_update, self._device, lambda: [*parameters, *self._moments()])
 
     @memory_errors()
     @torch.no_grad()
@@ -135,6 +195,12 @@ class TorchBackend:
             slots.setdefault(int(index), {})[name] = value
         self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": slots})
         self._scaler.load_state_dict(state.values["scaler"])
+        self._record_anew()
+
+    def _moments(self) -> list[Tensor]:
+        return [
+            value for slots in self._optimizer.state.values() for value in slots.values() if isinstance(value, Tensor)
+        ]
 
     def _own_rows(self, batch: Batch) -> Batch:
         """The rows of this process."""
@@ -150,6 +216,11 @@ class TorchBackend:
         return [tensor.to(self._device) for tensor in tensors]
 
 
+def _gradient(p: nn.Parameter) -> Tensor:
+    assert p.grad is not None
+    return p.grad
+
+
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
     """Whole tensors as arrays. A plain tensor on the CPU shares its memory with its array."""
     return {name: gathered(tensor).detach().cpu().numpy() for name, tensor in tensors.items()}
@@ -162,6 +233,7 @@ class _Objective(nn.Module):
         super().__init__()
         self.model, self.model_config, self.table = model, model.config, model.table
         self._device, self._precision = device, precision
+        self._chunk_bytes = chunk_bytes(device)
 
     def forward(
         self, inputs: Int[Tensor, "batch seq"], targets: Int[Tensor, "batch seq"], weights: Float[Tensor, "batch seq"]
@@ -169,4 +241,6 @@ class _Objective(nn.Module):
         """The weighted sums of losses and of right predictions."""
         with autocast(self._device, self._precision):
             hidden = self.model.hidden(inputs)
-        return linear_cross_entropy(hidden, self.model.head_weight, targets, weights, matmul_dtype(self._precision))
+        return linear_cross_entropy(
+            hidden, self.model.head_weight, targets, weights, matmul_dtype(self._precision), self._chunk_bytes
+        )

@@ -196,6 +196,11 @@ class Trainer:
         """What one optimizer step measured; NaN if the step was left out."""
         rate = self.learning_rate(self.step)
         measured, norm = self.backend.gradient(self._batch(), (self.seed, self.step))
+        if norm == 0 and measured.loss > 0:
+            raise ValueError(
+                f"{self.config.name()}: the gradient must not be 0 while the loss is {measured.loss:g}, at step "
+                f"{self.step + 1}; try {self.config.name()}.compile=false or another version of torch"
+            )
         if math.isfinite(measured.loss) and (math.isfinite(norm) or self.backend.may_overflow):
             self.backend.update(rate)
         else:

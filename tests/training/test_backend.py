@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from lm.training.backend import Arrays, Backend, State
 from lm.training.batch import Batch
 from lm.training.build import build_backend
+from lm.training.torch_backend import TorchBackend
 from tests.small import model_config, train_config
 
 VOCAB_SIZE = 20
@@ -221,3 +222,17 @@ def test_running_out_of_memory_is_a_memory_error_wherever_it_happens(
     monkeypatch.setattr(place, out_of_memory)
     with pytest.raises(MemoryError, match=r"^CUDA out of memory$"):
         act(backend)
+
+
+def test_an_update_that_changes_no_weight_is_an_error_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend = small_backend("torch")
+    assert isinstance(backend, TorchBackend)
+    backend.gradient([BATCH], (1, 0))
+    monkeypatch.setattr(backend._optimizer, "apply", lambda paces: None)
+    with pytest.raises(ValueError, match=r"^train: an update must change the weights, with learning rate 0\.1 it "):
+        backend.update(0.1)
+    backend.update(1e-9)  # which float32 may round away
+    monkeypatch.undo()
+    backend.update(0.1)
+    monkeypatch.setattr(backend._optimizer, "apply", lambda paces: None)
+    backend.update(0.1)  # looked at once, because that costs a copy

@@ -756,3 +756,13 @@ def test_a_validation_without_any_weight_is_an_error() -> None:
         ValueError, match=r"^validation: the weights of its predictions must add up to more than 0, got 0$"
     ):
         Trainer(trainer.backend, TRAIN, EveryOther(), trainer.config, seed=1)
+
+
+def test_a_gradient_of_zero_stops_a_run_whose_loss_is_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = small_trainer()
+    monkeypatch.setattr(trainer.backend, "gradient", lambda parts, noise: (Measurement(3.0, 0.1), 0.0))
+    with pytest.raises(ValueError, match=r"^train: the gradient must not be 0 while the loss is 3, at step 1; try "):
+        list(trainer.run())
+    monkeypatch.setattr(trainer.backend, "gradient", lambda parts, noise: (Measurement(0.0, 1.0), 0.0))
+    monkeypatch.setattr(trainer.backend, "update", lambda rate: None)
+    list(trainer.run())  # nothing is left to learn

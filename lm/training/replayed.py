@@ -1,0 +1,105 @@
+"""Replaying a GPU's kernels without Python between them (CUDA graphs).
+
+A small model's kernels take less time than Python needs to start them one by one. On an H100, a step of 22.7 million
+parameters that Python starts takes 15.8 ms; its kernels alone take 12.5 ms (docs/results/training-speed.md).
+"""
+
+import gc
+import warnings
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Replayed:
+    """A function of tensors whose kernels are recorded once for each combination of shapes, and then replayed.
+
+    The first call with some shapes runs the function as it is, because that may compile code. The second runs it too,
+    then records it, and replays the record on the same numbers. If result or `changed` differ in a bit, or memory does
+    not suffice, there is a warning, and the function is not replayed. `changed` gives the tensors that the function
+    changes. They, and all that it reads besides its arguments, must stay at their place in memory.
+    """
+
+    def __init__(
+        self, function: Callable[..., Tensor], device: torch.device, changed: Callable[[], list[Tensor]]
+    ) -> None:
+        self._function, self._device, self._changed = function, device, changed
+        self._recorder = Recorder(device)
+        self._ready: set[tuple[torch.Size, ...]] = set()
+        self._records: dict[tuple[torch.Size, ...], Record | None] = {}
+
+    def __call__(self, *arguments: Tensor) -> Tensor:
+        """The result for arguments on any device. The next call may overwrite it."""
+        shapes = tuple(argument.shape for argument in arguments)
+        if record := self._records.get(shapes):
+            for place, argument in zip(record.inputs, arguments, strict=True):
+                place.copy_(argument, non_blocking=True)
+            record.replay()
+            return record.output
+        inputs = [argument.to(self._device, copy=True) for argument in arguments]
+        if shapes in self._ready and shapes not in self._records:
+            return self._call_and_record(shapes, inputs)
+        self._ready.add(shapes)
+        return self._recorder.call(self._function, inputs)
+
+    def _call_and_record(self, shapes: tuple[torch.Size, ...], inputs: list[Tensor]) -> Tensor:
+        changed = [tensor.detach() for tensor in self._changed()]
+        before = [tensor.clone() for tensor in changed]
+        result = self._recorder.call(self._function, inputs).clone()
+        after = [tensor.clone() for tensor in changed]
+        self._records[shapes] = None
+        try:
+            record = self._recorder.record(self._function, inputs)
+            _copy(before, changed)
+            record.replay()
+            if all(map(torch.equal, [record.output, *changed], [result, *after])):
+                self._records[shapes] = record
+            else:
+                warnings.warn("a replay has other bits than a call, so kernels are not replayed", stacklevel=2)
+        except torch.OutOfMemoryError:
+            warnings.warn("not enough memory to record kernels, so they are not replayed", stacklevel=2)
+        _copy(after, changed)
+        return result
+
+
+def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
+    for source, target in zip(sources, targets, strict=True):
+        target.copy_(source)
+
+
+class Record(NamedTuple):
+    """What was recorded, and the memory of its inputs and output."""
+
+    inputs: list[Tensor]
+    output: Tensor
+    replay: Callable[[], None]
+
+
+class Recorder:
+    """Calls and records functions on a stream of its own, because autograd binds gradients to their stream."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._stream = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+
+    def call(self, function: Callable[..., Tensor], inputs: list[Tensor]) -> Tensor:
+        """The function's result. Work that comes later waits for it."""
+        self._stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(self._stream):
+            output = function(*inputs)
+        torch.cuda.current_stream(self._device).wait_stream(self._stream)
+        return output
+
+    def record(self, function: Callable[..., Tensor], inputs: list[Tensor]) -> Record:
+        """The kernels of a call. They do not run while they are recorded."""
+        graph = torch.cuda.CUDAGraph()
+        # Python may collect what an earlier model has left on the GPU, and freeing memory would spoil the record.
+        gc.collect()
+        gc.disable()
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                output = function(*inputs)
+        finally:
+            gc.enable()
+        return Record(inputs, output, graph.replay)

@@ -1,0 +1,132 @@
+"""Tests of lm/training/compile_check.py, with a compiler that is quick and right; errors are put in on purpose."""
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 (the name the field uses)
+
+from lm.training.compile_check import compiled_fault
+
+VOCAB_SIZE = 11
+SHAPE = (6, 5)
+
+
+class Toy(nn.Module):
+    """A bigram model and its loss. Where it is compiled, the gradient of each parameter is multiplied by a factor."""
+
+    def __init__(self, dropout: float = 0.0, **factors: float) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.table, self.out = nn.Embedding(VOCAB_SIZE, 4), nn.Linear(4, VOCAB_SIZE)
+        self.dropout, self.factors = dropout, factors
+
+    def forward(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        table, out, shift = self.table.weight, self.out.weight, 0.0
+        if torch.compiler.is_compiling():
+            table, out = scaled(table, self.factors.get("table", 1.0)), scaled(out, self.factors.get("out", 1.0))
+            shift = self.factors.get("shift", 0.0)
+        hidden = F.dropout(F.embedding(inputs, table), self.dropout, self.training)
+        losses = F.cross_entropy(
+            F.linear(hidden, out, self.out.bias).flatten(0, 1), targets.flatten(), reduction="none"
+        )
+        return (losses * weights.flatten()).sum() + shift, losses.sum()
+
+
+def scaled(x: Tensor, factor: float) -> Tensor:
+    """x, with a gradient that is multiplied."""
+    return x.detach() * (1 - factor) + x * factor
+
+
+def fault(dropout: float = 0.0, precision: str = "fp32", **factors: float) -> str | None:
+    torch._dynamo.reset()
+    toy = Toy(dropout, **factors)
+    toy.compile(backend="eager", dynamic=False)
+    found = compiled_fault(toy, SHAPE, VOCAB_SIZE, precision)
+    assert all(p.grad is None for p in toy.parameters())
+    return found
+
+
+def test_right_code_has_no_fault() -> None:
+    assert fault() is None
+    assert fault(precision="bf16", table=1.01) is None  # as much as rounding explains
+    assert fault(dropout=0.2) is None
+
+
+@pytest.mark.parametrize(
+    ("factors", "words"),
+    [
+        ({"out": 0.0}, "the gradient of out.weight differs by 1 of its size"),
+        ({"table": 1.01}, "the gradient of table.weight differs by 0.01 of its size"),
+        ({"out": -1.0}, "the gradient of out.weight differs by 2 of its size"),
+        ({"shift": 5.0}, "its loss is "),
+        ({"shift": float("nan")}, "its loss is nan where the plain step has "),
+        ({"dropout": 0.2, "out": 0.0}, "the gradient of out.weight differs by 1 of its size"),
+    ],
+)
+def test_wrong_code_is_found(factors: dict[str, Any], words: str) -> None:
+    assert (fault(**factors) or "").startswith(words)
+
+
+# In a process of its own: the compiler traces with tensors that the run-time check of shapes does not know.
+SCRIPT = """
+import sys
+import numpy as np, torch
+from torch import nn
+from lm.model.attend import attend
+from lm.training import loss, torch_backend
+from lm.training.batch import Batch
+from lm.training.build import build_backend
+from tests.small import model_config, train_config
+
+def gradients(function, inputs):
+    inputs = [tensor.clone().requires_grad_() for tensor in inputs]
+    return torch.autograd.grad(function(*inputs).sum(), inputs)
+
+torch.manual_seed(0)
+targets, weights = torch.randint(6, (9,)), torch.rand(9)
+functions = {
+    "loss": (lambda h, w: loss.linear_cross_entropy(h, w, targets, weights, None, 96)[0], [(9, 4), (6, 4)]),
+    "attention": (lambda q, k, v: attend(q, k, v, None, 0.0, "math"), [(2, 3, 5, 4)] * 3),
+}
+for name, (function, shapes) in functions.items():
+    inputs = [torch.randn(shape) for shape in shapes]
+    for compiler in ("eager", "aot_eager"):
+        compiled = torch.compile(function, backend=compiler, dynamic=False)
+        for mine, plain in zip(gradients(compiled, inputs), gradients(function, inputs), strict=True):
+            torch.testing.assert_close(mine, plain)
+        print(name, compiler)
+
+def compile_quickly(module, **options):
+    module._compiled_call_impl = torch.compile(module._call_impl, backend="eager", **options)
+
+def wrong(hidden, *arguments):
+    value, right = loss.linear_cross_entropy(hidden, *arguments)
+    return (value.detach() + 0 * hidden.sum() if torch.compiler.is_compiling() else value), right
+
+def backend(compiled):
+    return build_backend(train_config(batch_size=2, compile=compiled), model_config(), 11, 0)
+
+nn.Module.compile = compile_quickly
+assert backend(True).compute_report.facts["compile"]
+torch_backend.linear_cross_entropy = wrong
+plain, guarded = backend(False), backend(True)
+assert not guarded.compute_report.facts["compile"]
+print(*(word for word in guarded.compute_report.words if "wrong" in word))
+batch = Batch.of_windows(np.random.Generator(np.random.Philox(1)).integers(0, 11, (2, 9)))
+assert guarded.gradient([batch], (0, 0)) == plain.gradient([batch], (0, 0))
+"""
+
+
+def test_compiled_functions_have_the_plain_gradients_and_a_run_whose_compiled_step_is_wrong_takes_the_plain_one() -> (
+    None
+):
+    # Under torch 2.11, sums in place on the compiled loss left a gradient of exactly zero, and nothing said so.
+    done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    *functions, words = done.stdout.splitlines()
+    assert functions == ["loss eager", "loss aot_eager", "attention eager", "attention aot_eager"]
+    assert words.startswith("not compiled (a compiled step is wrong here: the gradient of ")
