@@ -40,7 +40,9 @@ def draw_plots(comparison: Comparison, metric: str, folder: Path) -> list[Path]:
 
 def _has(run: FinishedRun, column: str) -> bool:
     valid = run.curves.valid
-    return valid is not None and column in valid and bool(np.isfinite(valid["loss"]).any())
+    if valid is None or valid.empty or column not in valid:  # the columns of an empty table have no numeric type
+        return False
+    return bool(np.isfinite(valid["loss"]).any())
 
 
 def _draw_curves(comparison: Comparison, rows: Sequence[Row], column: str, label: str) -> Figure:

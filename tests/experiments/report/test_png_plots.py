@@ -1,11 +1,13 @@
 """Tests of experiments/report/png_plots.py: what a picture of a comparison says, and that nothing covers anything."""
 
+import io
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
@@ -94,6 +96,10 @@ def test_losses_that_are_no_numbers_are_left_out(drawn: dict[str, Figure]) -> No
     assert valid is not None
     valid.loc[3:, "loss"] = np.nan
     comparison.rows[0].runs[0].result.metrics["bits_per_byte"] = None
+    run = comparison.rows[1].runs[0]
+    empty = replace(run, curves=replace(run.curves, valid=pd.read_csv(io.StringIO("step,tokens,loss\n"))))
+    rows = (comparison.rows[0], replace(comparison.rows[1], runs=(empty,)), *comparison.rows[2:])
+    comparison = replace(comparison, rows=rows)
     draw_plots(comparison, "bits_per_byte", Path())
     assert not any(covered(figure) for figure in drawn.values())
 
