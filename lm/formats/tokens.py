@@ -90,7 +90,13 @@ class TokenFile:
                 raise ValueError(f"{path}: ids must be below vocab_size={self.card.vocab_size}, got {largest}")
 
     def documents(self) -> list[NDArray[np.uint16]]:
-        """The ids of each document, with its end token: views, nothing is copied."""
+        """The ids of each document, with its end token: views, nothing is copied.
+
+        Raises:
+            ValueError: when tokens follow the last end token, because they would belong to no document.
+        """
+        if len(self.ids) and (last := int(self.ids[-1])) != self.card.end_id:
+            raise ValueError(f"{self.path}: must end with the end token, id {self.card.end_id}, got id {last}")
         ends = np.flatnonzero(self.ids == self.card.end_id) + 1
         starts = np.concatenate([[0], ends])[:-1]
         return [self.ids[start:end] for start, end in zip(starts, ends, strict=True)]

@@ -117,3 +117,11 @@ def test_an_empty_file_holds_no_documents(tmp_path: Path) -> None:
     tokens = write_tokens(tmp_path, [])
     assert len(tokens.ids) == 0
     assert tokens.documents() == []
+
+
+def test_tokens_after_the_last_end_are_not_dropped(tmp_path: Path) -> None:
+    path, card = tmp_path / "tokens.bin", tmp_path / "tokens.json"
+    with TokenWriter(path, card, vocab_size=9, end_id=0, tokenizer_sha256="") as writer:
+        writer.write(np.array([1, 2, 0, 3], dtype=np.uint16), n_documents=1, n_bytes=3)
+    with pytest.raises(ValueError, match=r"tokens\.bin: must end with the end token, id 0, got id 3$"):
+        TokenFile(path, card).documents()
