@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from experiments.define.parameters import SECTIONS, Overrides, did_you_mean, flatten, overridden
+from experiments.define.parameters import Overrides, did_you_mean, flatten, overridden
+from lm.config.sections import check_parameters
 
 _ABSENT = object()  # equal to no value
 
@@ -32,14 +33,10 @@ class Run:
             ValueError: for wrong values; one line for each mistake, which names the run.
         """
         values = overridden(params, self.overrides)
-        seed = values["seed"]
-        if type(seed) is not int or not 0 <= seed < 2**32:
-            raise ValueError(f"{self.name}: seed: must be an integer from 0 to 2**32 - 1, got {seed!r}")
-        for name, section in SECTIONS.items():
-            try:
-                section.parse(values[name])
-            except ValueError as error:
-                raise ValueError("\n".join(f"{self.name}: {line}" for line in str(error).splitlines())) from None
+        try:
+            check_parameters(values)
+        except ValueError as error:
+            raise ValueError("\n".join(f"{self.name}: {line}" for line in str(error).splitlines())) from None
         return values
 
 

@@ -10,13 +10,13 @@ from typing import Any
 from experiments.define.experiment_set import Experiments, ExperimentSet, Run
 from experiments.define.parameters import (
     PARAMETERS,
-    SECTIONS,
     Overrides,
     check_known,
     did_you_mean,
     flatten,
     load_mapping,
 )
+from lm.config.sections import SECTIONS
 
 _KEYS_OF_A_SET = {"asks", "base", "seeds", "baseline", "experiments", "sweep", "against", "by"}
 

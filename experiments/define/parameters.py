@@ -11,10 +11,9 @@ from ruamel.yaml.error import YAMLError
 
 from lm.config.model import ModelConfig
 from lm.config.observe import ObserveConfig
-from lm.config.sections import all_sections
+from lm.config.sections import SECTIONS, check_parameters
 from lm.formats.parameters import n_parameters
 
-SECTIONS = all_sections()
 PARAMETERS = ["seed", *(f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields)]
 MOVED = {f"{name}.{old}": new for name, section in SECTIONS.items() for old, new in section.moved.items()}
 
@@ -28,11 +27,7 @@ def load_params(path: Path) -> dict[str, Any]:
         ValueError: for a mistake in the file; one line for each mistake.
     """
     values = load_mapping(path)
-    for name, section in SECTIONS.items():  # first, because what has moved is missing elsewhere
-        section.check_moved(values.get(name))
-    for name, section in SECTIONS.items():
-        section.load(path)
-        assert name in values
+    check_parameters(values)
     return values
 
 

@@ -1,23 +1,73 @@
-"""Which sections params.yaml has."""
+"""All sections of params.yaml, and what must hold between them."""
 
-import importlib
-import inspect
-import pkgutil
+from collections.abc import Mapping
+from typing import Any
 
-import lm.config
-from lm.config.base import Section
+from lm.config.base import Section, nearest, parse_seed, unknown
+from lm.config.data import DataConfig
+from lm.config.evaluate import EvaluateConfig
+from lm.config.model import ModelConfig
+from lm.config.observe import ObserveConfig
+from lm.config.sample import SampleConfig
+from lm.config.tokenizer import TokenizerConfig
+from lm.config.train import TrainConfig
+
+# The class of each section by its key in params.yaml.
+SECTIONS: dict[str, type[Section]] = {
+    section.name(): section
+    for section in (
+        DataConfig,
+        EvaluateConfig,
+        ModelConfig,
+        ObserveConfig,
+        SampleConfig,
+        TokenizerConfig,
+        TrainConfig,
+    )
+}
 
 
-def all_sections() -> dict[str, type[Section]]:
-    """The class of each section by its key in params.yaml, sorted by key.
+def check_parameters(values: Mapping[str, Any]) -> None:
+    """Check the content of a params.yaml: every section, and what must hold between sections.
 
-    The classes are found in the modules of this package, so a new section needs no entry in a list.
+    Raises:
+        ValueError: with one line for each mistake: `place: rule, got value`.
     """
-    modules = [importlib.import_module(f"lm.config.{found.name}") for found in pkgutil.iter_modules(lm.config.__path__)]
-    classes = [
-        section
-        for module in modules
-        for _, section in inspect.getmembers(module, inspect.isclass)
-        if issubclass(section, Section) and section is not Section and section.__module__ == module.__name__
-    ]
-    return {section.name(): section for section in sorted(classes, key=lambda section: section.name())}
+    for name, section in SECTIONS.items():  # first, because what has moved is missing elsewhere
+        section.check_moved(values.get(name))
+    keys = ["seed", *SECTIONS]
+    mistakes = [unknown(str(key), "section", keys) for key in values if key not in keys]
+    meant = {nearest(str(key), keys) for key in values if key not in keys}
+    mistakes += [f"{key}: missing" for key in keys if key not in values and key not in meant]
+    for name, section in SECTIONS.items():
+        misplaced = _misplaced(section, values.get(name))
+        mistakes += [f"{name}.{key}: unknown parameter, did you mean {home}?" for key, home in misplaced.items()]
+        try:
+            if name in values:
+                section.parse(
+                    {k: v for k, v in values[name].items() if k not in misplaced} if misplaced else values[name]
+                )
+        except ValueError as error:
+            mistakes += str(error).splitlines()
+    try:
+        parse_seed(values.get("seed", 0))
+        if not mistakes:
+            _check_between(ModelConfig.parse(values["model"]), TrainConfig.parse(values["train"]))
+    except ValueError as error:
+        mistakes.append(str(error))
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
+
+
+def _misplaced(section: type[Section], values: Any) -> dict[str, str]:
+    """The parameters among the values that only another section has, each with its place there."""
+    fields = {field: f"{name}.{field}" for name, other in SECTIONS.items() for field in other.model_fields}
+    keys = values if isinstance(values, dict) else {}
+    return {key: fields[key] for key in keys if key in fields and key not in section.model_fields}
+
+
+def _check_between(model: ModelConfig, train: TrainConfig) -> None:
+    train.n_warmup_steps(train.n_steps(model.context_length))
+    train.check_attention(model.dropout)
+    if train.processes != "auto":
+        train.check_shares(train.processes)

@@ -21,6 +21,7 @@ class TrainConfig(Section):
     """How a model is trained."""
 
     moved: ClassVar = {"log_every": "observe.log_every", "tensorboard": "observe.tensorboard"}
+    moved_values: ClassVar = {"attention": {"stored": "math"}}
 
     backend: Literal["torch", "numpy"]
     device: Literal["auto", "cpu", "cuda", "mps"]
@@ -86,8 +87,29 @@ class TrainConfig(Section):
         return max(1, sum(self.n_sequences(step + 1) <= n_sequences for step in range(self.ramp_steps)))
 
     def n_warmup_steps(self, n_steps: int) -> int:
-        """The number of warm-up steps: `warmup_steps`, or if null, a twentieth of the run."""
-        return n_steps // 20 if self.warmup_steps is None else self.warmup_steps
+        """The number of warm-up steps: `warmup_steps`, or if null, a twentieth of the run.
+
+        Raises:
+            ValueError: when the run is shorter.
+        """
+        n_warmup_steps = n_steps // 20 if self.warmup_steps is None else self.warmup_steps
+        if n_warmup_steps > n_steps:
+            raise self.wrong("warmup_steps", f"must be at most the run's {n_steps} steps, got {n_warmup_steps}")
+        return n_warmup_steps
+
+    def check_attention(self, dropout: float) -> None:
+        """Raise ValueError when this kernel of attention cannot compute a model with that dropout."""
+        if self.attention == "math" and dropout:
+            raise self.wrong("attention", f"'math' has no dropout, got model.dropout={dropout}")
+
+    def check_shares(self, n_processes: int) -> None:
+        """Raise ValueError when batches do not divide among so many processes."""
+        if self.part_size % n_processes:
+            raise self.wrong(
+                "batch_size",
+                f"each of its {self.accumulate} parts must divide among {n_processes} processes, "
+                f"got {self.part_size} sequences a part",
+            )
 
     @model_validator(mode="after")
     def _check(self) -> Self:

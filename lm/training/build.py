@@ -68,12 +68,7 @@ def check_processes(config: TrainConfig) -> None:
         raise config.wrong("backend", f"'numpy' needs a launcher that starts 1 process, got {size}")
     if config.processes not in ("auto", size):
         raise config.wrong("processes", f"must be as many as the launcher has started ({size}), got {config.processes}")
-    if config.part_size % size:
-        raise config.wrong(
-            "batch_size",
-            f"each of its {config.accumulate} parts must divide among {size} processes, "
-            f"got {config.part_size} sequences a part",
-        )
+    config.check_shares(size)
 
 
 def _check_torch(config: TrainConfig) -> None:

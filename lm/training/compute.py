@@ -165,8 +165,7 @@ def _compile(config: TrainConfig, n_parameters: int, context_length: int, device
 
 
 def _attention(config: TrainConfig, model_config: ModelConfig, device: torch.device) -> tuple[Kernel, str]:
-    if config.attention == "math" and model_config.dropout:
-        raise config.wrong("attention", f"'math' has no dropout, got model.dropout={model_config.dropout}")
+    config.check_attention(model_config.dropout)
     if config.attention != "auto":
         return config.attention, f"as {config.name()}.attention says"
     half = config.precision != "fp32"

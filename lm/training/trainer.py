@@ -41,11 +41,6 @@ class Trainer:
         self.backend, self.config, self.seed = backend, config, seed
         self.n_steps = config.n_steps(train.context_length)
         self.n_warmup_steps = config.n_warmup_steps(self.n_steps)
-        if self.n_warmup_steps > self.n_steps:
-            raise ValueError(
-                f"{config.name()}.warmup_steps: must be at most the run's {self.n_steps} steps, "
-                f"got {self.n_warmup_steps}"
-            )
         self._train = train
         parts = valid.spread(config.valid_sequences).split(config.part_size)
         if not any(part.weight for part in parts):

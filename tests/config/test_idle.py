@@ -7,7 +7,7 @@ from ruamel.yaml import YAML
 
 from commands.deps import ROOT
 from lm.config.idle import UNSET, idle_parameters
-from lm.config.sections import all_sections
+from lm.config.sections import SECTIONS
 
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 
@@ -88,5 +88,5 @@ def test_unset_values_are_those_of_params_yaml() -> None:
     ],
 )
 def test_what_is_set_and_does_nothing_is_named(section: str, values: dict[str, Any], lines: list[str]) -> None:
-    config = all_sections()[section].parse(PARAMS[section] | values)
+    config = SECTIONS[section].parse(PARAMS[section] | values)
     assert list(idle_parameters(config)) == lines

@@ -35,7 +35,7 @@ def test_an_impossible_combination_is_refused(changes: dict[str, Any], message: 
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        ("d_model", 1e2, "a valid integer, got 100.0"),
+        ("d_model", 100.5, "a valid integer, got 100.5"),
         ("d_model", True, "a valid integer, got True"),
         ("d_model", "128", "a valid integer, got '128'"),
         ("d_model", None, "a valid integer, got None"),
@@ -45,7 +45,7 @@ def test_an_impossible_combination_is_refused(changes: dict[str, Any], message: 
         ("window", 0, "greater than or equal to 1, got 0"),
         ("d_ff", 0, "greater than or equal to 1, got 0"),
         ("base_width", 0, "greater than or equal to 1, got 0"),
-        ("base_width", 64.0, "a valid integer, got 64.0"),
+        ("base_width", 64.5, "a valid integer, got 64.5"),
         ("zero_init", 1, "a valid boolean, got 1"),
         ("dropout", 1.0, "less than 1, got 1.0"),
         ("dropout", -0.1, "greater than or equal to 0, got -0.1"),
@@ -67,11 +67,13 @@ def test_a_wrong_value_is_refused(name: str, value: Any, rule: str) -> None:
     assert str(error.value) == f"model.{name}: must be {rule}"
 
 
-def test_an_unknown_parameter_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(
-        ValueError, match=r"^model\.d_modle: unknown parameter, must be one of context_length, d_model, "
-    ):
+def test_an_unknown_parameter_is_refused_with_the_nearest_one_or_all() -> None:
+    with pytest.raises(ValueError, match=r"^model\.d_modle: unknown parameter, did you mean model\.d_model\?$"):
         small_config(d_modle=128)
+    with pytest.raises(
+        ValueError, match=r"^model\.colour: unknown parameter, must be one of context_length, d_model, "
+    ):
+        small_config(colour=128)
 
 
 def test_a_missing_parameter_is_refused() -> None:

@@ -1,5 +1,8 @@
 """Tests of lm/config/ and of params.yaml."""
 
+import importlib
+import inspect
+import pkgutil
 import re
 from pathlib import Path
 from typing import Any
@@ -9,16 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from lm.config.base import Section, load_seed
+import lm.config
+from lm.config.base import Section, load_seed, parse_seed
 from lm.config.data import DataConfig
 from lm.config.model import ModelConfig
 from lm.config.sample import SampleConfig
-from lm.config.sections import all_sections
+from lm.config.sections import SECTIONS, check_parameters
 from lm.config.train import TrainConfig
 from tests.small import MODEL, TRAIN, model_config, train_config
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-SECTIONS = all_sections()
+PARAMETERS: dict[str, Any] = YAML(typ="safe").load(PARAMS)
 
 
 def lines_of(section: str) -> dict[str, str]:
@@ -76,7 +80,7 @@ def error_of(section: type[Section], values: Any) -> str:
         ({"context_length": 1}, "model.context_length: must be greater than or equal to 2, got 1"),
         ({"window": 0}, "model.window: must be greater than or equal to 1, got 0"),
         ({"dropout": 1.0}, "model.dropout: must be less than 1, got 1.0"),
-        ({"n_layers": 2.0}, "model.n_layers: must be a valid integer, got 2.0"),
+        ({"n_layers": 2.5}, "model.n_layers: must be a valid integer, got 2.5"),
         ({"n_layers": "2"}, "model.n_layers: must be a valid integer, got '2'"),
         ({"n_layers": True}, "model.n_layers: must be a valid integer, got True"),
         ({"rope_theta": float("inf")}, "model.rope_theta: must be a finite number, got inf"),
@@ -168,10 +172,11 @@ def test_processes_are_a_number_or_auto(value: Any) -> None:
 
 
 def test_unknown_and_missing_parameters_are_one_line_each() -> None:
-    values = {name: value for name, value in MODEL.items() if name != "norm"} | {"d_modle": 8}
-    lines = error_of(ModelConfig, values).split("\n")
-    assert lines[0] == "model.norm: missing"
-    assert lines[1].startswith("model.d_modle: unknown parameter, must be one of context_length, d_model, ")
+    values = {name: value for name, value in MODEL.items() if name not in ("bias", "d_model")} | {"d_modle": 8}
+    assert error_of(ModelConfig, values).split("\n") == [
+        "model.bias: missing",
+        "model.d_modle: unknown parameter, did you mean model.d_model?",  # one mistake, one line
+    ]
 
 
 def test_a_whole_number_serves_where_a_fraction_may_stand() -> None:
@@ -203,12 +208,12 @@ def test_a_section_cannot_be_changed_once_it_is_read() -> None:
         config.d_model = 8
 
 
-@pytest.mark.parametrize("seed", ["0", "1337", str(2**32 - 1)])
+@pytest.mark.parametrize("seed", ["0", "1337", "1e3", str(2**32 - 1)])
 def test_a_seed_is_a_number_of_32_bits(tmp_path: Path, seed: str) -> None:
-    assert load_seed(write(tmp_path, f"seed: {seed}")) == int(seed)
+    assert load_seed(write(tmp_path, f"seed: {seed}")) == float(seed)
 
 
-@pytest.mark.parametrize("seed", ["-1", str(2**32), "1.0", "'1'", "true", "null", "[1]"])
+@pytest.mark.parametrize("seed", ["-1", str(2**32), "1.5", "'1'", "true", "null", "[1]"])
 def test_anything_else_is_no_seed(tmp_path: Path, seed: str) -> None:
     with pytest.raises(ValueError, match=r"^seed: must be an integer from 0 to 2\*\*32 - 1, got "):
         load_seed(write(tmp_path, f"seed: {seed}"))
@@ -282,3 +287,97 @@ def test_the_errors_of_a_section_carry_its_own_name() -> None:
             FinetuneConfig.parse(TRAIN | changes)
     config = FinetuneConfig.parse(TRAIN | {"compile": True})
     assert str(config.wrong("device", "must be near, got 'far'")) == "finetune.device: must be near, got 'far'"
+
+
+@pytest.mark.parametrize("text", ["1e6", "1.0e+6", "1000000", "1000000.0"])
+def test_every_way_to_write_a_whole_number_is_an_integer(text: str) -> None:
+    value = YAML(typ="safe").load(text)
+    data = DataConfig.parse(PARAMETERS["data"] | {"n_stories": value, "max_bytes": value})
+    counts = [train_config(tokens=value).tokens, train_config(steps=value).steps, data.n_stories, data.max_bytes]
+    assert counts == [1_000_000] * 4
+    assert {type(count) for count in counts} == {int}
+    assert parse_seed(value) == 1_000_000
+    assert error_of(TrainConfig, TRAIN | {"shard": 1.0}) == "train.shard: must be a valid boolean, got 1.0"
+
+
+def test_a_value_of_an_earlier_version_gets_one_line_that_says_what_it_is_called_now() -> None:
+    assert error_of(TrainConfig, TRAIN | {"attention": "stored"}) == (
+        "train.attention: must be 'math', as 'stored' of an earlier version is called now, got 'stored'"
+    )
+
+
+def mistakes_in(values: dict[str, Any]) -> list[str]:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011 (the whole message is compared)
+        check_parameters(values)
+    return str(caught.value).split("\n")
+
+
+def with_changes(**changes: Any) -> dict[str, Any]:
+    """The content of params.yaml with some parameters changed: `train={"steps": 5}`."""
+    return PARAMETERS | {name: PARAMETERS[name] | change for name, change in changes.items()}
+
+
+def test_the_parameters_of_this_version_have_no_mistake() -> None:
+    check_parameters(PARAMETERS)
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_a_typing_mistake_in_a_section_is_one_line_with_the_right_name(name: str) -> None:
+    for key in PARAMETERS[name]:
+        wrong = key[:2] + "x" + key[2:]
+        values = {wrong if k == key else k: value for k, value in PARAMETERS[name].items()}
+        expected = f"{name}.{wrong}: unknown parameter, did you mean {name}.{key}?"
+        assert mistakes_in(PARAMETERS | {name: values}) == [expected]
+
+
+@pytest.mark.parametrize("name", ["seed", *SECTIONS])
+def test_a_typing_mistake_in_the_name_of_a_section_is_one_line_with_the_right_name(name: str) -> None:
+    wrong = name[:-2] + name[:-3:-1]
+    values = {wrong if key == name else key: value for key, value in PARAMETERS.items()}
+    assert mistakes_in(values) == [f"{wrong}: unknown section, did you mean {name}?"]
+    assert mistakes_in({key: value for key, value in PARAMETERS.items() if key != name}) == [f"{name}: missing"]
+
+
+def test_a_parameter_in_the_wrong_section_is_told_its_place() -> None:
+    assert mistakes_in(with_changes(train={"dropout": 0.1}, model={"steps": 3})) == [
+        "model.steps: unknown parameter, did you mean train.steps?",
+        "train.dropout: unknown parameter, did you mean model.dropout?",
+    ]
+
+
+def test_what_crosses_sections_is_checked() -> None:
+    assert mistakes_in(with_changes(train={"warmup_steps": 1201})) == [
+        "train.warmup_steps: must be at most the run's 1200 steps, got 1201"
+    ]
+    budget = {"tokens": 1e6, "batch_size": 10, "warmup_steps": 1000}
+    assert mistakes_in(with_changes(train=budget, model={"context_length": 200})) == [
+        "train.warmup_steps: must be at most the run's 500 steps, got 1000"
+    ]
+    check_parameters(with_changes(train=budget, model={"context_length": 100}))
+    assert mistakes_in(with_changes(train={"attention": "math"}, model={"dropout": 0.1})) == [
+        "train.attention: 'math' has no dropout, got model.dropout=0.1"
+    ]
+    assert mistakes_in(with_changes(train={"processes": 3})) == [
+        "train.batch_size: each of its 1 parts must divide among 3 processes, got 10 sequences a part"
+    ]
+
+
+def test_mistakes_of_all_sections_are_named_at_once() -> None:
+    values = with_changes(model={"d_model": 130}, sample={"top_k": 0}, train={"device": "gpu"}) | {"seed": -1}
+    assert mistakes_in(values) == [
+        "model.d_model: must be a multiple of n_heads=4, got 130",
+        "sample.top_k: must be greater than or equal to 1, got 0",
+        "train.device: must be 'auto', 'cpu', 'cuda' or 'mps', got 'gpu'",
+        "seed: must be an integer from 0 to 2**32 - 1, got -1",
+    ]
+
+
+def test_every_class_of_a_section_is_listed() -> None:
+    modules = [importlib.import_module(f"lm.config.{found.name}") for found in pkgutil.iter_modules(lm.config.__path__)]
+    classes = {
+        section
+        for module in modules
+        for _, section in inspect.getmembers(module, inspect.isclass)
+        if issubclass(section, Section) and section is not Section and section.__module__ == module.__name__
+    }
+    assert classes == set(SECTIONS.values())

@@ -32,7 +32,7 @@ PRETRAINED_RULE = (
             {"kind": "char", "vocab_size": 65537},
             "tokenizer.vocab_size: must be less than or equal to 65536, got 65537",
         ),
-        ({"vocab_size": 300.0}, "tokenizer.vocab_size: must be a valid integer, got 300.0"),
+        ({"vocab_size": 300.5}, "tokenizer.vocab_size: must be a valid integer, got 300.5"),
         ({"vocab_size": None}, "tokenizer.vocab_size: must be a valid integer, got None"),
         ({"min_frequency": 0}, "tokenizer.min_frequency: must be greater than or equal to 1, got 0"),
         ({"min_frequency": 2.5}, "tokenizer.min_frequency: must be a valid integer, got 2.5"),

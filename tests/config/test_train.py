@@ -42,11 +42,11 @@ def test_what_numpy_cannot_do_is_refused(name: str, value: Any, rule: str) -> No
 @pytest.mark.parametrize(
     ("name", "value", "rule"),
     [
-        ("steps", 1e2, "a valid integer, got 100.0"),
+        ("steps", 1e-2, "a valid integer, got 0.01"),
         ("steps", True, "a valid integer, got True"),
         ("steps", 0, "greater than or equal to 1, got 0"),
         ("tokens", 0, "greater than or equal to 1, got 0"),
-        ("tokens", 1e6, "a valid integer, got 1000000.0"),
+        ("tokens", 1e6 + 0.5, "a valid integer, got 1000000.5"),
         ("learning_rate", float("nan"), "a finite number, got nan"),
         ("learning_rate", 0.0, "greater than 0, got 0.0"),
         ("learning_rate", True, "a valid number, got True"),
