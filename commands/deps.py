@@ -42,7 +42,8 @@ def imports(path: Path) -> frozenset[Path]:
 
 def closure(path: Path) -> set[Path]:
     """All files of ours that run when this file runs: the import closure."""
-    found, waiting = {path, path.parent / "__init__.py"}, [path]
+    found = {path, path.parent / "__init__.py"}
+    waiting = [*found]
     while waiting:
         new = imports(waiting.pop()) - found
         found |= new

@@ -1,27 +1,36 @@
-"""List what the parameters name outside: files with their hashes, and the commit of a dataset of the hub.
+"""Check all parameters. List what they name outside: files with their hashes, and the commit of a dataset of the hub.
 
-DVC cannot take paths or patterns from params.yaml as dependencies. So this stage runs every time and writes the lists;
-the stages after it run only if a list has changed. If the parameters name nothing outside, the lists are empty.
+This stage runs first, so that a mistake in a parameter of the last stage ends the run within a second. DVC cannot take
+paths or patterns from params.yaml as dependencies. So this stage runs every time and writes the lists; the stages after
+it run only if a list has changed. If the parameters name nothing outside, the lists are empty.
 """
 
 import sys
 
 from lm.config.data import DataConfig
+from lm.config.evaluate import EvaluateConfig
 from lm.config.idle import idle_parameters
 from lm.config.model import ModelConfig
 from lm.config.sample import SampleConfig
+from lm.config.sections import check_parameters
 from lm.config.tokenizer import TokenizerConfig
 from lm.config.train import TrainConfig
 from lm.corpus.made_files import MadeFiles
 from lm.corpus.sources import list_inputs
 from lm.system.files import write_json
+from lm.system.gpus import is_absent
 from lm.tokenizer.pretrained_files import list_pretrained, pretrained_files
-from stages.pipeline import written_paths
+from stages.experiment import is_experiment, note_parameters
+from stages.pipeline import has_result, written_paths
 from stages.support import Stage, repository_root, run
 
 
 def main(stage: Stage) -> None:
     """Write the name and the hash of each file, and the commit of a dataset."""
+    check_parameters(stage.parameters)
+    _check_devices(stage)
+    if is_experiment():
+        note_parameters(stage.parameters)
     data, tokenizer = stage.section(DataConfig), stage.section(TokenizerConfig)
     others = stage.aside(ModelConfig), stage.aside(TrainConfig), stage.aside(SampleConfig)
     for line in idle_parameters(data, tokenizer, *others):
@@ -34,6 +43,14 @@ def main(stage: Stage) -> None:
         if MadeFiles(root, written).is_written(path):
             raise ValueError(f"tokenizer.pretrained: must be no file that the pipeline writes, got {str(path)!r}")
     write_json(stage.path("tokenizer_inputs"), list_pretrained(tokenizer.pretrained, root))
+
+
+def _check_devices(stage: Stage) -> None:
+    """Raise ValueError for a device that is not here, unless dvc.lock has the result of those parameters already."""
+    sections = stage.aside(TrainConfig), stage.aside(EvaluateConfig), stage.aside(SampleConfig)
+    for name, device in ((section.name(), section.device) for section in sections):
+        if is_absent(device) and not has_result(name, stage.parameters[name]):
+            raise ValueError(f"{name}.device: must be one that this machine has, or 'auto', got {device!r}")
 
 
 if __name__ == "__main__":

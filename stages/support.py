@@ -10,20 +10,22 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from lm.config.base import Section, load_seed
-from lm.system.files import sha256
+from lm.config.base import Section, parse_seed, read_yaml
 from lm.training.saved_runs import FOLDER, forget_recorded
+from stages import experiment
+from stages.watch import PATIENCE_S, Watch
 
 AnySection = TypeVar("AnySection", bound=Section)
+_LOOK_EVERY_S = 0.5
 
 
 class Stage:
     """One run of a stage: its paths, its parameters, and what its result depends on.
 
     `inputs` and `outs` map the name of each path flag to its help text; dvc.yaml gives the paths. Every stage also has
-    the flag `--params`.
+    the flag `--params`. The parameters are those at the start: params.yaml is read once.
     """
 
     def __init__(self, doc: str | None, inputs: dict[str, str], outs: dict[str, str]) -> None:
@@ -34,12 +36,18 @@ class Stage:
             for name, text in flags.items():
                 group.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=text)
         self._paths: dict[str, Path] = vars(parser.parse_args())
-        self._input_paths = [self._paths[name] for name in inputs]
-        self._parameters: dict[str, Section | int] = {}
-        missing = [path for path in self._input_paths if not path.exists()]
+        input_paths = [self._paths[name] for name in inputs]
+        missing = [path for path in input_paths if not path.exists()]
         if missing:
             raise ValueError(f"{missing[0]}: no such file; `dvc repro` makes it in an earlier stage")
-        self._states = self._states_now()
+        self._read: dict[str, Section | int] = {}
+        noted = experiment.noted_parameters() if experiment.is_experiment() else None
+        self.parameters = noted or read_yaml(self.path("params"))
+        self.watch = Watch(_name(), input_paths, self.path("params"), self.parameters)
+        self.watch.check_declared()
+        if experiment.is_experiment():
+            self.watch.watch_all_keys()
+            self.watch.check_unchanged()
 
     def path(self, name: str) -> Path:
         """The path of a flag."""
@@ -47,8 +55,9 @@ class Stage:
 
     def section(self, section: type[AnySection]) -> AnySection:
         """A section of the parameters."""
-        values = section.load(self._paths["params"])
-        self._parameters[section.name()] = values
+        values = self.aside(section)
+        self._read[section.name()] = values
+        self.watch.watch_key(section.name())
         return values
 
     def aside(self, section: type[AnySection]) -> AnySection:
@@ -56,62 +65,55 @@ class Stage:
 
         It is not among the `params` of the stage in dvc.yaml, and it may change while the stage runs.
         """
-        return section.load(self._paths["params"])
+        return section.parse(self._value(section.name()))
 
     def seed(self) -> int:
         """The top-level seed of the parameters."""
-        seed = load_seed(self._paths["params"])
-        self._parameters["seed"] = seed
+        seed = parse_seed(self._value("seed"))
+        self._read["seed"] = seed
+        self.watch.watch_key("seed")
         return seed
 
     def facts(self) -> dict[str, Any]:
-        """What the result depends on: the parameters read so far, and hashes of the inputs and of the code in use."""
+        """What the result depends on: the parameters read so far, and hashes of the inputs and of the code."""
+        code = sorted(watched.digest for watched in self.watch.code)
         return {
             "parameters": {
-                name: value.model_dump() if isinstance(value, Section) else value
-                for name, value in self._parameters.items()
+                name: value.model_dump() if isinstance(value, Section) else value for name, value in self._read.items()
             },
-            "inputs": [sha256(path) for path in self._input_paths],
-            "code": hashlib.sha256("".join(sha256(path) for path in _code()).encode()).hexdigest(),
+            "inputs": [watched.digest for watched in self.watch.inputs],
+            "code": hashlib.sha256("".join(code).encode()).hexdigest(),
         }
 
     def check_unchanged(self) -> None:
-        """Raise ValueError when an input, a parameter or the code has changed since the start.
+        """Raise ValueError when an input, a parameter or the code has changed since the start (see `stages.watch`)."""
+        self.watch.check_unchanged()
 
-        DVC records the hashes of inputs and code when a stage ends. After an edit during a long run these would not be
-        the hashes that belong to the result.
-        """
-        states = self._states_now()
-        changed = [str(path) for path, state in self._states.items() if states.get(path) != state]
-        for name, value in self._parameters.items():
-            path = self._paths["params"]
-            now = load_seed(path) if isinstance(value, int) else type(value).load(path)
-            if now != value:
-                changed.append(f"{path}:{name}")
-        if changed:
-            raise ValueError(f"{', '.join(changed)}: must not change while the stage runs; run it again")
-
-    def _states_now(self) -> dict[Path, tuple[int, int]]:
-        paths = [*self._input_paths, *_code()]
-        return {path: (path.stat().st_size, path.stat().st_mtime_ns) for path in paths if path.exists()}
+    def _value(self, key: str) -> Any:
+        if key not in self.parameters:
+            raise ValueError(f"{self.path('params')}: must have the key {key!r}; compare it with that of this version")
+        return self.parameters[key]
 
 
 def run(main: Callable[[Stage], None], doc: str | None, *, inputs: dict[str, str], outs: dict[str, str]) -> None:
     """Run a stage's `main` and end the process: status 0, 1 with a line for each error, or 128 + signal if stopped."""
-    _end_with_parent()
     signal.signal(signal.SIGTERM, _interrupt)
+    guard = _Guard()
     try:
         stage = Stage(doc, inputs, outs)
         forget_recorded(repository_root() / FOLDER, _recorded())
+        if os.environ.get("RANK", "0") == "0":  # the leader stops its team
+            guard.watch = stage.watch
         main(stage)
+        guard.watch = None
         stage.check_unchanged()
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        if guard.reason is None:
+            print("stopped", file=sys.stderr)
+            sys.exit(128 + signal.SIGINT)
+        _fail(guard.reason)
     except (ValueError, OSError) as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
-        sys.exit(1)
+        _fail(error)
 
 
 def repository_root() -> Path:
@@ -119,11 +121,50 @@ def repository_root() -> Path:
     return Path(os.environ.get("DVC_ROOT") or Path.cwd())
 
 
-def _code() -> list[Path]:
-    """Our source files that are in use, sorted."""
-    modules = [module for name, module in sys.modules.items() if name.split(".")[0] in ("lm", "stages")]
-    files = [module.__file__ for module in (*modules, sys.modules["__main__"]) if hasattr(module, "__file__")]
-    return sorted({Path(file) for file in files if file is not None})
+class _Guard:
+    """A thread that asks this process to stop when nobody waits for it, or DVC would file its result under an edit.
+
+    It sends SIGTERM, because a stage that trains then saves its state. A killed `dvc` must leave no stage behind.
+    """
+
+    def __init__(self) -> None:
+        self.watch: Watch | None = None
+        self.reason: ValueError | None = None
+        self._parent = os.getppid()
+        self._since: float | None = None  # when the changes were first seen
+        self._n_modules = 0
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        while os.getppid() == self._parent:
+            time.sleep(_LOOK_EVERY_S)
+            if self.watch and not self.reason and (reason := self._mistake(self.watch)):
+                self.reason = reason
+                os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def _mistake(self, watch: Watch) -> ValueError | None:
+        try:
+            if self._n_modules != len(sys.modules):
+                self._n_modules = len(sys.modules)
+                watch.check_declared()
+        except ValueError as error:
+            return error
+        changes, now = watch.changes(), time.monotonic()
+        self._since = (self._since or now) if changes else None
+        return ValueError("\n".join(changes)) if self._since and now - self._since > PATIENCE_S else None
+
+
+def _fail(error: Exception) -> NoReturn:
+    for line in str(error).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    sys.exit(1)
+
+
+def _name() -> str:
+    """The name of the stage that runs, which is the name of its module."""
+    spec = sys.modules["__main__"].__spec__
+    return spec.name.rpartition(".")[2] if spec else ""
 
 
 def _recorded() -> set[str]:
@@ -134,15 +175,3 @@ def _recorded() -> set[str]:
 
 def _interrupt(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
-
-
-def _end_with_parent() -> None:
-    """Stop this process when its parent is gone, because a killed `dvc` must not leave a running stage behind."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()

@@ -13,7 +13,15 @@ from lm.config.sections import SECTIONS
 
 PIPELINE = load_pipeline()
 STAGES = sorted(PIPELINE["stages"])
-HELPERS = {"__init__.py", "experiment.py", "pipeline.py", "run_folders.py", "support.py", "watch.py"}
+HELPERS = {
+    "__init__.py",
+    "experiment.py",
+    "pipeline.py",
+    "run_folders.py",
+    "snapshot.py",
+    "support.py",
+    "watch.py",
+}
 
 # A package may import those on lines above its own.
 LAYERS = [
@@ -148,7 +156,9 @@ def test_packages_do_not_gather_their_modules(package: str) -> None:
 @pytest.mark.parametrize("package", ["stages", "commands", "experiments"])
 def test_packages_that_are_run_only_check_that_they_can_be(package: str) -> None:
     _, *statements = ast.parse((ROOT / package / "__init__.py").read_text()).body  # after the docstring
+    snapshot = ["import stages.snapshot"] if package == "stages" else []
     assert [ast.unparse(statement) for statement in statements] == [
+        *snapshot,
         "from lm.system.installation import check_installation",
         "check_installation()",
     ]

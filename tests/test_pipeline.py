@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pandas as pd
 import pytest
 import tokenizers
 import torch
+from ruamel.yaml import YAML
 
 from commands.deps import load_pipeline
 from lm.tokenizer.load import load_tokenizer
@@ -215,15 +217,54 @@ def test_an_experiment_in_a_temporary_copy_resumes_too_and_so_does_numpy(encoded
     assert encoded.out_hashes() == resumed
 
 
-def test_an_edit_during_training_fails_the_stage(encoded: Workspace) -> None:
-    encoded.set("train", backend="numpy", steps=300)
-    process = encoded.start("dvc", "repro", "train", **SAVE_AT_EVERY_STEP)
+def test_an_experiment_whose_parameters_are_changed_ends_and_no_step_is_lost(encoded: Workspace) -> None:
+    encoded.set("train", backend="numpy", steps=20_000)
+    encoded.commit()
+    first = ("dvc", "exp", "run", "--name", "first", "-S", "train.learning_rate=0.01", "train")
+    process = encoded.start(*first, STORYLINE_PATIENCE_S="1", **SAVE_AT_EVERY_STEP)
     wait_for_step(encoded, 3, process)
-    encoded.set("train", learning_rate=0.123)
+    encoded.set("sample", temperature=0.5)  # as a second `dvc exp run` does, although it is refused
     output = process.communicate(timeout=120)[0]
     assert process.returncode != 0
-    assert "params.yaml:train: must not change while the stage runs" in output
+    step = steps_saved(encoded)
+    assert f"stopped after step {step}; the same run goes on from there" in output
+    assert "error: params.yaml: sample.temperature: must stay 0.8 until the stage ends, " in output
     assert not (encoded.path / "models/base/model.safetensors").exists()
+
+    encoded.set("sample", temperature=0.8)
+    process = encoded.start(*first, **SAVE_AT_EVERY_STEP)
+    wait_for_step(encoded, step + 1, process)
+    os.killpg(process.pid, signal.SIGINT)
+    assert f"resumed after step {step}" in process.communicate(timeout=60)[0]
+
+
+def test_the_first_stage_finds_mistakes_in_all_sections(encoded: Workspace) -> None:
+    encoded.set("model", d_model=33)
+    encoded.set("sample", top_k=0)
+    encoded.set("train", device="gpu", stepz=5)
+    assert encoded.run_stages("inputs", status=1).splitlines() == [
+        "error: model.d_model: must be a multiple of n_heads=2, got 33",
+        "error: sample.top_k: must be greater than or equal to 1, got 0",
+        "error: train.device: must be 'auto', 'cpu', 'cuda' or 'mps', got 'gpu'",
+        "error: train.stepz: unknown parameter, did you mean train.steps?",
+    ]
+
+
+def test_the_first_stage_refuses_a_device_that_is_not_here_unless_the_result_is(finished: Workspace) -> None:
+    before = {name: finished.read(name) for name in ("params.yaml", "dvc.lock")}
+    inputs = shlex.split(load_pipeline()["stages"]["inputs"]["cmd"])[1:]
+    yaml = YAML()
+    lock = yaml.load(finished.path / "dvc.lock")
+    try:
+        finished.set("evaluate", device="cuda")
+        output = finished.run(*inputs, status=1, CUDA_VISIBLE_DEVICES="")
+        assert output == "error: evaluate.device: must be one that this machine has, or 'auto', got 'cuda'\n"
+        lock["stages"]["evaluate"]["params"]["params.yaml"]["evaluate"]["device"] = "cuda"
+        yaml.dump(lock, finished.path / "dvc.lock")
+        finished.run(*inputs, CUDA_VISIBLE_DEVICES="")
+    finally:
+        for name, content in before.items():
+            (finished.path / name).write_bytes(content)
 
 
 @pytest.mark.parametrize(

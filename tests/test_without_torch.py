@@ -133,3 +133,10 @@ def test_a_mistake_is_one_clear_line(tmp_path: Path) -> None:
     write_model(tmp_path, tokenizer_sha256="cd" * 32)
     result = run_without_torch("commands.generate", model, tokenizer)
     assert result.stderr.startswith(f"error: {tokenizer}: must have the tokenizer of {model}, with the hash ")
+
+
+def test_parameters_are_checked_and_files_listed_without_what_takes_long_to_load(tmp_path: Path) -> None:
+    outs = ["--data-inputs", str(tmp_path / "data.json"), "--tokenizer-inputs", str(tmp_path / "tokenizer.json")]
+    others = [*NOT_NEEDED_TO_GENERATE, "numpy", "tokenizers", "safetensors"]
+    done = run_without_torch("stages.inputs", "--params", ROOT / "params.yaml", *outs, others=others)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.define.parameters import PARAMETERS, SECTIONS, flatten, load_mapping, overridden, parse_mapping
+from experiments.define.parameters import PARAMETERS, flatten, load_mapping, overridden, parse_mapping
 from experiments.run.dvc_commands import ask_git
+from lm.config.sections import SECTIONS
 
 PARAMS = Path("params.yaml")
 

@@ -1,10 +1,12 @@
 """One GPU for each job. DVC's queue starts several jobs on a machine and does not assign GPUs to them."""
 
+import ctypes
 import fcntl
 import os
 import shutil
 import stat
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 from typing import IO
@@ -44,6 +46,24 @@ def claim_gpu(device: str, folder: Path | None = None) -> str | None:
         os.environ["CUDA_VISIBLE_DEVICES"] = name
         return name
     return None
+
+
+def is_absent(device: str) -> bool:
+    """Whether this machine surely lacks a device. Only PyTorch knows for certain, and it takes seconds to load."""
+    if device == "mps":
+        return sys.platform != "darwin"
+    if device != "cuda":
+        return False
+    if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
+        return True
+    # What the drivers of NVIDIA, of AMD and of Windows below Linux leave.
+    if any(Path("/dev", name).exists() for name in ("nvidiactl", "nvmap", "kfd", "dxg")):
+        return False
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return True
+    return False
 
 
 def _make_private(folder: Path) -> None:

@@ -97,10 +97,10 @@ def steps_saved(workspace: Workspace) -> int:
     return 0
 
 
-def start_and_wait(workspace: Workspace, step: int) -> subprocess.Popen[str]:
+def start_and_wait(workspace: Workspace, step: int, **environment: str) -> subprocess.Popen[str]:
     """`dvc repro` in the background, once its stage has saved that step."""
     clear(workspace)
-    process = workspace.start(*TRAIN, **SAVE_AT_EVERY_STEP)
+    process = workspace.start(*TRAIN, **SAVE_AT_EVERY_STEP, **environment)
     deadline = time.monotonic() + 120
     while steps_saved(workspace) < step:
         assert process.poll() is None, process.communicate()[0]
@@ -203,6 +203,18 @@ def test_ctrl_c_and_a_killed_dvc_end_all_processes(workspace: Workspace) -> None
         assert time.monotonic() < deadline, "a trainer outlived dvc"
         time.sleep(0.1)
     process.communicate()
+
+
+def test_an_edit_ends_a_pair_with_one_line_and_its_state_is_saved(workspace: Workspace) -> None:
+    process = start_and_wait(workspace, 3, STORYLINE_PATIENCE_S="1")
+    name = "lm/reference/norm.py"  # which a run in PyTorch never imports
+    before = workspace.read(name)
+    (workspace.path / name).write_bytes(before + b"# edited\n")
+    output = process.communicate(timeout=60)[0]
+    (workspace.path / name).write_bytes(before)
+    assert process.returncode != 0
+    assert [error.partition(" until ")[0] for error in errors_in(output)] == [f"error: {name}: must stay as it was"]
+    assert f"stopped after step {steps_saved(workspace)}; the same run goes on from there" in output
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from commands.deps import ROOT
 from lm.system import gpus
@@ -131,3 +132,12 @@ def test_where_there_is_no_choice_nothing_is_claimed(tmp_path: Path, n_gpus: int
     machine = Machine(tmp_path, n_gpus)
     assert machine.start() == "None None None"
     machine.end(0)
+
+
+def test_a_device_is_absent_where_nothing_of_its_driver_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert [gpus.is_absent(device) for device in ("auto", "cpu", "cuda")] == [False, False, True]
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert gpus.is_absent("mps") == (sys.platform != "darwin")
+    if torch.cuda.is_available():
+        assert not gpus.is_absent("cuda")
