@@ -192,10 +192,7 @@ class Trainer:
         rate = self.learning_rate(self.step)
         measured, norm = self.backend.gradient(self._batch(), (self.seed, self.step))
         if norm == 0 and measured.loss > 0:
-            raise ValueError(
-                f"{self.config.name()}: the gradient must not be 0 while the loss is {measured.loss:g}, at step "
-                f"{self.step + 1}; try {self.config.name()}.compile=false or another version of torch"
-            )
+            raise self._without_gradient(measured.loss, rate)
         if math.isfinite(measured.loss) and (math.isfinite(norm) or self.backend.may_overflow):
             self.backend.update(rate)
         else:
@@ -226,6 +223,14 @@ class Trainer:
             f"{section}: {rule} at step {step} with learning rate {rate:g}; lower {section}.learning_rate or set "
             f"{section}.clip_norm"
         )
+
+    def _without_gradient(self, loss: float, rate: float) -> ValueError:
+        """At the first step the computation must be wrong. Later, a step that was too large has killed the model."""
+        rule = f"the gradient must not be 0 while the loss is {loss:g},"
+        if self.step:
+            return self._diverged(rule, self.step + 1, rate)
+        section = self.config.name()
+        return ValueError(f"{section}: {rule} at step 1; try {section}.compile=false or another version of torch")
 
     def _validate_if_due(self) -> None:
         due = self.step > 0 and (self.step % self.config.valid_every == 0 or self.step == self.n_steps)

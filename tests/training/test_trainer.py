@@ -759,10 +759,23 @@ def test_a_validation_without_any_weight_is_an_error() -> None:
 
 
 def test_a_gradient_of_zero_stops_a_run_whose_loss_is_not_zero(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = small_trainer()
+    def with_dead_gradient(loss: float, **changes: Any) -> Trainer:
+        trainer = small_trainer(**changes)
+        monkeypatch.setattr(trainer.backend, "gradient", lambda parts, noise: (Measurement(loss, 0.1), 0.0))
+        return trainer
+
+    with pytest.raises(
+        ValueError, match=r"^train: the gradient must not be 0 while the loss is 3, at step 1; try "
+    ) as e:
+        list(with_dead_gradient(3.0).run())
+    assert not isinstance(e.value, DivergedError)
+    trainer = small_trainer(if_diverged="record")
+    steps = trainer.run()
+    next(steps)
     monkeypatch.setattr(trainer.backend, "gradient", lambda parts, noise: (Measurement(3.0, 0.1), 0.0))
-    with pytest.raises(ValueError, match=r"^train: the gradient must not be 0 while the loss is 3, at step 1; try "):
-        list(trainer.run())
-    monkeypatch.setattr(trainer.backend, "gradient", lambda parts, noise: (Measurement(0.0, 1.0), 0.0))
+    list(steps)  # a step that was too large has killed the model
+    assert trainer.diverged
+    assert trainer.step == 1
+    trainer = with_dead_gradient(0.0)  # nothing is left to learn
     monkeypatch.setattr(trainer.backend, "update", lambda rate: None)
-    list(trainer.run())  # nothing is left to learn
+    list(trainer.run())
