@@ -114,6 +114,8 @@ def run(main: Callable[[Stage], None], doc: str | None, *, inputs: dict[str, str
         _fail(guard.reason)
     except (ValueError, OSError) as error:
         _fail(error)
+    finally:
+        signal.signal(signal.SIGTERM, lambda *_: None)  # it ends now, and need not be told by its guard any more
 
 
 def repository_root() -> Path:
