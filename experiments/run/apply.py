@@ -32,6 +32,9 @@ def main(arguments: argparse.Namespace) -> int:
     before = ask_git("show", f"{commit}^:./{PARAMS}")  # DVC commits an experiment on its start
     if run_dvc(["dvc", "exp", "apply", name]):
         return 1
+    new = ask_git("diff", "--name-only", "-z", "--relative", "--diff-filter=A", "HEAD", commit).split("\0")[:-1]
+    if new:
+        ask_git("add", "--", *new)  # so that `git reset --hard` removes them
     _keep_text(before)
     print(f"the workspace holds {name} now; back to the commit: git reset --hard && dvc checkout")
     return 0

@@ -18,9 +18,9 @@ def run_all(runs: Sequence[Run], start: Start, *, queue: bool = False, jobs: int
     """The exit status: 0 when all runs are done or queued, 1 when a run failed or left no experiment.
 
     Each run happens in a temporary copy of the workspace, so the workspace itself does not change. It starts from the
-    committed params.yaml: what else stands there is not part of it. A run that is
-    already done is not repeated, so a set that was stopped can be continued. With `jobs`, the function returns when
-    that many workers have emptied the queue.
+    committed params.yaml: what else stands there is not part of it. A run that is already done is not repeated, so a
+    set that was stopped can be continued. With `jobs`, the function returns when that many workers have emptied the
+    queue.
 
     Raises:
         ValueError: before anything runs, when an experiment has the name of a run, but other parameters.
