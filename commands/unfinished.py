@@ -17,10 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-
 from commands.deps import ROOT
+from lm.config.base import read_yaml
 from lm.training.saved_runs import FOLDER, About, folders, is_running, read_about, remove
 
 _DAY_S = 24 * 60 * 60
@@ -67,8 +65,8 @@ def main(words: Sequence[str] | None = None, root: Path = ROOT) -> None:
             for line in _remove(runs, arguments.remove):
                 print(line)
         else:
-            print("\n".join(_listing(runs, YAML(typ="safe").load(root / "params.yaml"))))
-    except (ValueError, OSError, YAMLError) as error:
+            print("\n".join(_listing(runs, read_yaml(root / "params.yaml"))))
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

@@ -24,7 +24,7 @@ from stages.support import Stage, run
 
 def main(stage: Stage) -> None:
     """Write the figures, and the loss by position in the context."""
-    config, train = stage.section(EvaluateConfig), stage.section(TrainConfig)
+    config, train = stage.section(EvaluateConfig), stage.section(TrainConfig, "keep", "patience")
     claim_gpu(config.device)
     tokens = TokenFile(stage.path("tokens"), stage.path("card"))
     documents = tokens.documents()

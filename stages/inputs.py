@@ -19,7 +19,8 @@ from lm.corpus.made_files import MadeFiles
 from lm.corpus.sources import list_inputs
 from lm.system.files import write_json
 from lm.system.gpus import is_absent
-from lm.tokenizer.pretrained_files import list_pretrained, pretrained_files
+from lm.tokenizer.pretrained_files import pretrained_files
+from lm.tokenizer.pretrained_inputs import list_pretrained
 from stages.experiment import is_experiment, note_parameters
 from stages.pipeline import has_result, written_paths
 from stages.support import Stage, repository_root, run

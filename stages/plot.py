@@ -18,7 +18,7 @@ from stages.support import Stage, run
 def main(stage: Stage) -> None:
     """Write the training curve, in which each row is the mean of some steps, and draw every picture."""
     steps = read_rows(stage.path("step_curve"), StepRow)
-    write_rows(stage.path("train_curve"), StepRow, thinned(steps, stage.section(ObserveConfig).log_every))
+    write_rows(stage.path("train_curve"), StepRow, thinned(steps, stage.section(ObserveConfig, "log_every").log_every))
     train, valid = pd.read_csv(stage.path("train_curve")), pd.read_csv(stage.path("valid_curve"))
     floor = nats_per_token(read_json(stage.path("floor")), read_json(stage.path("card"))["n_tokens"])
     plot_loss(train, valid, floor, stage.path("loss"))

@@ -53,11 +53,12 @@ class Stage:
         """The path of a flag."""
         return self._paths[name]
 
-    def section(self, section: type[AnySection]) -> AnySection:
-        """A section of the parameters."""
+    def section(self, section: type[AnySection], *names: str) -> AnySection:
+        """A section of the parameters. With `names`, the result depends on these alone, as dvc.yaml says."""
         values = self.aside(section)
         self._read[section.name()] = values
-        self.watch.watch_key(section.name())
+        for key in [f"{section.name()}.{name}" for name in names] or [section.name()]:
+            self.watch.watch_key(key)
         return values
 
     def aside(self, section: type[AnySection]) -> AnySection:

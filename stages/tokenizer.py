@@ -10,7 +10,7 @@ from lm.corpus.text_file import BOUNDARY, blocks
 from lm.system.files import read_json, write_json
 from lm.system.memory import keep_freed_memory
 from lm.tokenizer.build import build_tokenizer
-from lm.tokenizer.pretrained_files import list_pretrained
+from lm.tokenizer.pretrained_inputs import list_pretrained
 from stages.support import Stage, repository_root, run
 
 

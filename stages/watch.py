@@ -82,7 +82,7 @@ class Watch:
         self._stat: Stat | None = None  # of params.yaml when the values were last compared
 
     def watch_key(self, key: str) -> None:
-        """Let a key of params.yaml count."""
+        """Let a key of params.yaml count, or a dotted name in one of its sections."""
         if self._keys is not None:
             self._keys.add(key)
             self._stat = None
@@ -118,6 +118,12 @@ class Watch:
                 raise ValueError("\n".join(changes))
             time.sleep(0.2)
 
+    def _counts(self, name: str) -> bool:
+        """Whether a parameter is watched, as one that differs, inside a watched section or around a watched name."""
+        if self._keys is None:
+            return True
+        return any(f"{name}.".startswith(f"{key}.") or key.startswith(f"{name}.") for key in self._keys)
+
     def _changed_values(self) -> Iterator[str]:
         """An error for each parameter that has another value now."""
         try:
@@ -128,7 +134,7 @@ class Watch:
         except (ValueError, OSError) as error:
             yield f"{self._params}: must stay as it was {_RULE}; {_CURE}: {error}"
             return
-        differences = [*different(self._values, now, self._keys)]
+        differences = [entry for entry in different(self._values, now) if self._counts(entry[0])]
         if not differences:
             self._stat = stat
         for name, was, got in differences:
@@ -138,11 +144,9 @@ class Watch:
             )
 
 
-def different(
-    before: Mapping[str, Any], now: Mapping[str, Any], keys: Iterable[str] | None = None
-) -> Iterator[tuple[str, Any, Any]]:
+def different(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
     """The dotted name of each parameter that differs, with both values; None where it is missing."""
-    for key in sorted({*before, *now} if keys is None else keys, key=str):
+    for key in sorted({*before, *now}, key=str):
         was, got = before.get(key), now.get(key)
         if was != got:
             if isinstance(was, dict) and isinstance(got, dict):

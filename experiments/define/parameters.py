@@ -13,6 +13,7 @@ from lm.config.model import ModelConfig
 from lm.config.observe import ObserveConfig
 from lm.config.sections import SECTIONS, check_parameters
 from lm.formats.parameters import n_parameters
+from lm.system.messages import one_line
 
 PARAMETERS = ["seed", *(f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields)]
 MOVED = {f"{name}.{old}": new for name, section in SECTIONS.items() for old, new in section.moved.items()}
@@ -52,7 +53,7 @@ def parse_mapping(text: str, place: str) -> dict[str, Any]:
     try:
         content = YAML(typ="safe").load(text)
     except YAMLError as error:
-        raise ValueError(f"{place}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{place}: not valid YAML: {one_line(error)}") from None
     if not isinstance(content, dict):
         raise ValueError(f"{place}: must be a mapping, got {content!r}")
     return content

@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from lm.system.messages import one_line
+
 
 class Section(BaseModel):
     """One section of params.yaml.
@@ -110,7 +112,7 @@ def read_yaml(path: Path, *needed: str) -> dict[str, Any]:
     try:
         values = YAML(typ="safe").load(path)
     except YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{path}: not valid YAML: {one_line(error)}") from None
     for key in needed:
         if not isinstance(values, dict) or key not in values:
             raise ValueError(
@@ -134,9 +136,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 def unknown(place: str, what: str, known: Iterable[str]) -> str:
     """The error of a name that is not known, which ends the dotted `place`. It says which name may be meant."""
-    *before, name = place.split(".")
+    before, _, name = place.rpartition(".")
     if near := nearest(name, known):
-        return f"{place}: unknown {what}, did you mean {'.'.join([*before, near])}?"
+        return f"{place}: unknown {what}, did you mean {before and before + '.'}{near}?"
     return f"{place}: unknown {what}, must be one of {', '.join(known)}"
 
 
@@ -150,6 +152,8 @@ def _explain(section: type[Section], place: str, mistakes: Sequence[Any]) -> str
     match mistake["type"]:
         case "extra_forbidden":
             return unknown(place, "parameter", section.model_fields)
+        case "invalid_key":
+            return f"{place}: must be a name"
         case "missing":
             return f"{place}: missing"
         case "value_error":  # from a validator of ours, which already names place and value

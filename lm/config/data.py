@@ -55,7 +55,7 @@ class DataConfig(Section):
     text_column: str
     null_rows: Literal["fail", "skip"]
     # DVC's -S leaves a backslash and an n as they are, where YAML makes a line break of them.
-    separator: Annotated[str, AfterValidator(lambda text: text.replace("\\n", "\n"))]
+    separator: Annotated[str, AfterValidator(lambda text: {r"\n": EVERY_LINE, r"\n\n": BLANK_LINES}.get(text, text))]
     dataset: Annotated[str, Field(min_length=1)]
     revision: str | None
     configuration: Annotated[str, Field(min_length=1)] | None
@@ -92,5 +92,12 @@ class DataConfig(Section):
 
 def resolve(pattern: str, root: Path) -> Path:
     """A path from params.yaml as a path on this machine. Relative paths start at `root`, the root of the repository."""
-    path = Path(pattern).expanduser()
-    return path if path.is_absolute() else root / path
+    return root / expanded(pattern)
+
+
+def expanded(pattern: str) -> Path:
+    """A path whose `~` is the home of a user; unchanged if there is no such user, because a file may begin with `~`."""
+    try:
+        return Path(pattern).expanduser()
+    except RuntimeError:
+        return Path(pattern)

@@ -7,8 +7,11 @@ import lzma
 import sys
 import zlib
 from collections.abc import Callable, Iterator
-from io import BufferedIOBase, BufferedReader
+from io import BufferedIOBase, BufferedReader, RawIOBase
 from pathlib import Path
+from typing import Any
+
+from lm.system.messages import one_line
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
 PIECE_BYTES = 2**20
@@ -42,11 +45,6 @@ def read_characters(path: Path, place: str) -> Iterator[str]:
         raise ValueError(f"{place}: must be UTF-8, got byte 0x{byte:02x} after offset {n_bytes}") from None
 
 
-def one_line(error: Exception) -> str:
-    """The message of an error in one line."""
-    return " ".join(str(error).split())
-
-
 def _read(path: Path, place: str, read: Callable[[BufferedIOBase], bytes]) -> Iterator[bytes]:
     """What `read` gives of a file, call by call, after decompression if the file name asks for it."""
     packed = path.suffix.lower()
@@ -71,9 +69,9 @@ def _decompressor(file: BufferedReader, packed: str) -> tuple[BufferedIOBase, ty
         case ".gz":
             return gzip.GzipFile(fileobj=file), gzip.BadGzipFile
         case ".bz2":
-            return bz2.BZ2File(file), EOFError
+            return BufferedReader(_Streams(file, bz2.BZ2Decompressor)), EOFError
         case ".xz":
-            return lzma.LZMAFile(file), lzma.LZMAError
+            return BufferedReader(_Streams(file, lzma.LZMADecompressor)), lzma.LZMAError
         case ".zst":  # imported here, because it is rare
             if sys.version_info >= (3, 14):
                 from compression import zstd
@@ -82,3 +80,35 @@ def _decompressor(file: BufferedReader, packed: str) -> tuple[BufferedIOBase, ty
             return zstd.ZstdFile(file), zstd.ZstdError
         case _:
             return file, EOFError
+
+
+class _Streams(RawIOBase):
+    """Compressed streams one after another, decompressed.
+
+    Python's own readers of .bz2 and .xz take what follows a stream for padding if it is no stream itself, and drop it.
+    """
+
+    def __init__(self, file: BufferedReader, start: Callable[[], bz2.BZ2Decompressor | lzma.LZMADecompressor]) -> None:
+        self._file, self._start = file, start
+        self._decompressor = start()
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a part of the buffer. Returns the number of bytes, 0 at the end."""
+        while True:
+            data = b""
+            if self._decompressor.eof:
+                rest = self._decompressor.unused_data or self._file.read(PIECE_BYTES)
+                while rest and not (rest := rest.lstrip(b"\0")):  # padding, which .xz may have
+                    rest = self._file.read(PIECE_BYTES)
+                if not rest:
+                    return 0
+                self._decompressor, data = self._start(), rest
+            elif self._decompressor.needs_input and not (data := self._file.read(PIECE_BYTES)):
+                raise EOFError("it ends before its end mark")
+            if unpacked := self._decompressor.decompress(data, len(buffer)):
+                buffer[: len(unpacked)] = unpacked
+                return len(unpacked)

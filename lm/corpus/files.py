@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from lm.config.data import DataConfig, resolve
+from lm.config.data import DataConfig, expanded, resolve
 from lm.corpus.document import Corpus, Split
 from lm.corpus.made_files import MadeFiles
 from lm.corpus.readers import READABLE, NullRows, read_texts, suffix_of
@@ -100,8 +100,8 @@ def _match_one(pattern: str, root: Path) -> list[Path]:
     if path.is_file():  # checked first, because a file name may hold the characters of a pattern
         return [path]
     # Path.glob takes no absolute pattern.
-    names = glob.glob(str(Path(pattern).expanduser()), root_dir=root, recursive=True)  # noqa: PTH207
-    return [path for name in sorted(names) if (path := resolve(name, root)).is_file()]
+    names = glob.glob(str(expanded(pattern)), root_dir=root, recursive=True)  # noqa: PTH207
+    return [path for name in sorted(names) if (path := root / name).is_file()]
 
 
 def _read(files: list[InputFile], config: DataConfig, nulls: NullRows) -> Iterator[str]:

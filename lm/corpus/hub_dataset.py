@@ -20,9 +20,9 @@ from typing import Any
 
 from huggingface_hub.errors import EntryNotFoundError, HTTPError  # type: ignore[attr-defined]
 
-from lm.corpus.compressed import one_line
 from lm.corpus.readers import ROWS_PER_BATCH, NullRows, Row, is_string, missing, read_texts, suffix_of, texts_of_rows
 from lm.corpus.repository import Repository, persist
+from lm.system.messages import one_line
 
 MOST_NAMES = 20  # that an error lists
 

@@ -53,6 +53,8 @@ def array_items(chunks: Iterator[str]) -> Iterator[Any]:
             if is_cut and more(least=len(held) - at):
                 continue
             raise
+        except ValueError as error:  # an integer with more digits than Python takes
+            raise json.JSONDecodeError(str(error), held, at) from None
         yield item
         more_items = take(",]") == ","
     if look():

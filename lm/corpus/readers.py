@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from lm.config.data import EVERY_LINE
-from lm.corpus.compressed import COMPRESSIONS, one_line, read_characters, read_pieces
+from lm.corpus.compressed import COMPRESSIONS, read_characters, read_pieces
 from lm.corpus.json_array import array_items
+from lm.system.messages import one_line
 
 TEXT_SUFFIXES = (".txt", ".json", ".jsonl", ".ndjson")
 SUFFIXES = (*(suffix + packed for suffix in TEXT_SUFFIXES for packed in ("", *COMPRESSIONS)), ".parquet")

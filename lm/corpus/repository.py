@@ -43,6 +43,7 @@ from huggingface_hub.utils import WeakFileLock, build_hf_headers  # type: ignore
 from tqdm import tqdm
 
 from lm.system.files import replacing
+from lm.system.messages import one_line
 
 DELAYS_S = (1, 2, 4, 8, 16, 32)  # between the attempts at one request
 LISTING_TIMEOUT_S = 60
@@ -250,4 +251,4 @@ def _explained(error: Exception, place: str, repository: str, revision: str | No
 def _one_line(error: Exception) -> str:
     if isinstance(error, HfHubHTTPError):
         return f"HTTP {error.response.status_code}"
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error) or type(error).__name__

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from tokenizers import models
 
 from lm.corpus.text_file import BOUNDARY
+from lm.system.messages import one_line
 from lm.tokenizer.alphabet import unspell
 from lm.tokenizer.decoding import ContextDecoding, Decoding, added
 from lm.tokenizer.definition import by_id, pair_of
@@ -157,7 +158,7 @@ def open_library(values: dict[str, Any], definition: str) -> tokenizers.Tokenize
     except (KeyboardInterrupt, SystemExit):
         raise
     except BaseException as error:  # the library raises bare Exception, or panics
-        raise ValueError(f"not a tokenizer.json: {' '.join(str(error).split())}") from None
+        raise ValueError(f"not a tokenizer.json: {one_line(error)}") from None
     tokenizer.encode_special_tokens = True
     tokenizer.no_padding()
     tokenizer.no_truncation()

@@ -1,8 +1,6 @@
 """Tokenizers that others have made: from files, from `tiktoken`, from the Hugging Face hub."""
 
 import json
-import os
-import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -12,9 +10,10 @@ import tiktoken
 
 from lm.tokenizer.alphabet import spell
 from lm.tokenizer.definition import read
+from lm.tokenizer.hub import download, is_repository
 from lm.tokenizer.library import open_library
 from lm.tokenizer.load import parse_tokenizer
-from lm.tokenizer.pretrained_files import LAYOUTS, holds_none, pretrained_files
+from lm.tokenizer.pretrained_files import pretrained_files
 from lm.tokenizer.splitting import PATTERN
 from lm.tokenizer.tokenizer import Tokenizer
 
@@ -43,8 +42,8 @@ def open_pretrained(source: str, special_tokens: Sequence[str], root: Path) -> T
         place = " and ".join(map(str, paths))
     elif source in tiktoken.list_encoding_names():
         place = f"tokenizer.pretrained: {source}"
-    elif re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source):
-        paths = _download(source)
+    elif is_repository(source):
+        paths = download(source)
         place = f"{source}: {' and '.join(path.name for path in paths)}"
     else:
         raise ValueError(
@@ -130,33 +129,3 @@ def _with_special_tokens(definition: str, special_tokens: Iterable[str]) -> str:
         raise ValueError(f"tokenizer.special_tokens: must not be tokens of ordinary text too, got {ordinary}")
     library.add_special_tokens(new)
     return library.to_str(pretty=True)
-
-
-def _download(repository: str) -> list[Path]:
-    """The files of a model repository of the hub, in the cache that every client of the hub shares."""
-    # Imported here, because it takes long and most runs do not need it.
-    from huggingface_hub import _CACHED_NO_EXIST, constants, errors, hf_hub_download, try_to_load_from_cache
-
-    endpoint = (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
-    cache, log_in = constants.HF_HUB_CACHE, "log in with `hf auth login` or set HF_TOKEN"
-    try:
-        for names in LAYOUTS:
-            try:
-                return [Path(hf_hub_download(repository, name, cache_dir=cache, endpoint=endpoint)) for name in names]
-            except errors.LocalEntryNotFoundError:  # not in the cache; does the cache know that the hub lacks it?
-                if try_to_load_from_cache(repository, names[0], cache) is not _CACHED_NO_EXIST:
-                    raise
-            except errors.EntryNotFoundError:
-                pass
-        raise ValueError(holds_none(repository))
-    except errors.GatedRepoError:
-        reason = f"accept its terms at {endpoint}/{repository}, then {log_in}"
-    except errors.RepositoryNotFoundError:
-        reason = f"no such repository; if it is private, {log_in}"
-    except (errors.HTTPError, OSError) as error:  # type: ignore[attr-defined]
-        cause = error.__cause__ or error
-        status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
-        reason = f"HTTP {status}" if status else " ".join(str(cause).split())
-    raise ConnectionError(
-        f"tokenizer.pretrained: {repository} is not a path here and could not be fetched from {endpoint}: {reason}"
-    )

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from lm.config.data import resolve
-from lm.system.files import sha256
 
 LAYOUTS = (["tokenizer.json"], ["merges.txt", "vocab.json"])  # files of a tokenizer; the first layout found counts
 
@@ -26,16 +25,6 @@ def pretrained_files(source: str, root: Path) -> list[Path]:
         if all((path / name).is_file() for name in names):
             return [path / name for name in names]
     raise ValueError(holds_none(str(path)))
-
-
-def list_pretrained(source: str | None, root: Path) -> list[dict[str, str]]:
-    """Name and SHA-256 of each of these files. Runs are compared by this list, so it names no folder of this machine.
-
-    Raises:
-        ValueError: as `pretrained_files`.
-    """
-    paths = pretrained_files(source, root) if source else []
-    return [{"name": path.name, "sha256": sha256(path)} for path in paths]
 
 
 def holds_none(source: str) -> str:

@@ -162,6 +162,7 @@ def written(folder: Path, text: str, separator: str = SEPARATOR) -> list[str]:
         ("   *   *   *", "one\n   *   *   *\ntwo", ["one", "two"]),
         ("\n\n", "one\nline\n\ntwo\r\n\r\n \t\n\nthree\n", ["one\nline", "two", "three"]),
         (r"\n\n", "one\nline\n\ntwo", ["one\nline", "two"]),  # as DVC's -S leaves it
+        (r"\newpage", "one\n\\newpage\ntwo", ["one", "two"]),  # a mark of TeX, and no line break
         ("\n", "emma\nolivia\r\n\nava", ["emma", "olivia", "ava"]),
         ("---", f"one\n{SEPARATOR}\ntwo\n---\nthree", ["one", "two", "three"]),  # <|endoftext|> ends one in any case
     ],
@@ -184,6 +185,27 @@ def test_the_end_of_a_text_counts_within_a_line_too(folder: Path) -> None:
         "three",
         " four",
     ]
+
+
+def test_streams_one_after_another_are_one_text_and_a_damaged_one_is_an_error(folder: Path) -> None:
+    write_txt(folder / "v.txt", ["held"])
+    for end, pack in PACKED.items():
+        first, second, path = pack(b"one\n"), pack(b"two\n"), folder / f"a.txt{end}"
+        path.write_bytes(first + second)
+        assert texts_of(open_files(data_config(train=[path.name], valid=["v.txt"]), folder))["train"] == ["one\ntwo"]
+        for damaged in (first + bytes([second[0] ^ 1]) + second[1:], first + second[:-1], first + b"more"):
+            path.write_bytes(damaged)
+            with pytest.raises(ValueError, match=r": must be a complete \w+ file, got: "):
+                list(read_texts(path, path.name, "text", "---"))
+
+
+def test_a_name_may_begin_with_a_tilde(folder: Path) -> None:
+    write_txt(folder / "~$a.txt", ["one"])
+    write_txt(folder / "v.csv.txt", ["held"])
+    for pattern in ("*a.txt", "~$a.txt"):
+        assert texts_of(open_files(data_config(train=[pattern], valid=["v.csv.txt"]), folder))["train"] == ["one"]
+    with pytest.raises(ValueError, match=r"^data\.train: .*'~nobody_of_this_name/\*\.txt'$"):
+        open_files(data_config(train=["~nobody_of_this_name/*.txt"], valid=["v.csv.txt"]), folder)
 
 
 def test_a_long_line_is_read_in_pieces(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

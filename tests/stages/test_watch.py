@@ -21,6 +21,7 @@ CODE = [
     "lm/system/__init__.py",
     "lm/system/files.py",
     "lm/system/installation.py",
+    "lm/system/messages.py",
     "lm/training/__init__.py",
     "lm/training/saved_runs.py",
     "stages/__init__.py",
@@ -187,6 +188,17 @@ def test_comments_and_the_parameters_of_other_stages_may_change(project: Project
     project.write("params.yaml", "# one\n" + PARAMS.replace("size: 3", "size: 4").replace("seed: 1", "seed: 2"))
     time.sleep(1.2)
     assert project.end() == ""
+
+
+def test_of_a_section_only_the_parameters_that_the_stage_names_must_stay(project: Project) -> None:
+    project.write("stages/wait.py", STAGE.replace("(ObserveConfig)", '(ObserveConfig, "log_every")'))
+    project.start()
+    project.write("params.yaml", PARAMS.replace("tensorboard: false", "tensorboard: true"))
+    time.sleep(1.2)
+    assert project.end() == ""
+    project.start()
+    project.write("params.yaml", PARAMS.replace("log_every: 10", "log_every: 20"))
+    assert project.output(1).startswith("error: params.yaml: observe.log_every: must stay 10 ")
 
 
 def test_in_an_experiment_no_parameter_may_change(project: Project) -> None:
