@@ -36,7 +36,8 @@ def check_parameters(values: Mapping[str, Any]) -> None:
     for name, section in SECTIONS.items():  # first, because what has moved is missing elsewhere
         section.check_moved(values.get(name))
     keys = ["seed", *SECTIONS]
-    mistakes = [unknown(str(key), "section", keys) for key in values if key not in keys]
+    mistakes = [unknown(str(key), "section", keys) for key in values if key not in keys and "." not in str(key)]
+    mistakes += [f"{key}: must be written inside its section" for key in values if "." in str(key)]
     meant = {nearest(str(key), keys) for key in values if key not in keys}
     mistakes += [f"{key}: missing" for key in keys if key not in values and key not in meant]
     for name, section in SECTIONS.items():

@@ -1,5 +1,6 @@
 """Parameters of training."""
 
+from itertools import accumulate
 from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -84,7 +85,8 @@ class TrainConfig(Section):
         after_ramp = (n_sequences - self.n_sequences(self.ramp_steps)) // self.batch_size
         if after_ramp >= 0:
             return max(1, self.ramp_steps + after_ramp)
-        return max(1, sum(self.n_sequences(step + 1) <= n_sequences for step in range(self.ramp_steps)))
+        totals = accumulate(self.n_parts(step) * self.part_size for step in range(self.ramp_steps))
+        return max(1, sum(total <= n_sequences for total in totals))
 
     def n_warmup_steps(self, n_steps: int) -> int:
         """The number of warm-up steps: `warmup_steps`, or if null, a twentieth of the run.

@@ -4,6 +4,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +260,13 @@ def test_a_budget_pays_for_as_many_steps_as_fit_into_it(
     assert config.n_steps(context_length) == max(1, n_steps)
 
 
+def test_a_budget_that_ends_in_a_long_ramp_is_counted_at_once() -> None:
+    config = train_config(batch_size=8, accumulate=4, ramp_steps=300_000, tokens=10**6)
+    started = time.process_time()
+    assert 0 < config.n_steps(8) < 300_000
+    assert time.process_time() - started < 5  # it was quadratic, and would take hours
+
+
 def test_the_number_of_steps_follows_from_a_budget_of_tokens() -> None:
     assert train_config(steps=7).n_steps(8) == 7
     assert [train_config(tokens=n).n_steps(8) for n in (1, 32, 63, 64, 3200)] == [1, 1, 1, 2, 100]
@@ -328,6 +336,11 @@ def test_a_typing_mistake_in_a_section_is_one_line_with_the_right_name(name: str
         values = {wrong if k == key else k: value for k, value in PARAMETERS[name].items()}
         expected = f"{name}.{wrong}: unknown parameter, did you mean {name}.{key}?"
         assert mistakes_in(PARAMETERS | {name: values}) == [expected]
+
+
+def test_a_parameter_written_as_a_section_and_a_number_as_a_name_are_told() -> None:
+    assert mistakes_in(PARAMETERS | {"data.train": []}) == ["data.train: must be written inside its section"]
+    assert mistakes_in(PARAMETERS | {"model": PARAMETERS["model"] | {3: 4}}) == ["model.3: must be a name"]
 
 
 @pytest.mark.parametrize("name", ["seed", *SECTIONS])
