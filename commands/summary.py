@@ -1,10 +1,5 @@
-"""Say in a few lines what the pipeline has made: how good the model is, where curves and samples are, what to try next.
+"""What the pipeline has made, in a few lines: how good the model is, where curves and samples are, what to try next."""
 
-python -m commands.summary repro      or: train, evaluate, sample: what the pipeline has made up to that stage
-"""
-
-import argparse
-import sys
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -21,17 +16,6 @@ TARGETS = {
 }
 _WIDTH = 120
 _SHOWN_CHARACTERS = 400  # of a sample
-
-
-def main() -> None:
-    """Print the summary of a target."""
-    about, usage = (__doc__ or "\n\n").split("\n\n")
-    parser = argparse.ArgumentParser(prog="python -m commands.summary", description=about, epilog=usage)
-    parser.add_argument("target", choices=TARGETS)
-    try:
-        print(summary(parser.parse_args().target, Path()))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
 
 
 def summary(target: str, root: Path) -> str:
@@ -116,7 +100,3 @@ def _figure(metrics: dict[str, Any], name: str) -> str:
 
 def _wrapped(text: str) -> list[str]:
     return [part for line in text.split("\n") for part in textwrap.wrap(line, _WIDTH - 14) or [""]]
-
-
-if __name__ == "__main__":
-    main()

@@ -36,10 +36,6 @@ def main(stage: Stage) -> None:
         for document in corpus.documents:
             writers[document.split].write(document)
             bar.update()
-        for split, writer in writers.items():
-            if writer.n_documents == 0:
-                raise ValueError(f"data.{split}: must hold at least one document, got none")
-
         if config.source == "files" and list_inputs(config, root, written) != listed:
             raise ValueError("data: the files must not change after stage `inputs` has listed them; run it again")
     for line in _notes(corpus.facts, writers["valid"].n_documents):

@@ -16,12 +16,13 @@ def main(stage: Stage) -> None:
     keep_freed_memory()
     tokenizer = load_tokenizer(stage.path("tokenizer"))
     n_needed = stage.aside(ModelConfig).context_length + 1
-    for split in ("valid", "train"):  # the short one first, because training may refuse it
+    # The short one first, because training may refuse it.
+    for split, change in (("valid", "raise"), ("train", "lower")):
         text = stage.path(f"{split}_text")
         with tqdm(desc=f"encode {split}", total=text.stat().st_size, unit="B", unit_scale=True, disable=None) as bar:
             card = encode_file(tokenizer, text, stage.path(f"{split}_tokens"), stage.path(f"{split}_card"), bar.update)
         if card.n_tokens < n_needed:
-            cure = "take more text, raise data.valid_fraction or lower model.context_length"
+            cure = f"take more text, {change} data.valid_fraction or lower model.context_length"
             got = f"got {card.n_tokens} for {split}"
             print(f"warning: training needs context_length + 1 = {n_needed} tokens, {got}; {cure}", file=sys.stderr)
 

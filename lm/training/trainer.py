@@ -24,7 +24,7 @@ _RECENT = 10
 
 
 class DivergedError(ValueError):
-    """Loss or gradient is no longer a finite number, or the validation loss is as large as `has_diverged` says."""
+    """Loss or gradient is no longer a finite number, or `has_diverged` by its validation loss, or the gradient is 0."""
 
 
 class Trainer:
