@@ -30,11 +30,11 @@ MICRO: dict[str, dict[str, Any]] = {
 }
 
 # Runs modules as `python -m` does, in one process: each argument is a name and the module's own arguments. Our code is
-# imported anew for each, because a stage must see only its own imports.
+# imported anew for each, because a stage must see only its own imports. Multiprocessing keeps the main module too.
 RUN_MODULES = """
 import runpy, shlex, sys
 for command in sys.argv[1:]:
-    for name in [name for name in sys.modules if name.split(".")[0] in ("lm", "stages")]:
+    for name in [name for name in sys.modules if name.split(".")[0] in ("lm", "stages", "__mp_main__")]:
         del sys.modules[name]
     sys.argv = shlex.split(command)
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
