@@ -12,6 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lm.system.devices import memory_errors
+
+_NO_MEMORY = "not enough memory to record kernels, so they are not replayed"
+
 
 class Replayed:
     """A function of tensors whose kernels are recorded once for each combination of shapes, and then replayed.
@@ -45,22 +49,32 @@ class Replayed:
         return self._recorder.call(self._function, inputs)
 
     def _call_and_record(self, shapes: tuple[torch.Size, ...], inputs: list[Tensor]) -> Tensor:
-        changed = [tensor.detach() for tensor in self._changed()]
-        before = [tensor.clone() for tensor in changed]
-        result = self._recorder.call(self._function, inputs).clone()
-        after = [tensor.clone() for tensor in changed]
         self._records[shapes] = None
+        changed = [tensor.detach() for tensor in self._changed()]
         try:
-            record = self._recorder.record(self._function, inputs)
-            _copy(before, changed)
-            record.replay()
-            if all(map(torch.equal, [record.output, *changed], [result, *after])):
+            with memory_errors():
+                before = [tensor.clone() for tensor in changed]
+        except MemoryError:
+            warnings.warn(_NO_MEMORY, stacklevel=2)
+            return self._recorder.call(self._function, inputs)
+        result = self._recorder.call(self._function, inputs).clone()
+        after: list[Tensor] = []
+        try:
+            with memory_errors():
+                after = [tensor.clone() for tensor in changed]
+                record = self._recorder.record(self._function, inputs)
+                _copy(before, changed)
+                record.replay()
+                same = all(map(torch.equal, [record.output, *changed], [result, *after]))
+        except MemoryError:
+            warnings.warn(_NO_MEMORY, stacklevel=2)
+        else:
+            if same:
                 self._records[shapes] = record
             else:
                 warnings.warn("a replay has other bits than a call, so kernels are not replayed", stacklevel=2)
-        except torch.OutOfMemoryError:
-            warnings.warn("not enough memory to record kernels, so they are not replayed", stacklevel=2)
-        _copy(after, changed)
+        if after:
+            _copy(after, changed)
         return result
 
 
@@ -82,6 +96,8 @@ class Recorder:
 
     def __init__(self, device: torch.device) -> None:
         self._device, self._stream = device, torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        # All records share it: the output of a call is read before the next one.
+        self._pool = torch.cuda.graph_pool_handle()
 
     def call(self, function: Callable[..., Tensor], inputs: list[Tensor]) -> Tensor:
         """The function's result. Work that comes later waits for it."""
@@ -98,7 +114,7 @@ class Recorder:
         gc.collect()
         gc.disable()
         try:
-            with torch.cuda.graph(graph, stream=self._stream):
+            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
                 output = function(*inputs)
         finally:
             gc.enable()

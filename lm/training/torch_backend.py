@@ -84,7 +84,7 @@ class TorchBackend:
         self.model.train()
         tensors = [tensor for part in parts for tensor in self._to_device(self._own_rows(part))]
         # One tensor, so that a step waits for the GPU only once.
-        mean_loss, mean_accuracy, norm = self._gradient(weight.to(self._device), *tensors).tolist()
+        mean_loss, mean_accuracy, norm = self._gradient(weight.to(self._device, non_blocking=True), *tensors).tolist()
         return Measurement(mean_loss, mean_accuracy), norm
 
     @memory_errors()

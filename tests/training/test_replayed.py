@@ -70,9 +70,24 @@ def test_a_record_that_gives_another_bit_is_never_used(monkeypatch: pytest.Monke
 
 def test_without_memory_for_a_record_every_call_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_arguments: object) -> Record:
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
 
     monkeypatch.setattr(FakeRecorder, "record", fail)
+    with pytest.warns(UserWarning, match="not enough memory"):
+        assert running_sum(monkeypatch, error=0.0) == (EXPECTED, 0)
+
+
+@pytest.mark.parametrize("n_clones", [0, 2])  # the one before the call, the one after it
+def test_without_memory_for_copies_every_call_is_plain(monkeypatch: pytest.MonkeyPatch, n_clones: int) -> None:
+    clones = []
+
+    def clone(tensor: Tensor) -> Tensor:
+        clones.append(tensor)
+        if len(clones) > n_clones:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.empty_like(tensor).copy_(tensor)
+
+    monkeypatch.setattr(Tensor, "clone", clone)
     with pytest.warns(UserWarning, match="not enough memory"):
         assert running_sum(monkeypatch, error=0.0) == (EXPECTED, 0)
 
