@@ -236,7 +236,8 @@ def _deviations(finished: Sequence[FinishedRun], params: Mapping[str, Any]) -> d
     for run in finished:
         defined = flatten(run.definition.parameters(params))
         actual = run.result.parameters
-        differ = {key: actual.get(key) for key, value in defined.items() if actual.get(key) != value}
+        # A result of an earlier version lacks parameters that are new.
+        differ = {key: actual[key] for key, value in defined.items() if key in actual and actual[key] != value}
         if different := {key: value for key, value in differ.items() if decides_results(key)}:
             deviations[run.definition.name] = different
     return deviations

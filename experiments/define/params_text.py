@@ -24,7 +24,7 @@ def with_values(text: str, values: Mapping[str, Any]) -> str:
     content = yaml.load(text)
     for key, value in values.items():
         section, _, name = key.rpartition(".")
-        place = content[section] if section else content
+        place = content.setdefault(section, {}) if section else content
         old = place.get(name)
         if old != value or name not in place:
             place[name] = _list_like(old, value) if isinstance(value, list) else value

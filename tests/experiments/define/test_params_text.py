@@ -20,3 +20,10 @@ def test_only_the_lines_of_changed_values_change() -> None:
     assert [new.partition("#")[0].strip() for _, new in pairs] == ["d_model: 256", "window: 64", "betas: [0.8, 0.9]"]
     assert all(old.partition("#")[2] == new.partition("#")[2] for old, new in pairs)
     assert written.count("null ") == text.count("null ") - 1
+
+
+def test_a_section_that_is_not_there_is_added() -> None:
+    assert (
+        with_values("model:\n  d: 1  # one\n", {"finetune.steps": 3})
+        == "model:\n  d: 1  # one\nfinetune:\n  steps: 3\n"
+    )
