@@ -13,12 +13,10 @@ from torch import Tensor
 
 from lm.model.transformer import Transformer
 from lm.training.divergence import has_diverged
-from lm.training.loss import cross_entropy
+from lm.training.loss import chunk_bytes, cross_entropy
 
 Ids = NDArray[np.uint16]
 Floats = NDArray[np.float64]
-
-_LOGITS_BYTES = 2**25  # of logits in float32 at a time, because all of them are by far the largest array
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def _predict(
     model: Transformer, hidden: Float[Tensor, "n d_model"], targets: Int64[Tensor, " n"]
 ) -> tuple[Float32[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """The loss of each target, and whether it was the likeliest token. The logits exist only a chunk at a time."""
-    n_rows = max(1, _LOGITS_BYTES // (4 * model.vocab_size))
+    n_rows = max(1, chunk_bytes(hidden.device) // (4 * model.vocab_size))
     losses, correct = [], []
     for rows, wanted in zip(torch.split(hidden, n_rows), torch.split(targets, n_rows), strict=True):
         logits = model.logits(rows)

@@ -1,7 +1,8 @@
 """How long a run of training takes and how much memory it needs, from what was measured on this machine.
 
-`Pace` tells of a run that has begun, from its own first steps. `expected_s` tells of a run that has not begun, from the
-earlier runs whose timings lie in a folder; `least_bytes` needs no measurement. A list of experiments can call both:
+`Speedometer` tells of a run that has begun, from its own first steps. `expected_s` tells of a run that has not begun,
+from the earlier runs whose timings lie in a folder; `least_bytes` needs no measurement. A list of experiments can call
+both:
 
     table = parameter_table(model, vocab_size)
     flops = training_flops(model, table, n_tokens)
@@ -10,7 +11,9 @@ earlier runs whose timings lie in a folder; `least_bytes` needs no measurement. 
 
 import math
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
@@ -21,6 +24,7 @@ from lm.training.timing import machine
 
 _FIRST_S = 3.0  # seconds of steps that a pace is measured over, at least
 _FIRST_STEPS = 3
+_NEAR = 100  # times as much as another run, or a part of it
 
 
 def training_flops(config: ModelConfig, table: Table, n_tokens: int) -> float:
@@ -56,13 +60,15 @@ def least_bytes(table: Table, config: TrainConfig) -> int:
 def expected_s(flops: float, config: TrainConfig, timings: Path) -> float | None:
     """Seconds of training, at the speed of the earlier run on this machine that computed most nearly as much.
 
-    None if no run with this backend and device was timed here.
+    None if no run with this backend and device was timed here that computed a hundredth as much, or less than a hundred
+    times as much: its speed would say nothing.
     """
     runs = list(_earlier_runs(config, timings))
     if not runs:
         return None
     nearest = min(runs, key=lambda run: abs(math.log(run[0] / flops)))
-    return flops * nearest[1] / nearest[0]
+    near = abs(math.log(nearest[0] / flops)) < math.log(_NEAR)
+    return flops * nearest[1] / nearest[0] if near else None
 
 
 def facts_of_speed(flops: float, config: TrainConfig) -> dict[str, float | str]:
@@ -72,14 +78,21 @@ def facts_of_speed(flops: float, config: TrainConfig) -> dict[str, float | str]:
 
 def _earlier_runs(config: TrainConfig, timings: Path) -> Iterator[tuple[float, float]]:
     """Operations and seconds of each earlier run."""
+    wanted = {"machine": machine(), "backend": config.backend, "device": config.device}
     for path in sorted(timings.glob("*.json")):
-        values = read_json(path)
-        wanted = {"machine": machine(), "backend": config.backend, "device": config.device}
+        values = _read(path)
         if wanted.items() <= values.items() and values["elapsed_s"] and values["flops"] > 0:
             yield values["flops"], values["elapsed_s"][-1]
 
 
-class Pace:
+@cache
+def _read(path: Path) -> dict[str, Any]:
+    """A file of timings, which never changes: its name is a hash of the curve."""
+    values: dict[str, Any] = read_json(path)
+    return values
+
+
+class Speedometer:
     """Measures the first steps of a run, to say how long the others will take."""
 
     def __init__(self, n_tokens: int) -> None:

@@ -1,4 +1,4 @@
-"""The state of an unfinished run on disk: written atomically, found again by its key, used by one process at a time."""
+"""The saved state of a run on disk: written atomically, found again by its key, used by one process at a time."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ import numpy as np
 
 from lm.system.files import replacing
 from lm.training.backend import State
-from lm.training.saved_runs import STATE, lock_folder, remove_locked
+from lm.training.saved_runs import STATE, lock_folder
 
 _VALUES = "values"
 
@@ -46,7 +46,7 @@ def load_state(path: Path) -> State:
 
 
 class ResumeFolder:
-    """The folder of one unfinished run. Use `open_resume_folder`, which locks it."""
+    """The folder of one run. Use `open_resume_folder`, which locks it."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -59,10 +59,6 @@ class ResumeFolder:
     def load(self) -> State | None:
         """The saved state, or None where there is none. Raises as `load_state` does."""
         return load_state(self._state) if self._state.exists() else None
-
-    def remove(self) -> None:
-        """Remove the folder, because nobody needs the state any more."""
-        remove_locked(self.path)
 
 
 @contextmanager

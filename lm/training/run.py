@@ -30,7 +30,7 @@ from lm.system.gpus import claim_gpu
 from lm.system.memory import keep_freed_memory, peak_gpu_memory_bytes, peak_memory_bytes
 from lm.system.stopping import StopRequest
 from lm.training.build import n_processes
-from lm.training.estimate import Pace, expected_s, facts_of_speed, training_flops
+from lm.training.estimate import Speedometer, expected_s, facts_of_speed, training_flops
 from lm.training.events import EventLog
 from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
 from lm.training.saved_runs import About, write_about
@@ -45,7 +45,7 @@ _GO_ON, _SAVE, _STOP = range(3)  # what the leader decides after a step
 
 @dataclass(frozen=True)
 class RunFolders:
-    """Where a run keeps what is not a result: its state while unfinished, its duration, and TensorBoard's events."""
+    """Where a run keeps what is not a result: its saved state, its duration, and TensorBoard's events."""
 
     states: Path
     timings: Path
@@ -137,7 +137,7 @@ class Run:
         """
         trainer, started = self.trainer, time.monotonic()
         tokens_before, n_validated, saved = trainer.tokens(), len(trainer.valid_rows), started
-        pace = Pace(trainer.tokens(trainer.n_steps))
+        speedometer = Speedometer(trainer.tokens(trainer.n_steps))
         no_bar = None if self.leads else True  # None: no bar where the output is not a terminal
         bar = tqdm(
             desc=trainer.config.name(), total=trainer.n_steps, initial=trainer.step, unit=" steps", disable=no_bar
@@ -150,7 +150,7 @@ class Run:
                     bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
                     bar.update()
                     self._timing.lap(trainer.step)
-                    if (rest_s := pace.rest_s(now - started, trainer.tokens())) and self.leads:
+                    if (rest_s := speedometer.rest_s(now - started, trainer.tokens())) and self.leads:
                         _say(f"about {in_words(rest_s)} of training left, and the validations; {_memory()} used so far")
                     if self.leads and len(trainer.valid_rows) > n_validated:
                         n_validated = len(trainer.valid_rows)

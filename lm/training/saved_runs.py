@@ -47,18 +47,19 @@ def lock_folder(folder: Path) -> IO[bytes] | None:
     """
     place = folder / "lock"
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
         try:
+            folder.mkdir(parents=True, exist_ok=True)
             lock = place.open("wb")
-        except FileNotFoundError:  # the folder has just been removed
+        except (FileNotFoundError, FileExistsError):  # the folder has just been removed
             continue
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
             return None
-        if place.exists() and os.path.samestat(os.fstat(lock.fileno()), place.stat()):
-            return lock
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), place.stat()):
+                return lock
         lock.close()
 
 

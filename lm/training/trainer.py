@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lm.config.train import TrainConfig
 from lm.formats.parameters import size_of
 from lm.optim.schedule import learning_rate
-from lm.training.backend import Backend, Measurement, State
+from lm.training.backend import Backend, State
 from lm.training.batch import Batch
 from lm.training.curves import StepRow, ValidRow, from_columns, to_columns
 from lm.training.divergence import LARGEST_LOSS, has_diverged
@@ -60,6 +60,7 @@ class Trainer:
         # validation they are the initial weights.
         self.kept_weights: dict[str, NDArray[np.float32]] = backend.weights()
         self.kept_step = 0
+        self._has_gradient = False  # whether a step of this process had one
 
     @property
     def done(self) -> bool:
@@ -192,13 +193,16 @@ class Trainer:
         rate = self.learning_rate(self.step)
         measured, norm = self.backend.gradient(self._batch(), (self.seed, self.step))
         if norm == 0 and measured.loss > 0:
-            raise self._without_gradient(measured.loss, rate)
-        if math.isfinite(measured.loss) and (math.isfinite(norm) or self.backend.may_overflow):
+            self._check_gradient(measured.loss)
+            self._skip_or_fail(f"the gradient must not be 0 while the loss is {measured.loss:g},", rate)
+        elif math.isfinite(measured.loss) and (math.isfinite(norm) or self.backend.may_overflow):
             self.backend.update(rate)
+            self._has_gradient = True
+            return StepRow(self.step + 1, self.tokens(self.step + 1), measured.loss, measured.accuracy, rate, norm)
         else:
-            self._skip_or_fail(f"loss={measured.loss:g} and gradient norm={norm:g}", rate)
-            measured, norm = Measurement(math.nan, math.nan), math.nan
-        return StepRow(self.step + 1, self.tokens(self.step + 1), measured.loss, measured.accuracy, rate, norm)
+            got = f"loss={measured.loss:g} and gradient norm={norm:g}"
+            self._skip_or_fail(f"loss and gradient norm must stay finite, got {got}", rate)
+        return StepRow(self.step + 1, self.tokens(self.step + 1), math.nan, math.nan, rate, math.nan)
 
     def _batch(self) -> list[Batch]:
         """The parts of this step's batch. Those of the next batch are drawn while this step is computed."""
@@ -211,10 +215,20 @@ class Trainer:
         first, size = self.config.n_sequences(step), self.config.part_size
         return self._train.draw(self.seed, first, self.config.n_parts(step) * size).split(size)
 
-    def _skip_or_fail(self, what: str, rate: float) -> None:
+    def _check_gradient(self, loss: float) -> None:
+        """Raise ValueError when no step of this process had a gradient: then it is not computed as it should be.
+
+        Later, a step that was too large may have left a model without gradient.
+        """
+        section = self.config.name()
+        if not self._has_gradient:
+            rule = f"the gradient must not be 0 while the loss is {loss:g}, at step {self.step + 1}"
+            raise ValueError(f"{section}: {rule}; try {section}.compile=false or another version of torch")
+
+    def _skip_or_fail(self, rule: str, rate: float) -> None:
         last = range(self.step - _MAX_SKIPPED + 1, self.step)
         if self.config.if_diverged != "skip" or self.skipped_steps[-len(last) :] == list(last):
-            raise self._diverged(f"loss and gradient norm must stay finite, got {what}", self.step + 1, rate)
+            raise self._diverged(rule, self.step + 1, rate)
         self.skipped_steps.append(self.step)
 
     def _diverged(self, rule: str, step: int, rate: float) -> DivergedError:
@@ -223,14 +237,6 @@ class Trainer:
             f"{section}: {rule} at step {step} with learning rate {rate:g}; lower {section}.learning_rate or set "
             f"{section}.clip_norm"
         )
-
-    def _without_gradient(self, loss: float, rate: float) -> ValueError:
-        """At the first step the computation must be wrong. Later, a step that was too large has killed the model."""
-        rule = f"the gradient must not be 0 while the loss is {loss:g},"
-        if self.step:
-            return self._diverged(rule, self.step + 1, rate)
-        section = self.config.name()
-        return ValueError(f"{section}: {rule} at step 1; try {section}.compile=false or another version of torch")
 
     def _validate_if_due(self) -> None:
         due = self.step > 0 and (self.step % self.config.valid_every == 0 or self.step == self.n_steps)

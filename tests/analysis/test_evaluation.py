@@ -85,7 +85,7 @@ def test_logits_exist_a_chunk_at_a_time_and_only_of_tokens_that_are_scored(monke
         n_rows.append(len(hidden.flatten(0, -2)))
         return head(model, hidden)
 
-    monkeypatch.setattr("lm.analysis.evaluation._LOGITS_BYTES", 4 * VOCAB_SIZE * 5 + 3)
+    monkeypatch.setattr("lm.analysis.evaluation.chunk_bytes", lambda device: 4 * VOCAB_SIZE * 5 + 3)
     monkeypatch.setattr(Transformer, "logits", logits)
     chunked = evaluate(model, random_ids(LENGTHS), END_ID, 100)
     assert max(n_rows) == 5

@@ -15,7 +15,7 @@ from lm.optim.build import build_optimizer
 from lm.system.files import md5, read_json, write_json
 from lm.system.memory import peak_memory_bytes
 from lm.training import estimate
-from lm.training.estimate import Pace, expected_s, facts_of_speed, least_bytes, training_flops
+from lm.training.estimate import Speedometer, expected_s, facts_of_speed, least_bytes, training_flops
 from lm.training.saved_runs import forget_recorded
 from lm.training.timing import machine
 from tests.small import model_config, train_config
@@ -88,12 +88,13 @@ def test_a_run_takes_as_long_as_the_earlier_run_most_like_it_on_this_machine_wou
     note(tmp_path, "large", 1e12, [100.0], config)
     assert expected_s(2e9, config, tmp_path) == pytest.approx(8.0)
     assert expected_s(5e11, config, tmp_path) == pytest.approx(50.0)
+    assert expected_s(2e14, config, tmp_path) is None  # nothing near it was timed
 
 
 def test_the_pace_is_that_of_the_steps_after_the_first_and_is_told_once() -> None:
-    pace = Pace(n_tokens=1000)
+    speedometer = Speedometer(n_tokens=1000)
     laps = [(60.0, 100), (61.0, 110), (62.0, 120), (62.5, 130), (63.0, 140), (64.0, 150)]  # the first one compiles
-    assert [pace.rest_s(*lap) for lap in laps] == [None, None, None, None, 3.0 / 40 * 860, None]
+    assert [speedometer.rest_s(*lap) for lap in laps] == [None, None, None, None, 3.0 / 40 * 860, None]
 
 
 def test_a_run_says_how_long_it_will_take_and_how_much_memory_it_has_used(

@@ -365,9 +365,9 @@ def test_without_gradients_none_are_computed(monkeypatch: pytest.MonkeyPatch) ->
     assert torch.equal(n_right / n, ours(head).accuracy)
 
 
-def test_a_chunk_takes_a_small_part_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    memory = 8 * 2**30
+@pytest.mark.parametrize(("memory", "expected"), [(2**30, 2**28), (32 * 2**30, 2**30), (80 * 2**30, 2**31)])
+def test_a_chunk_takes_a_small_part_of_the_memory(monkeypatch: pytest.MonkeyPatch, memory: int, expected: int) -> None:
     properties = type("Properties", (), {"total_memory": memory})
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: properties)
-    assert module.chunk_bytes(torch.device("cuda")) == memory // 32
+    assert module.chunk_bytes(torch.device("cuda")) == expected
     assert module.chunk_bytes(torch.device("cpu")) < 2**26  # it should fit into caches

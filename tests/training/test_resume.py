@@ -145,13 +145,6 @@ def test_runs_of_different_keys_do_not_see_each_other(tmp_path: Path) -> None:
         assert other.load() is None
 
 
-def test_a_finished_run_leaves_nothing(tmp_path: Path) -> None:
-    with open_resume_folder(tmp_path / "resume", "key") as folder:
-        folder.save(STATE)
-        folder.remove()
-    assert list((tmp_path / "resume").iterdir()) == []
-
-
 def test_a_save_that_fails_midway_leaves_the_state_before(tmp_path: Path) -> None:
     class Unwritable:
         def __array__(self, *_args: Any, **_options: Any) -> NDArray[Any]:

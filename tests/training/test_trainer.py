@@ -773,9 +773,18 @@ def test_a_gradient_of_zero_stops_a_run_whose_loss_is_not_zero(monkeypatch: pyte
     steps = trainer.run()
     next(steps)
     monkeypatch.setattr(trainer.backend, "gradient", lambda parts, noise: (Measurement(3.0, 0.1), 0.0))
-    list(steps)  # a step that was too large has killed the model
+    list(steps)  # a step that was too large has left a model without gradient
     assert trainer.diverged
     assert trainer.step == 1
+    trainer = small_trainer(if_diverged="skip")
+    steps = trainer.run()
+    next(steps)
+    gradient = trainer.backend.gradient
+    monkeypatch.setattr(trainer.backend, "gradient", lambda parts, noise: (Measurement(3.0, 0.1), 0.0))
+    assert math.isnan(next(steps))
+    monkeypatch.setattr(trainer.backend, "gradient", gradient)
+    assert not any(map(math.isnan, steps))
+    assert trainer.skipped_steps == [1]
     trainer = with_dead_gradient(0.0)  # nothing is left to learn
     monkeypatch.setattr(trainer.backend, "update", lambda rate: None)
     list(trainer.run())
