@@ -37,7 +37,8 @@ generate: setup  ## let the trained model continue a text: make generate TEXT="O
 exp: export GIVEN_SET := $(value SET)
 
 exp: .git setup  ## run params.yaml with some changes, in a copy: make exp NAME=wide SET="model.d_model=256 seed=2"
-	@set -f; python -m experiments try "$(NAME)" $$GIVEN_SET
+	@test -n "$(NAME)" || { echo 'error: name the experiment: make exp NAME=wide SET="..."'; exit 1; }
+	@set -f; python -m experiments try -- "$(NAME)" $$GIVEN_SET
 
 unfinished: setup  ## list the saved states of runs, and remove those you have given up: make unfinished REMOVE=all
 	@python -m commands.unfinished $(if $(REMOVE),--remove $(REMOVE))

@@ -44,6 +44,8 @@ def main() -> None:
         generate(model, tokenizer, SampleConfig.parse(arguments | {"device": "cpu"}), seed)
     except KeyboardInterrupt:
         sys.exit(130)
+    except BrokenPipeError:  # whoever reads has read enough
+        sys.stdout = None
     except MemoryError:
         n = len(arguments["prompts"])
         sys.exit(f"error: prompts: {n} texts at once, or the model alone, do not fit into memory; give fewer prompts")

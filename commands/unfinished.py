@@ -19,7 +19,7 @@ from typing import Any
 
 from commands.deps import ROOT
 from lm.config.base import read_yaml
-from lm.training.saved_runs import FOLDER, About, folders, is_running, read_about, remove
+from lm.training.saved_runs import FOLDER, STATE, About, folders, is_running, read_about, remove
 
 _DAY_S = 24 * 60 * 60
 
@@ -100,12 +100,14 @@ def _listing(runs: Sequence[SavedRun], params: Mapping[str, Any]) -> Iterator[st
             changes = [f"{name}={value}" for name, value in its.items() if here.get(name) != value]
             yield f"    {', '.join(changes) or 'the parameters of params.yaml'}"
     total = _size(sum(run.size_bytes for run in runs))
-    yield f"{len(runs)} {'state' if len(runs) == 1 else 'states'}, {total}; --help says how to remove them"
+    yield f"{len(runs)} {'state' if len(runs) == 1 else 'states'}, {total}; to remove them: make unfinished REMOVE=all"
 
 
 def _progress(run: SavedRun) -> str:
     if run.about is None:
-        return "at work, nothing saved yet" if run.running else "saved by another version, which alone can continue it"
+        if not (run.path / STATE).exists():
+            return "at work, nothing saved yet" if run.running else "stopped before anything was saved"
+        return "saved by another version, which alone can continue it"
     steps = f"{run.about.section}: {run.about.step:,} of {run.about.n_steps:,} steps"
     if run.running:
         return f"{steps}, at work"

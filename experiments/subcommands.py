@@ -105,9 +105,15 @@ def try_changes(arguments: argparse.Namespace) -> int:
     if any(name == run.name for entry in sets.values() for run in entry.runs):
         raise ValueError(f"{name}: {_EXPERIMENTS} defines this experiment, so choose another name")
     run = Run(name, name, None, "What does it change?", overrides)
+    if not overrides:
+        print('note: this runs the committed params.yaml without a change; make exp takes changes as SET="KEY=VALUE"')
     if status := run_all([run], load_start(), force=arguments.force):
         return status
-    metrics = load_results()[name].metrics
+    result = load_results()[name]
+    if result.state != "done":  # another process is at it
+        print(f"{name} is {result.state}, so it has no result yet")
+        return 1
+    metrics = result.metrics
     print(f"{name}: " + ", ".join(f"{metric} {metrics[metric]:.4f}" for metric in METRICS if metric in metrics))
     print(f"curves beside those of the commit: dvc plots diff HEAD {name}")
     print(f"take it into the workspace:        python -m experiments apply {name}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from lm.config.base import Section, parse_seed, read_yaml
+from lm.system.stopping import leave_terminal, stop_signals
 from lm.training.saved_runs import FOLDER, forget_recorded
 from stages import experiment
 from stages.watch import PATIENCE_S, Watch
@@ -98,7 +99,8 @@ class Stage:
 
 def run(main: Callable[[Stage], None], doc: str | None, *, inputs: dict[str, str], outs: dict[str, str]) -> None:
     """Run a stage's `main` and end the process: status 0, 1 with a line for each error, or 128 + signal if stopped."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in stop_signals()[1:]:  # Python turns Ctrl-C into KeyboardInterrupt by itself
+        signal.signal(number, _interrupt)
     guard = _Guard()
     try:
         stage = Stage(doc, inputs, outs)
@@ -177,4 +179,5 @@ def _recorded() -> set[str]:
 
 
 def _interrupt(signum: int, frame: object) -> None:
+    leave_terminal(signum)
     raise KeyboardInterrupt

@@ -54,7 +54,7 @@ def test_changes_reach_an_experiment_as_they_were_typed(tmp_path: Path) -> None:
     (tmp_path / "experiments" / "__main__.py").write_text("import sys\nprint(sys.argv[1:])\n")
     changes = ["data.train=[e*/**/*.py]", "data.separator=$5`touch`"]
     shown = make(tmp_path, "exp", "NAME=wide", f"SET={' '.join(changes)}", PYTHONPATH=str(tmp_path))
-    assert shown == f"{['try', 'wide', *changes]}\n"
+    assert shown == f"{['try', '--', 'wide', *changes]}\n"
 
 
 def test_help_tells_of_every_target(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_the_list_says_how_far_each_run_is_and_how_it_differs(root: Path, capsys
         "aa2  DATE     1.5 MB  train: 8 of 8 steps, finished, but not found in dvc.lock yet",
         "    train.betas=[0.9, 0.5]",
         "b  DATE     1.5 MB  saved by another version, which alone can continue it",
-        "3 states, 4.5 MB; --help says how to remove them",
+        "3 states, 4.5 MB; to remove them: make unfinished REMOVE=all",
     ]
     assert lock is not None
     assert left(root) == ["aa1", "aa2", "b"]

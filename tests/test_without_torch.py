@@ -140,3 +140,21 @@ def test_parameters_are_checked_and_files_listed_without_what_takes_long_to_load
     others = [*NOT_NEEDED_TO_GENERATE, "numpy", "tokenizers", "safetensors"]
     done = run_without_torch("stages.inputs", "--params", ROOT / "params.yaml", *outs, others=others)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_reader_that_has_read_enough_ends_a_generation_quietly(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "commands.generate", *map(str, write_model(tmp_path)), "Once"]
+    process = subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.stderr is not None
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 0
+
+
+def test_ctrl_c_while_modules_are_imported_is_one_line() -> None:
+    program = "import stages, sys\nsys.argv = ['x']\nraise KeyboardInterrupt"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == "stopped\n"
+    assert done.returncode != 0

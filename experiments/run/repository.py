@@ -2,9 +2,13 @@
 
 import argparse
 import re
+import shutil
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
+from dvc.repo.experiments.executor.base import TaskStatus
 
 from experiments.run.dvc_commands import ask_dvc, ask_git
 from lm.system.files import read_json
@@ -13,6 +17,8 @@ from lm.system.files import read_json
 _EXEC = "refs/exps/exec"
 _PROCESS = Path(".dvc/tmp/exps/run/workspace/workspace.json")
 _CURE = "python -m experiments repair"
+_UNFINISHED = (TaskStatus.PENDING, TaskStatus.PREPARING, TaskStatus.RUNNING)
+_BEGINNING_S = 10.0
 
 
 def check_place() -> None:
@@ -78,7 +84,7 @@ def check_experiments_are_found() -> None:
 
 
 def repair(_: argparse.Namespace) -> int:
-    """Mend what `check_experiments_are_kept` and `check_experiments_are_found` find, as far as git can do it."""
+    """Mend what `check_experiments_are_kept` and `check_experiments_are_found` find; remove what killed runs left."""
     stale, shallow = _stale(), _is_shallow()
     if stale:
         _return_to_branch()
@@ -89,7 +95,13 @@ def repair(_: argparse.Namespace) -> int:
     if shallow:
         ask_git("fetch", "--unshallow")
         print("fetched the whole history")
-    if not stale and not shallow:
+    killed = killed_copies()
+    for experiment, copy in killed.items():
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.rmtree(Path(".dvc/tmp/exps/run") / experiment)
+    if killed:
+        print(f"removed {len(killed)} temporary {'copy' if len(killed) == 1 else 'copies'} of killed experiments")
+    if not stale and not shallow and not killed:
         print("nothing to repair")
     return 0
 
@@ -119,6 +131,32 @@ def _stale() -> list[str]:
 def _is_running() -> bool:
     """Whether a `dvc exp run` is at work in the workspace."""
     return _PROCESS.is_file() and is_process(read_json(_PROCESS)["pid"], "exp")
+
+
+def killed_copies() -> dict[str, Path]:
+    """The temporary copies in which nobody works any more, because their run was killed, by the id of the experiment.
+
+    DVC calls these experiments running for ever.
+    """
+    killed = {}
+    at_work = _working_directories()
+    for info in Path(".dvc/tmp/exps/run").glob("*/*.run"):
+        values = read_json(info)
+        copy = Path(values["root_dir"])
+        # A run that begins is in its copy only after a moment.
+        fresh = time.time() - info.stat().st_mtime < _BEGINNING_S
+        alive = fresh or any(place.is_relative_to(copy) for place in at_work)
+        if values["location"] == "tempdir" and values["status"] in _UNFINISHED and not alive:
+            killed[info.stem] = copy
+    return killed
+
+
+def _working_directories() -> list[Path]:
+    places = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            places.append(Path(process.cwd()))
+    return places
 
 
 def is_process(pid: int, word: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from experiments.define.parameters import Overrides, flatten
 from experiments.run.dvc_commands import ask_dvc, ask_git
-from experiments.run.repository import check_experiments_are_found
+from experiments.run.repository import check_experiments_are_found, killed_copies
 
 State = Literal["done", "failed", "queued", "running"]
 
@@ -42,12 +42,13 @@ def load_results(rev: str | None = None) -> dict[str, Result]:
     """
     if rev is None:
         check_experiments_are_found()
+    killed = killed_copies()
     shown = json.loads(ask_dvc("exp", "show", "--json", *(["--rev", rev] if rev else [])))
     results: dict[str, Result] = {}
     for commit in shown:
         for experiment in commit.get("experiments") or []:
             for entry in experiment["revs"][:1]:  # the first is the newest
-                if entry["name"]:
+                if entry["name"] and entry["rev"] not in killed:
                     result = _result(entry, experiment.get("executor"))
                     # With --force an experiment can be done and queued again at the same time.
                     if result.name not in results or result.state in ("queued", "running"):

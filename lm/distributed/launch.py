@@ -41,7 +41,8 @@ def launch(command: Sequence[str], n_processes: int) -> None:
         port = _free_port()
         members: list[subprocess.Popen[bytes]] = []
         handler = _passing_on(members)
-        before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+        asked_by = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
+        before = {number: signal.signal(number, handler) for number in asked_by}
         try:
             for rank, log in enumerate(logs):
                 member = subprocess.Popen(
@@ -81,7 +82,8 @@ def _passing_on(members: Sequence[subprocess.Popen[bytes]]) -> "signal._HANDLER"
         if (asked and signum == signal.SIGINT) or not members:
             raise KeyboardInterrupt
         if not asked:
-            members[0].terminate()
+            # The leader must know that the terminal is closed, for it can no longer print there.
+            members[0].send_signal(signal.SIGHUP if signum == signal.SIGHUP else signal.SIGTERM)
         asked = True
 
     return handle
@@ -101,7 +103,8 @@ def _watch(members: Sequence[subprocess.Popen[bytes]], logs: Sequence[IO[str]]) 
         time.sleep(0.05)
     if not statuses:
         return
-    if statuses.get(0) in (128 + signal.SIGINT, -signal.SIGTERM):  # the latter if it was still starting
+    # By a signal if it was still starting.
+    if statuses.get(0) in (128 + signal.SIGINT, -signal.SIGTERM, -signal.SIGHUP):
         raise KeyboardInterrupt
     # The first process to fail knows the reason, unless it failed because it lost another process.
     rank, status = next((item for item in statuses.items() if item[1] != LOST_MEMBER), next(iter(statuses.items())))

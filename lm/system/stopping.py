@@ -1,11 +1,28 @@
 """Requests to stop: a program that gets one first finishes its current work."""
 
+import os
 import signal
+from types import FrameType
 from typing import Self
 
 
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask a program to stop: Ctrl-C, SIGTERM, and that of a closed terminal unless it is ignored."""
+    ignores_terminal = signal.getsignal(signal.SIGHUP) == signal.SIG_IGN  # as nohup does
+    return [signal.SIGINT, signal.SIGTERM, *([] if ignores_terminal else [signal.SIGHUP])]
+
+
+def leave_terminal(signum: int) -> None:
+    """If the terminal is closed, print to nothing from now on: printing to it is an error."""
+    if signum == signal.SIGHUP:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for stream in (1, 2):
+            os.dup2(nothing, stream)
+        os.close(nothing)
+
+
 class StopRequest:
-    """While the block runs, Ctrl-C and SIGTERM only set `made`, so that the current work can be finished.
+    """While the block runs, these signals only set `made`, so that the current work can be finished.
 
     A second Ctrl-C interrupts at once. A second SIGTERM does not, because one request can send two to a stage: whoever
     ends a group of processes also ends `dvc`, and `dvc` then ends its stage.
@@ -14,14 +31,15 @@ class StopRequest:
     made = False
 
     def __enter__(self) -> Self:
-        self._before = {number: signal.signal(number, self._request) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._before = {number: signal.signal(number, self._request) for number in stop_signals()}
         return self
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _request(self, signum: int, frame: object) -> None:
+    def _request(self, signum: int, frame: FrameType | None) -> None:
+        leave_terminal(signum)
         if self.made and signum == signal.SIGINT:
             raise KeyboardInterrupt
         self.made = True

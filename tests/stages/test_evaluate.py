@@ -32,7 +32,7 @@ FILES = {
 def test_metrics_say_whether_the_weights_were_chosen_on_the_text(
     micro: Workspace, tmp_path: Path, changes: dict[str, Any], chosen: bool
 ) -> None:
-    def section(section: type[Section]) -> Section:
+    def section(section: type[Section], *_names: str) -> Section:
         wanted = changes if section.name() == "train" else {"device": "cpu"}
         return section.load(micro.path / "params.yaml").model_copy(update=wanted)
 

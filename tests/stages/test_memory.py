@@ -32,7 +32,7 @@ ERRORS = [
 def stage_in(workspace: Workspace) -> Any:
     """What the two stages ask of a stage before they write."""
 
-    def section(section: type[Section]) -> Section:
+    def section(section: type[Section], *_names: str) -> Section:
         return section.load(workspace.path / "params.yaml").model_copy(update={"device": "cpu"})
 
     def path(name: str) -> Path:

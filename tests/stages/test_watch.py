@@ -22,6 +22,7 @@ CODE = [
     "lm/system/files.py",
     "lm/system/installation.py",
     "lm/system/messages.py",
+    "lm/system/stopping.py",
     "lm/training/__init__.py",
     "lm/training/saved_runs.py",
     "stages/__init__.py",
@@ -196,6 +197,8 @@ def test_of_a_section_only_the_parameters_that_the_stage_names_must_stay(project
     project.write("params.yaml", PARAMS.replace("tensorboard: false", "tensorboard: true"))
     time.sleep(1.2)
     assert project.end() == ""
+    (project.path / "end").unlink()
+    project.write("params.yaml", PARAMS)
     project.start()
     project.write("params.yaml", PARAMS.replace("log_every: 10", "log_every: 20"))
     assert project.output(1).startswith("error: params.yaml: observe.log_every: must stay 10 ")

@@ -1,10 +1,16 @@
 """Tests of lm/system/stopping.py."""
 
+import fcntl
 import os
 import signal
+import subprocess
+import sys
+import termios
+from pathlib import Path
 
 import pytest
 
+from commands.deps import ROOT
 from lm.system.stopping import StopRequest
 
 
@@ -19,3 +25,40 @@ def test_a_request_to_stop_waits_for_the_work_in_hand_and_a_second_ctrl_c_does_n
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
+
+
+CLOSED_TERMINAL = """
+import os, signal, sys, time
+from lm.system.stopping import StopRequest
+with StopRequest() as stop:
+    print("ready", flush=True)
+    while not stop.made:
+        time.sleep(0.01)
+    print("a terminal that is closed takes no more text", flush=True)
+open(sys.argv[1], "w").close()
+"""
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_a_closed_terminal_is_a_request_to_stop_unless_nohup_is_there(tmp_path: Path, ignored: bool) -> None:
+    master, slave = os.openpty()
+    saved = tmp_path / "saved"
+
+    def in_terminal() -> None:
+        os.setsid()
+        fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+
+    program = [sys.executable, "-c", CLOSED_TERMINAL, str(saved)]
+    process = subprocess.Popen(program, stdin=slave, stdout=slave, stderr=slave, cwd=ROOT, preexec_fn=in_terminal)
+    os.close(slave)
+    assert os.read(master, 5) == b"ready"
+    os.close(master)  # the system sends SIGHUP
+    if ignored:
+        with pytest.raises(subprocess.TimeoutExpired):  # it works on
+            process.wait(0.5)
+        process.kill()
+        process.wait()
+    else:
+        assert process.wait(10) == 0
+    assert saved.exists() != ignored

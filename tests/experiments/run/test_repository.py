@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from experiments.run.repository import (
     check_experiments_are_found,
     check_experiments_are_kept,
     check_place,
+    killed_copies,
     repair,
 )
 from experiments.run.results import load_results
@@ -154,3 +156,24 @@ def test_each_place_that_is_not_the_project_says_where_to_go(
     git("init", "-q")
     with pytest.raises(ValueError, match=r"must have a commit, .*: git add --all && git commit -m start$"):
         check_place()
+
+
+def test_a_killed_experiment_in_a_copy_is_no_running_one(git: Git, capsys: pytest.CaptureFixture[str]) -> None:
+    copies = {name: Path(f".dvc/tmp/exps/standalone/{name}").resolve() for name in ("killed", "at-work", "done", "new")}
+    for name, copy in copies.items():
+        copy.mkdir(parents=True)
+        (info := Path(f".dvc/tmp/exps/run/{name}/{name}.run")).parent.mkdir(parents=True)
+        status = 6 if name == "done" else 2
+        info.write_text(json.dumps({"root_dir": str(copy), "location": "tempdir", "status": status, "name": name}))
+        if name != "new":
+            os.utime(info, (0, 0))
+    sleeper = subprocess.Popen(["sleep", "60"], cwd=copies["at-work"])
+    try:
+        assert killed_copies() == {"killed": copies["killed"]}
+        assert repair(argparse.Namespace()) == 0
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert "removed 1 temporary copy of killed experiments" in capsys.readouterr().out
+    assert not copies["killed"].exists()
+    assert all(copy.exists() for name, copy in copies.items() if name != "killed")
