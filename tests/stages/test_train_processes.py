@@ -207,6 +207,7 @@ def test_ctrl_c_and_a_killed_dvc_end_all_processes(workspace: Workspace) -> None
 
 
 def test_an_edit_ends_a_pair_with_one_line_and_its_state_is_saved(workspace: Workspace) -> None:
+    workspace.set("train", steps=20_000)  # which last longer than the patience
     process = start_and_wait(workspace, 3, STORYLINE_PATIENCE_S="1")
     name = "lm/reference/norm.py"  # which a run in PyTorch never imports
     before = workspace.read(name)
