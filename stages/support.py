@@ -8,7 +8,8 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
@@ -75,6 +76,13 @@ class Stage:
         self._read["seed"] = seed
         self.watch.watch_key("seed")
         return seed
+
+    @contextmanager
+    def watched_by_others(self) -> Iterator[None]:
+        """A block in which processes that this one has started watch for edits, so that an edit is told once."""
+        self.watch.paused = True
+        yield
+        self.watch.paused = False
 
     def facts(self) -> dict[str, Any]:
         """What the result depends on: the parameters read so far, and hashes of the inputs and of the code."""
@@ -143,7 +151,7 @@ class _Guard:
     def _look(self) -> None:
         while os.getppid() == self._parent:
             time.sleep(_LOOK_EVERY_S)
-            if self.watch and not self.reason and (reason := self._mistake(self.watch)):
+            if self.watch and not self.watch.paused and not self.reason and (reason := self._mistake(self.watch)):
                 self.reason = reason
                 os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGTERM)

@@ -24,7 +24,9 @@ def main(stage: Stage) -> None:
     """Train, in as many processes as the parameters say, then write model, metrics and curves."""
     model_config, config, seed = stage.section(ModelConfig), stage.section(TrainConfig), stage.seed()
     folders = run_folders(stage)
-    if not prepare(config):
+    with stage.watched_by_others():
+        is_member = prepare(config)  # otherwise it starts the members and waits for them
+    if not is_member:
         return
     train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
     valid = TokenFile(stage.path("valid_tokens"), stage.path("valid_card"))

@@ -67,6 +67,7 @@ class Watch:
     """
 
     def __init__(self, name: str, inputs: Iterable[Path], params: Path, values: Mapping[str, Any]) -> None:
+        self.paused = False  # while other processes watch
         self.inputs = [Watched(path) for path in inputs]
         self._name = name
         deps = deps_of(name)
