@@ -10,7 +10,7 @@ from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.formats.model_file import ModelCard, check_same_tokenizer, save_model
 from lm.formats.tokens import TokenFile
-from lm.system.files import write_json
+from lm.system.files import replacing, sha256, write_json
 from lm.training.build import build_backend
 from lm.training.curves import StepRow, ValidRow, write_rows
 from lm.training.run import Run, explaining_errors, prepare
@@ -30,7 +30,9 @@ def main(stage: Stage) -> None:
         return
     train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
     valid = TokenFile(stage.path("valid_tokens"), stage.path("valid_card"))
-    check_same_tokenizer(str(valid.path), valid.card.tokenizer_sha256, str(train.path), train.card.tokenizer_sha256)
+    tokenizer = stage.path("tokenizer")
+    for path, digest in ((valid.path, valid.card.tokenizer_sha256), (tokenizer, sha256(tokenizer))):
+        check_same_tokenizer(str(path), digest, str(train.path), train.card.tokenizer_sha256)
     windows = [Windows(tokens.ids, model_config.context_length, str(tokens.path)) for tokens in (train, valid)]
     with explaining_errors(config):
         backend = build_backend(config, model_config, train.card.vocab_size, seed)
@@ -40,12 +42,16 @@ def main(stage: Stage) -> None:
             if training.leads:
                 stage.check_unchanged()
                 _write_outs(stage, trainer, ModelCard.of(model_config, train.card, trainer.computed))
-                outs = [stage.path(name) for name in ("model", "metrics", "step_curve", "valid_curve")]
+                outs = [
+                    stage.path(name) for name in ("model", "model_tokenizer", "metrics", "step_curve", "valid_curve")
+                ]
                 training.finish(outs, stage.path("step_curve"))
 
 
 def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard) -> None:
     save_model(stage.path("model"), trainer.kept_weights, card)
+    with replacing(stage.path("model_tokenizer")) as file:
+        file.write(stage.path("tokenizer").read_bytes())
     write_json(stage.path("metrics"), trainer.summary())
     write_rows(stage.path("step_curve"), StepRow, trainer.step_rows)
     write_rows(stage.path("valid_curve"), ValidRow, trainer.valid_rows)
@@ -60,9 +66,11 @@ if __name__ == "__main__":
             "train_card": "its card",
             "valid_tokens": "token file to validate on",
             "valid_card": "its card",
+            "tokenizer": "the tokenizer.json that made the tokens",
         },
         outs={
             "model": "the trained model, a safetensors file that carries its configuration",
+            "model_tokenizer": "the tokenizer.json, beside the model, so that the folder is all that a user needs",
             "metrics": "JSON: size, steps, tokens, losses",
             "step_curve": "CSV: loss, accuracy, learning rate and gradient norm of every step",
             "valid_curve": "CSV: validation loss and accuracy by step",

@@ -113,10 +113,16 @@ def tokenizer_config(**changes: Any) -> TokenizerConfig:
     return TokenizerConfig.parse(TOKENIZER | changes)
 
 
-def write_tokens(folder: Path, documents: list[list[int]], vocab_size: int = 300, name: str = "tokens") -> TokenFile:
+def write_tokens(
+    folder: Path,
+    documents: list[list[int]],
+    vocab_size: int = 300,
+    name: str = "tokens",
+    tokenizer_sha256: str = "ab" * 32,
+) -> TokenFile:
     """A token file of these documents, whose end token is 0."""
     path, card = folder / f"{name}.bin", folder / f"{name}.json"
-    with TokenWriter(path, card, vocab_size=vocab_size, end_id=0, tokenizer_sha256="ab" * 32) as writer:
+    with TokenWriter(path, card, vocab_size=vocab_size, end_id=0, tokenizer_sha256=tokenizer_sha256) as writer:
         for ids in documents:
             writer.write(np.array([*ids, 0], dtype=np.uint16), n_documents=1, n_bytes=len(ids))
     return TokenFile(path, card)

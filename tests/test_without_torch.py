@@ -14,6 +14,7 @@ from lm.formats.model_file import ModelCard, save_model
 from lm.generation.texts import continuations, continue_prompts
 from lm.reference.initial import initial_weights
 from lm.reference.load import load_model
+from lm.system.files import sha256
 from lm.tokenizer.learning import bytes_alone
 from lm.tokenizer.load import load_tokenizer
 from tests.small import MODEL, TRAIN, model_config, random_documents, tokenizer_config, write_tokens
@@ -88,11 +89,20 @@ def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_
     params["model"] = MODEL | {"dropout": 0.1}
     params["train"] = TRAIN | {"backend": "numpy"}
     YAML().dump(params, tmp_path / "params.yaml")
-    write_tokens(tmp_path, random_documents(20, 30, 50), vocab_size=50)
+    tokenizer = tmp_path / "tokenizer.json"
+    tokenizer.write_text("the stage compares its hash, and copies it")
+    write_tokens(tmp_path, random_documents(20, 30, 50), vocab_size=50, tokenizer_sha256=sha256(tokenizer))
     inputs = {f"{split}-{what}": tmp_path / f"tokens.{end}" for split in ("train", "valid") for what, end in ENDS}
+    inputs["tokenizer"] = tokenizer
     files: list[dict[str, bytes]] = []
     for folder in (tmp_path / "one", tmp_path / "other"):
-        outs = {"model": "m.safetensors", "metrics": "m.json", "step-curve": "steps.csv", "valid-curve": "valid.csv"}
+        outs = {
+            "model": "m.safetensors",
+            "model-tokenizer": "t.json",
+            "metrics": "m.json",
+            "step-curve": "steps.csv",
+            "valid-curve": "valid.csv",
+        }
         paths = {"params": tmp_path / "params.yaml"} | inputs | {name: folder / out for name, out in outs.items()}
         flags = [word for name, path in paths.items() for word in (f"--{name}", path)]
         result = run_without_torch("stages.train", *flags, DVC_ROOT=str(folder))
@@ -101,7 +111,8 @@ def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_
         files.append({out: (folder / out).read_bytes() for out in outs.values()})
     assert files[0] == files[1]
     model, card = load_model(tmp_path / "one" / "m.safetensors")
-    assert (card.vocab_size, card.tokenizer_sha256) == (50, "ab" * 32)
+    assert (card.vocab_size, card.tokenizer_sha256) == (50, sha256(tokenizer))
+    assert files[0]["t.json"] == tokenizer.read_bytes()
     assert model.config == model_config(dropout=0.1)
 
 
