@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from lm.config.sample import SampleConfig
 from lm.formats.model_file import check_same_tokenizer
-from lm.generation.generate import counted
+from lm.generation.events import counted
 from lm.generation.texts import continuation, continuations, continue_prompts
 from lm.reference.load import load_model
 from lm.tokenizer.load import load_tokenizer

@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from lm.config.sample import SampleConfig
 from lm.formats.model_file import check_same_tokenizer
-from lm.generation.generate import End, collect, counted
+from lm.generation.events import End, collect, counted
 from lm.generation.texts import continuations, continue_prompts
 from lm.model.load import load_model
 from lm.system.devices import choose_device, explaining_memory_errors

@@ -10,7 +10,8 @@ import torch
 from lm.analysis.evaluation import evaluate
 from lm.config.train import TrainConfig
 from lm.formats.model_file import Weights
-from lm.generation.generate import collect, generate
+from lm.generation.events import collect
+from lm.generation.generate import generate
 from lm.generation.sampling import Sampling
 from lm.model.transformer import Transformer
 from lm.training.batch import Batch

@@ -42,7 +42,7 @@ UNSET: Mapping[str, Mapping[str, Any]] = {
         "decay_fraction": 0.2,
         "final_learning_rate": 0.0,
     },
-    "sample": {"top_k": None, "top_p": 0.95},
+    "sample": {"top_k": None, "top_p": 0.95, "min_p": None, "typical_p": None},
 }
 
 
@@ -76,7 +76,7 @@ def _idle(section: Section) -> Iterator[tuple[str, tuple[str, ...]]]:
         case TrainConfig():
             yield from _idle_train(section)
         case SampleConfig(temperature=0):
-            yield "temperature=0", ("top_k", "top_p")
+            yield "temperature=0", ("top_k", "top_p", "min_p", "typical_p")
 
 
 def _idle_data(data: DataConfig) -> Iterator[tuple[str, tuple[str, ...]]]:

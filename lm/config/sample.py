@@ -8,11 +8,17 @@ from lm.config.base import Section
 
 
 class SampleConfig(Section):
-    """How text is generated from a trained model."""
+    """How text is generated from a trained model. What has a value here is off or plain with it."""
 
     prompts: Annotated[list[str], Field(min_length=1)]
-    max_new_tokens: Annotated[int, Field(ge=1)]
+    max_new_tokens: Annotated[int, Field(ge=0)]
     temperature: Annotated[float, Field(ge=0)]
     top_k: Annotated[int, Field(ge=1)] | None
     top_p: Annotated[float, Field(gt=0, le=1)] | None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    typical_p: Annotated[float, Field(gt=0, le=1)] | None = None
+    repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    no_repeat_ngram: Annotated[int, Field(ge=1)] | None = None
     device: Literal["auto", "cpu", "cuda", "mps"]

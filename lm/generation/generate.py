@@ -1,30 +1,17 @@
 """Text generation: several prompts are continued at once, and each token is given as soon as it is drawn."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from lm.generation.events import End, Event, Token
+from lm.generation.log_probabilities import log_probabilities
+from lm.generation.penalties import penalised
 from lm.generation.sampling import Sampling, choose
 from lm.generation.session import LanguageModel
-
-
-class Token(NamedTuple):
-    """The text of a row has grown by this token."""
-
-    row: int
-    id: int
-
-
-class End(NamedTuple):
-    """The text of a row is finished. It is `complete` if the model ended it, and not if `max_new_tokens` cut it off."""
-
-    row: int
-    complete: bool
-
-
-Event = Token | End
 
 
 def generate(
@@ -35,10 +22,12 @@ def generate(
     max_new_tokens: int,
     end_id: int,
     seed: int,
+    logprobs: int | None = None,
 ) -> Iterator[Event]:
     """The tokens that follow each prompt as they are drawn, and the end of each text.
 
-    A text ends when the model draws `end_id`, which is not yielded, or after `max_new_tokens`. All prompts begin at
+    A text ends when the model draws `end_id`, which is not yielded, or after `max_new_tokens`. With `logprobs`, a token
+    has the logarithm of its probability, and so many of the likeliest tokens in its place. All prompts begin at
     position 0 and advance together. As long as a prompt has tokens left, its row takes these instead of drawn ones, so
     no padding is needed. Each row has its own random stream, which depends on the seed and the number of the row.
 
@@ -52,7 +41,10 @@ def generate(
     ends = [len(prompt) + max_new_tokens for prompt in prompts]
     # A smaller batch rounds differently. So a finished text stays in the session, and its further tokens are thrown
     # away. Otherwise the other texts would depend on when it ends.
-    finished = [False] * len(prompts)
+    finished = [max_new_tokens == 0] * len(prompts)
+    if all(finished):
+        yield from (End(row, "length") for row in range(len(prompts)))
+        return
     # Each row holds `length` tokens. The model reads `unread` next. Of the tokens before `unread`, the session holds
     # those that are still in the context.
     length = min(len(prompt) for prompt in prompts)
@@ -62,8 +54,12 @@ def generate(
     while True:
         logits = session.read(unread, last=1)[:, -1]
         forced = [length < len(prompt) for prompt in prompts]
+        allowed = logits
+        if sampling.looks_back:
+            allowed = penalised(logits, sampling, rows.tolist(), [min(length, len(prompt)) for prompt in prompts])
         uniform = np.array([0.0 if given else stream.random() for given, stream in zip(forced, streams, strict=True)])
-        chosen = choose(logits, sampling, uniform)
+        chosen = choose(allowed, sampling, uniform)
+        reports = _reports(logits, chosen, logprobs)
         length += 1
         for row, prompt in enumerate(prompts):
             if forced[row]:
@@ -72,9 +68,9 @@ def generate(
                 complete = bool(chosen[row] == end_id)
                 finished[row] = complete or length == ends[row]
                 if not complete:
-                    yield Token(row, int(chosen[row]))
+                    yield Token(row, int(chosen[row]), *reports[row])
                 if finished[row]:
-                    yield End(row, complete)
+                    yield End(row, "model" if complete else "length")
         if all(finished):
             return
         rows = np.concatenate([rows, chosen[:, None]], axis=1)
@@ -84,21 +80,12 @@ def generate(
             unread = rows[:, _start(length, context_length) :]
 
 
-def counted(events: Iterable[Event], progress: Callable[[int], object]) -> Iterator[Event]:
-    """The same events; `progress` is called with 1 for each token."""
-    for event in events:
-        if isinstance(event, Token):
-            progress(1)
-        yield event
-
-
-def collect(events: Iterable[Event], n_rows: int) -> list[list[int]]:
-    """The ids that follow each prompt, once all texts are finished."""
-    ids: list[list[int]] = [[] for _ in range(n_rows)]
-    for event in events:
-        if isinstance(event, Token):
-            ids[event.row].append(event.id)
-    return ids
+def _reports(logits: Any, chosen: NDArray[np.int64], n: int | None) -> list[tuple[Any, ...]]:
+    """For each row what a `Token` holds beside its id."""
+    if n is None:
+        return [()] * len(chosen)
+    logprobs, likeliest = log_probabilities(logits, chosen, n)
+    return [(logprob, likeliest.of_row(row)) for row, logprob in enumerate(logprobs.tolist())]
 
 
 def _start(length: int, context_length: int) -> int:

@@ -1,6 +1,6 @@
 """How the next token is chosen from logits."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
 import numpy as np
@@ -21,7 +21,11 @@ class Sampling:
     `temperature` divides the logits; 0 takes the likeliest token (greedy). Then `top_k` keeps the k likeliest tokens
     (Fan et al. 2018, https://arxiv.org/abs/1805.04833). Then `top_p` keeps the fewest tokens whose probabilities add up
     to p or more (nucleus sampling, Holtzman et al. 2019, https://arxiv.org/abs/1904.09751). Among equally likely tokens
-    the lower id goes first.
+    the lower id goes first. Then `min_p` drops the tokens less likely than this share of the likeliest one (Nguyen et
+    al. 2024, https://arxiv.org/abs/2407.01082). Then `typical_p` keeps the tokens whose surprise is nearest to the
+    entropy, the fewest that reach p (Meister et al. 2022, https://arxiv.org/abs/2202.00666).
+
+    The other fields change the logits before all this, by what the text already says: `lm.generation.penalties`.
 
     A new way to choose is a field here, a parameter with its range in `SampleConfig`, and a step in `candidates`.
 
@@ -32,6 +36,12 @@ class Sampling:
     temperature: float = 1.0
     top_k: int | None = None
     top_p: float | None = None
+    min_p: float | None = None
+    typical_p: float | None = None
+    repetition_penalty: float = 1.0
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    no_repeat_ngram: int | None = None
 
     def __post_init__(self) -> None:
         SampleConfig.parse({"prompts": [""], "max_new_tokens": 1, "device": "cpu"} | asdict(self))
@@ -39,7 +49,13 @@ class Sampling:
     @classmethod
     def of(cls, config: SampleConfig) -> Self:
         """The way to choose that the `sample` section asks for."""
-        return cls(config.temperature, config.top_k, config.top_p)
+        return cls(**{field.name: getattr(config, field.name) for field in fields(cls)})
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether the choice depends on the tokens of the text, and not on the logits alone."""
+        penalties = self.repetition_penalty != 1, self.frequency_penalty, self.presence_penalty
+        return any(penalties) or self.no_repeat_ngram is not None
 
 
 GREEDY = Sampling(temperature=0.0)
@@ -74,6 +90,10 @@ def candidates(
     else:
         places, logits = largest(logits, logits.shape[1])
         weights = weights_of(logits, sampling.temperature)
+    if sampling.min_p is not None:
+        weights = np.where(weights < sampling.min_p, 0, weights)  # the largest weight is 1
+    if sampling.typical_p is not None and sampling.typical_p < 1:
+        weights = typical(weights, sampling.typical_p)
     return places if ids is None else np.take_along_axis(ids, places, -1), weights
 
 
@@ -101,6 +121,23 @@ def nucleus(
     ids, values = largest(logits, int(n_kept.max()) if n < vocab_size else n)
     kept = first(values, n_kept, np.take_along_axis(ranked, n_kept - 1, -1))
     return ids, np.where(kept, weights_of(values, temperature), 0)
+
+
+def typical(weights: Float64[np.ndarray, "batch n"], p: float) -> Float64[np.ndarray, "batch n"]:
+    """The weights of the locally typical tokens, and 0 for the others.
+
+    The tokens are ranked by |-log(probability) - entropy|, the smallest first. The first ones that reach p are kept,
+    and those equal to the last of them (Meister et al. 2022, https://arxiv.org/abs/2202.00666, equation 10).
+    """
+    probabilities = weights / weights.sum(-1, keepdims=True)
+    surprise = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
+    distance = np.abs(surprise - (probabilities * surprise).sum(-1, keepdims=True))
+    distance[weights == 0] = np.inf
+    order = np.argsort(distance, axis=-1)
+    reached = np.cumsum(np.take_along_axis(probabilities, order, -1), axis=-1)
+    last = np.minimum((reached < p).sum(-1, keepdims=True), weights.shape[1] - 1)
+    limit = np.take_along_axis(distance, np.take_along_axis(order, last, -1), -1)
+    return np.where(distance <= limit, weights, 0)
 
 
 def draw(

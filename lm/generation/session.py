@@ -29,6 +29,11 @@ class Session(Protocol):
             AssertionError: when there would be more positions than the context has.
         """
 
+    def read_states(
+        self, ids: Int64[np.ndarray, "batch seq"]
+    ) -> tuple[Float[Any, "batch seq d_model"], Float[Any, "batch 1 vocab"]]:
+        """What the head reads after each id, and the logits of the token after the last one."""
+
     def rewind(self, n_positions: int) -> None:
         """Forget the last `n_positions` positions of every text."""
 

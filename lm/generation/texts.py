@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from lm.config.sample import SampleConfig
-from lm.generation.generate import Event, Token, generate
+from lm.generation.events import Event, Token
+from lm.generation.generate import generate
 from lm.generation.sampling import Sampling
 from lm.generation.session import LanguageModel
 from lm.tokenizer.tokenizer import Tokenizer

@@ -219,6 +219,14 @@ class CachedSession:
         hidden = self._model.hidden(torch.from_numpy(ids).to(self._device), self._cache)
         return self._model.logits(hidden if last is None else hidden[:, -last:])
 
+    @torch.no_grad()
+    def read_states(
+        self, ids: Int64[np.ndarray, "batch seq"]
+    ) -> tuple[Float[Tensor, "batch seq d_model"], Float[Tensor, "batch 1 vocab"]]:
+        """What the head reads after each id, and the logits of the token after the last one."""
+        hidden = self._model.hidden(torch.from_numpy(ids).to(self._device), self._cache)
+        return hidden, self._model.logits(hidden[:, -1:])
+
     def rewind(self, n_positions: int) -> None:
         """Forget the last `n_positions` positions of every text."""
         self._cache.rewind(n_positions)

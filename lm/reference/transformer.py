@@ -215,6 +215,13 @@ class CachedSession:
         hidden = self._model.hidden(ids, cache=self._cache)
         return self._model.head.forward(hidden if last is None else hidden[:, -last:])
 
+    def read_states(
+        self, ids: Int[np.ndarray, "batch seq"]
+    ) -> tuple[Float[np.ndarray, "batch seq d_model"], Float[np.ndarray, "batch 1 vocab"]]:
+        """What the head reads after each id, and the logits of the token after the last one."""
+        hidden = self._model.hidden(ids, cache=self._cache)
+        return hidden, self._model.head.forward(hidden[:, -1:])
+
     def rewind(self, n_positions: int) -> None:
         """Forget the last `n_positions` positions of every text."""
         self._cache.rewind(n_positions)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from lm.config.model import ModelConfig
-from lm.generation.generate import collect, generate
+from lm.generation.events import collect
+from lm.generation.generate import generate
 from lm.generation.sampling import GREEDY, Sampling
 from lm.generation.session import LanguageModel, Session
 from tests.model.configs import VOCAB_SIZE, configs, random_model, small_config

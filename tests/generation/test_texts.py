@@ -10,7 +10,7 @@ from commands.generate import generate, main
 from lm.config.sample import SampleConfig
 from lm.config.special_tokens import END_OF_TEXT
 from lm.formats.model_file import ModelCard, save_model
-from lm.generation.generate import End, Event, Token, collect
+from lm.generation.events import End, Event, Token, collect
 from lm.generation.texts import continuation, continuations, continue_prompts
 from lm.reference.initial import initial_weights
 from lm.reference.load import load_model
@@ -54,7 +54,10 @@ def test_prompt_and_continuation_are_decoded_as_one_text(
 
 
 def events(text: bytes, *, complete: bool, row: int = 0) -> list[Event]:
-    return [*(Token(row, BYTES.encode_block(bytes([byte]))[0].item()) for byte in text), End(row, complete)]
+    return [
+        *(Token(row, BYTES.encode_block(bytes([byte]))[0].item()) for byte in text),
+        End(row, "model" if complete else "length"),
+    ]
 
 
 def test_half_a_character_at_the_end_is_shown_if_the_model_ended_the_text_there_and_left_out_if_the_limit_did() -> None:
