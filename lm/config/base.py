@@ -164,6 +164,8 @@ def _explain(section: type[Section], place: str, mistakes: Sequence[Any]) -> str
             return f"{place}: must have at least {mistake['ctx']['min_length']} items, got {mistake['input']!r}"
         case "too_long":
             return f"{place}: must have at most {mistake['ctx']['max_length']} items, got {mistake['input']!r}"
+        case "string_too_short":
+            return f"{place}: must have at least {mistake['ctx']['min_length']} characters, got {mistake['input']!r}"
         case _:
             rules = [mistake["msg"].removeprefix("Input should be ") for mistake in mistakes]
             return f"{place}: must be {' or '.join(rules)}, got {mistake['input']!r}"

@@ -6,6 +6,8 @@ from pydantic import Field
 
 from lm.config.base import Section
 
+Phrase = Annotated[str, Field(min_length=1)]
+
 
 class SampleConfig(Section):
     """How text is generated from a trained model. What has a value here is off or plain with it."""
@@ -21,4 +23,7 @@ class SampleConfig(Section):
     frequency_penalty: float = 0.0
     presence_penalty: float = 0.0
     no_repeat_ngram: Annotated[int, Field(ge=1)] | None = None
+    stop: list[Phrase] = Field(default_factory=list)
+    forbid: list[Phrase] = Field(default_factory=list)
+    require: list[Phrase] = Field(default_factory=list)
     device: Literal["auto", "cpu", "cuda", "mps"]

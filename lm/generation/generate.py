@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lm.generation.events import End, Event, Token
+from lm.generation.constraints import Rules
+from lm.generation.events import End, Event, Reason, Token
 from lm.generation.log_probabilities import log_probabilities
-from lm.generation.penalties import penalised
+from lm.generation.penalties import barred, penalised, stuck
 from lm.generation.sampling import Sampling, choose
 from lm.generation.session import LanguageModel
 
@@ -22,14 +23,18 @@ def generate(
     max_new_tokens: int,
     end_id: int,
     seed: int,
+    rules: Rules | None = None,
     logprobs: int | None = None,
 ) -> Iterator[Event]:
     """The tokens that follow each prompt as they are drawn, and the end of each text.
 
-    A text ends when the model draws `end_id`, which is not yielded, or after `max_new_tokens`. With `logprobs`, a token
-    has the logarithm of its probability, and so many of the likeliest tokens in its place. All prompts begin at
-    position 0 and advance together. As long as a prompt has tokens left, its row takes these instead of drawn ones, so
-    no padding is needed. Each row has its own random stream, which depends on the seed and the number of the row.
+    A text ends when the model draws `end_id`, which is not yielded, when a stop string of the rules is complete, after
+    `max_new_tokens`, or when the rules and `sampling.no_repeat_ngram` allow no token to follow. With `logprobs`, a
+    token has the logarithm of its probability, and so many of the likeliest tokens in its place.
+
+    All prompts begin at position 0 and advance together. As long as a prompt has tokens left, its row takes these
+    instead of drawn ones, so no padding is needed. Each row has its own random stream, which depends on the seed and
+    the number of the row.
 
     When the context is full, its older half is dropped and the rest is read again. A prompt longer than the context
     loses the same tokens that a growing text would have lost. So no row depends on the other rows.
@@ -45,6 +50,7 @@ def generate(
     if all(finished):
         yield from (End(row, "length") for row in range(len(prompts)))
         return
+    states = [rules.start(prompt) for prompt in prompts] if rules else []
     # Each row holds `length` tokens. The model reads `unread` next. Of the tokens before `unread`, the session holds
     # those that are still in the context.
     length = min(len(prompt) for prompt in prompts)
@@ -57,6 +63,9 @@ def generate(
         allowed = logits
         if sampling.looks_back:
             allowed = penalised(logits, sampling, rows.tolist(), [min(length, len(prompt)) for prompt in prompts])
+        if rules:
+            allowed = barred(allowed, [rules.barred(state) for state in states])
+        is_stuck = stuck(allowed) if rules or sampling.no_repeat_ngram else np.zeros(len(prompts), dtype=np.bool_)
         uniform = np.array([0.0 if given else stream.random() for given, stream in zip(forced, streams, strict=True)])
         chosen = choose(allowed, sampling, uniform)
         reports = _reports(logits, chosen, logprobs)
@@ -65,12 +74,23 @@ def generate(
             if forced[row]:
                 chosen[row] = prompt[length - 1]
             elif not finished[row]:
-                complete = bool(chosen[row] == end_id)
-                finished[row] = complete or length == ends[row]
-                if not complete:
-                    yield Token(row, int(chosen[row]), *reports[row])
-                if finished[row]:
-                    yield End(row, "model" if complete else "length")
+                id = int(chosen[row])
+                reason: Reason | None = None
+                if is_stuck[row]:
+                    reason = "stuck"
+                elif id == end_id:
+                    reason = "model"
+                else:
+                    yield Token(row, id, *reports[row])
+                    if rules:
+                        states[row] = rules.after(states[row], id)
+                    if rules and states[row].stopped:
+                        reason = "stop"
+                    elif length == ends[row]:
+                        reason = "length"
+                if reason:
+                    finished[row] = True
+                    yield End(row, reason)
         if all(finished):
             return
         rows = np.concatenate([rows, chosen[:, None]], axis=1)

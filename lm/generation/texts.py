@@ -3,8 +3,10 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from lm.config.sample import SampleConfig
-from lm.generation.events import Event, Token
+from lm.generation.constraints import Constraints, Rules
+from lm.generation.events import End, Event
 from lm.generation.generate import generate
+from lm.generation.phrases import UpToStop
 from lm.generation.sampling import Sampling
 from lm.generation.session import LanguageModel
 from lm.tokenizer.tokenizer import Tokenizer
@@ -18,6 +20,7 @@ def continue_prompts(
     Each prompt starts with `end_id`, because in training too a document starts after the end of another. So even an
     empty prompt holds a token.
     """
+    constraints = Constraints.of(config)
     return generate(
         model,
         [[end_id, *tokenizer.encode(prompt)] for prompt in config.prompts],
@@ -25,22 +28,30 @@ def continue_prompts(
         max_new_tokens=config.max_new_tokens,
         end_id=end_id,
         seed=seed,
+        rules=Rules(constraints, tokenizer, max_new_tokens=config.max_new_tokens) if constraints else None,
     )
 
 
-def continuation(tokenizer: Tokenizer, prompt: str, events: Iterable[Event]) -> Iterator[str]:
+def continuation(tokenizer: Tokenizer, prompt: str, events: Iterable[Event], stop: Sequence[str] = ()) -> Iterator[str]:
     """The text of one row's events, in pieces, as soon as each character is whole: what follows the prompt.
 
-    If `max_new_tokens` cut the text off within a character, that character is left out.
+    If `max_new_tokens` cut the text off within a character, that character is left out. The text ends before the first
+    string in `stop`, so what may become one is held back.
     """
     decoding = tokenizer.decoding(after=tokenizer.encode(prompt))
+    shown = UpToStop(stop)
     for event in events:
-        yield decoding.add(event.id) if isinstance(event, Token) else decoding.rest(cut_off=not event.complete)
+        if isinstance(event, End):
+            yield shown.add(decoding.rest(cut_off=not event.complete), is_last=True)
+        else:
+            yield shown.add(decoding.add(event.id))
 
 
-def continuations(tokenizer: Tokenizer, prompts: Sequence[str], events: Iterable[Event]) -> list[str]:
+def continuations(
+    tokenizer: Tokenizer, prompts: Sequence[str], events: Iterable[Event], stop: Sequence[str] = ()
+) -> list[str]:
     """The whole text that follows each prompt."""
     by_row: list[list[Event]] = [[] for _ in prompts]
     for event in events:
         by_row[event.row].append(event)
-    return ["".join(continuation(tokenizer, *of_row)) for of_row in zip(prompts, by_row, strict=True)]
+    return ["".join(continuation(tokenizer, *of_row, stop)) for of_row in zip(prompts, by_row, strict=True)]
