@@ -26,13 +26,14 @@ plots: .git setup  ## write the page of curves, dvc_plots/index.html
 
 # A text reaches the command as it was typed, because neither make nor the shell expands the value of this variable.
 split generate: export GIVEN_TEXT := $(value TEXT)
-unexport TEXT SET
+generate: export GIVEN_OPTIONS := $(value OPTIONS)
+unexport TEXT SET OPTIONS
 
 split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upon a time"
 	@python -m commands.split data/tokenizer.json -- "$$GIVEN_TEXT"
 
-generate: setup  ## let the trained model continue a text: make generate TEXT="Once upon a time"
-	@python -m commands.generate models/base/model.safetensors data/tokenizer.json -- "$$GIVEN_TEXT"
+generate: setup  ## let the trained model continue a text: make generate TEXT="The fox" OPTIONS="--n 3 --seed 7"
+	@python -m commands.generate models/base --options "$$GIVEN_OPTIONS" $(if $(value TEXT),-- "$$GIVEN_TEXT")
 
 exp: export GIVEN_SET := $(value SET)
 

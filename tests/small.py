@@ -4,16 +4,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import tokenizers
 import torch
 from hypothesis import strategies as st
+from tokenizers import models, pre_tokenizers
 
 from lm.config.model import ModelConfig
 from lm.config.special_tokens import END_OF_TEXT
 from lm.config.tokenizer import TokenizerConfig
 from lm.config.train import TrainConfig
+from lm.formats.model_file import ModelCard, save_model
 from lm.formats.tokens import TokenFile, TokenWriter
 from lm.model.transformer import Transformer
+from lm.reference.initial import initial_weights
 from lm.reference.transformer import Transformer as NumpyTransformer
+from lm.tokenizer.learning import bytes_alone
+from lm.tokenizer.tokenizer import Tokenizer
 
 MODEL: dict[str, Any] = {
     "context_length": 8,
@@ -82,6 +88,8 @@ TOKENIZER: dict[str, Any] = {
     "pretrained": None,
 }
 
+WORDS = ["<unk>", END_OF_TEXT, "a", "fox", "met", "hen", "dog", "the", "and", "sang"]
+
 DOCUMENTS = [
     "Once upon a time there was a little fox who lived in the wood. The fox's den was under the old tree.",
     'The little hen said: "I\'m not afraid!" She had 12 eggs, 3 of them blue, and 1200 reasons.',
@@ -126,6 +134,29 @@ def write_tokens(
         for ids in documents:
             writer.write(np.array([*ids, 0], dtype=np.uint16), n_documents=1, n_bytes=len(ids))
     return TokenFile(path, card)
+
+
+def words() -> tokenizers.Tokenizer:
+    """Words between spaces, which decoding puts between them again."""
+    library = tokenizers.Tokenizer(models.WordLevel({word: id for id, word in enumerate(WORDS)}, unk_token="<unk>"))
+    library.pre_tokenizer = pre_tokenizers.Whitespace()
+    library.add_special_tokens(["<unk>", END_OF_TEXT])
+    return library
+
+
+def write_model(folder: Path, tokenizer: Tokenizer | None = None, **changes: Any) -> Path:
+    """The folder, with a small untrained model in it, beside the tokenizer that it needs: of single bytes by default.
+
+    The weights are drawn wide, so that the predictions differ from token to token.
+    """
+    folder.mkdir(exist_ok=True)
+    tokenizer = tokenizer or bytes_alone(tokenizer_config(kind="byte", special_tokens=[]))
+    tokenizer.save(folder / "tokenizer.json")
+    config = model_config(**({"context_length": 16} | changes))
+    weights = initial_weights(config, tokenizer.vocab_size, seed=0)
+    card = ModelCard(config, tokenizer.vocab_size, tokenizer.end_id, tokenizer.sha256, [])
+    save_model(folder / "model.safetensors", {name: 10 * weight for name, weight in weights.items()}, card)
+    return folder
 
 
 def random_documents(n_documents: int, length: int, vocab_size: int, seed: int = 0) -> list[list[int]]:

@@ -41,11 +41,14 @@ def test_a_text_reaches_the_command_as_it_was_typed(in_environment: bool, tmp_pa
     assert not (tmp_path / "made").exists()
 
 
-def test_a_prompt_reaches_the_model_as_it_was_typed(tmp_path: Path) -> None:
+def test_a_prompt_and_options_reach_the_model_as_they_were_typed(tmp_path: Path) -> None:
     (tmp_path / "commands").mkdir()
     (tmp_path / "commands" / "generate.py").write_text("import sys\nprint(sys.argv[1:])\n")
-    shown = make(tmp_path, "generate", f"TEXT={NASTY}", PYTHONPATH=str(tmp_path))
-    assert shown == f"{['models/base/model.safetensors', 'data/tokenizer.json', '--', NASTY]}\n"
+    options = """--stop "It's $5" --forbid '`touch made`' $(touch made)"""
+    given = [f"TEXT={NASTY}", f"OPTIONS={options}"]
+    shown = make(tmp_path, "generate", *given, PYTHONPATH=str(tmp_path))
+    assert shown == f"{['models/base', '--options', options, '--', NASTY]}\n"
+    assert make(tmp_path, "generate", PYTHONPATH=str(tmp_path)) == f"{['models/base', '--options', '']}\n"
     assert not (tmp_path / "made").exists()
 
 

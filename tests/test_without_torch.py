@@ -1,23 +1,20 @@
 """Training, and stories from a trained model, where there is no PyTorch."""
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from ruamel.yaml import YAML
 
 from commands.deps import ROOT
-from lm.config.sample import SampleConfig
-from lm.formats.model_file import ModelCard, save_model
-from lm.generation.texts import continuations, continue_prompts
-from lm.reference.initial import initial_weights
+from commands.generate.__main__ import main as generate
 from lm.reference.load import load_model
 from lm.system.files import sha256
-from lm.tokenizer.learning import bytes_alone
-from lm.tokenizer.load import load_tokenizer
-from tests.small import MODEL, TRAIN, model_config, random_documents, tokenizer_config, write_tokens
+from tests.small import MODEL, TRAIN, model_config, random_documents, write_model, write_tokens
 
 # An import of these fails as it does where they are not installed.
 WITHOUT_TORCH = """
@@ -37,51 +34,20 @@ def run_without_torch(
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | env)
 
 
-def write_model(folder: Path, tokenizer_sha256: str | None = None) -> tuple[Path, Path]:
-    """A small untrained model of single bytes, and its tokenizer."""
-    tokenizer = bytes_alone(tokenizer_config(kind="byte", special_tokens=[]))
-    tokenizer.save(folder / "tokenizer.json")
-    config, vocab_size = model_config(context_length=16), tokenizer.vocab_size
-    card = ModelCard(config, vocab_size, tokenizer.end_id, tokenizer_sha256 or tokenizer.sha256, [])
-    save_model(folder / "model.safetensors", initial_weights(config, vocab_size, seed=0), card)
-    return folder / "model.safetensors", folder / "tokenizer.json"
-
-
-def test_a_model_tells_stories_without_pytorch(tmp_path: Path) -> None:
-    files = write_model(tmp_path)
-    told = [
-        run_without_torch(
-            "commands.generate",
-            *files,
-            "The fox",
-            "--max-new-tokens",
-            "40",
-            "A hen",
-            "--seed",
-            seed,
-            others=NOT_NEEDED_TO_GENERATE,
-        )
-        for seed in ("1", "1", "2")
-    ]
-    assert [one.returncode for one in told] == [0, 0, 0], told[0].stderr
-    assert told[0].stdout == told[1].stdout != told[2].stdout
-    assert told[0].stdout.startswith("The fox")
-    assert "\n\nA hen" in told[0].stdout
-    assert len(told[0].stdout) > 60
-
-
-def test_one_text_is_printed_as_it_is_drawn(tmp_path: Path) -> None:
-    model_path, tokenizer_path = write_model(tmp_path)
-    (model, card), tokenizer = load_model(model_path), load_tokenizer(tokenizer_path)
-    config = SampleConfig.parse(
-        {"prompts": ["é"], "max_new_tokens": 30, "temperature": 1.0, "top_k": None, "top_p": None, "device": "cpu"}
+def test_a_model_tells_stories_without_pytorch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_model(tmp_path)
+    words = [str(tmp_path), "The fox", "--max-new-tokens", "40", "A hen", "--seed", "1"]
+    told = run_without_torch("commands.generate", *words, others=NOT_NEEDED_TO_GENERATE)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert re.match(r"The fox.*\n\nA hen", told.stdout, flags=re.DOTALL)
+    assert len(told.stdout) > 60
+    assert generate([*words, "--backend", "numpy"]) == 0
+    assert capsys.readouterr().out == told.stdout
+    refused = run_without_torch("commands.generate", *words, "--backend", "torch")
+    assert refused.stderr == (
+        "error: --backend: must be 'numpy' or 'auto' where PyTorch is not installed, got 'torch'\n"
     )
-    events = list(continue_prompts(model, tokenizer, config, end_id=card.end_id, seed=1))
-    flags = ["--max-new-tokens", "30", "--temperature", "1.0", "--top-p", "1.0", "--seed", "1"]
-    result = run_without_torch("commands.generate", model_path, tokenizer_path, "é", *flags)
-    # Of single bytes drawn at random, many are no characters.
-    assert result.stdout == f"é{continuations(tokenizer, ['é'], events)[0]}\n"
-    assert len(events) > 5
+    assert refused.returncode == 1
 
 
 def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_path: Path) -> None:
@@ -119,33 +85,6 @@ def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_
 ENDS = [("tokens", "bin"), ("card", "json")]
 
 
-def test_a_mistake_is_one_clear_line(tmp_path: Path) -> None:
-    model, tokenizer = write_model(tmp_path)
-    mistakes: dict[tuple[str | Path, ...], str] = {
-        ("nowhere.safetensors", tokenizer): "nowhere.safetensors: no such file",
-        (model, "nowhere.json"): "nowhere.json: no such file",
-        (tokenizer, tokenizer): f"{tokenizer}: not a safetensors file: ",
-        (tmp_path, tokenizer): f"{tmp_path}: ",
-        (model, tokenizer, "--top-k", "0"): "sample.top_k: must be greater than or equal to 1, got 0",
-        (
-            model,
-            tokenizer,
-            "x",
-            "--temperature",
-            "-1",
-        ): "sample.temperature: must be greater than or equal to 0,",
-        (model, tokenizer, "--seed", "-1"): "seed: must be an integer from 0 to 2**32 - 1, got -1",
-    }
-    for arguments, message in mistakes.items():
-        result = run_without_torch("commands.generate", *arguments)
-        assert result.returncode == 1
-        assert result.stderr.startswith(f"error: {message}")
-        assert result.stderr.count("\n") == 1
-    write_model(tmp_path, tokenizer_sha256="cd" * 32)
-    result = run_without_torch("commands.generate", model, tokenizer)
-    assert result.stderr.startswith(f"error: {tokenizer}: must have the tokenizer of {model}, with the hash ")
-
-
 def test_parameters_are_checked_and_files_listed_without_what_takes_long_to_load(tmp_path: Path) -> None:
     outs = ["--data-inputs", str(tmp_path / "data.json"), "--tokenizer-inputs", str(tmp_path / "tokenizer.json")]
     others = [*NOT_NEEDED_TO_GENERATE, "numpy", "tokenizers", "safetensors"]
@@ -154,7 +93,7 @@ def test_parameters_are_checked_and_files_listed_without_what_takes_long_to_load
 
 
 def test_a_reader_that_has_read_enough_ends_a_generation_quietly(tmp_path: Path) -> None:
-    program = [sys.executable, "-m", "commands.generate", *map(str, write_model(tmp_path)), "Once"]
+    program = [sys.executable, "-m", "commands.generate", str(write_model(tmp_path)), "Once"]
     process = subprocess.Popen(program, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()

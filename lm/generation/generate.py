@@ -25,6 +25,7 @@ def generate(
     seed: int,
     rules: Rules | None = None,
     logprobs: int | None = None,
+    first_prompt: int = 0,
 ) -> Iterator[Event]:
     """The tokens that follow each prompt as they are drawn, and the end of each text.
 
@@ -34,7 +35,7 @@ def generate(
 
     All prompts begin at position 0 and advance together. As long as a prompt has tokens left, its row takes these
     instead of drawn ones, so no padding is needed. Each row has its own random stream, which depends on the seed and
-    the number of the row.
+    the number of the prompt. Prompts are numbered from `first_prompt` on.
 
     When the context is full, its older half is dropped and the rest is read again. A prompt longer than the context
     loses the same tokens that a growing text would have lost. So no row depends on the other rows.
@@ -42,7 +43,7 @@ def generate(
     assert prompts
     assert all(prompts), "a prompt holds at least one token"
     context_length = model.config.context_length
-    streams = [np.random.Generator(np.random.Philox(key=[seed, row])) for row in range(len(prompts))]
+    streams = [np.random.Generator(np.random.Philox(key=[seed, first_prompt + row])) for row in range(len(prompts))]
     ends = [len(prompt) + max_new_tokens for prompt in prompts]
     # A smaller batch rounds differently. So a finished text stays in the session, and its further tokens are thrown
     # away. Otherwise the other texts would depend on when it ends.

@@ -13,32 +13,45 @@ from lm.tokenizer.tokenizer import Tokenizer
 
 
 def continue_prompts(
-    model: LanguageModel, tokenizer: Tokenizer, config: SampleConfig, *, end_id: int, seed: int
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    config: SampleConfig,
+    *,
+    end_id: int,
+    seed: int,
+    logprobs: int | None = None,
+    special: bool = False,
+    first_prompt: int = 0,
 ) -> Iterator[Event]:
     """The events of `generate` for the prompts of the configuration.
 
     Each prompt starts with `end_id`, because in training too a document starts after the end of another. So even an
-    empty prompt holds a token.
+    empty prompt holds a token. With `special`, special tokens in a prompt are tokens, not plain text. `first_prompt` is
+    the number of the first prompt if these are some of many: each is continued as it would be among all of them.
     """
     constraints = Constraints.of(config)
     return generate(
         model,
-        [[end_id, *tokenizer.encode(prompt)] for prompt in config.prompts],
+        [[end_id, *ids] for ids in tokenizer.encode_batch(config.prompts, allow_special=special)],
         Sampling.of(config),
         max_new_tokens=config.max_new_tokens,
         end_id=end_id,
         seed=seed,
         rules=Rules(constraints, tokenizer, max_new_tokens=config.max_new_tokens) if constraints else None,
+        logprobs=logprobs,
+        first_prompt=first_prompt,
     )
 
 
-def continuation(tokenizer: Tokenizer, prompt: str, events: Iterable[Event], stop: Sequence[str] = ()) -> Iterator[str]:
+def continuation(
+    tokenizer: Tokenizer, prompt: str, events: Iterable[Event], stop: Sequence[str] = (), *, special: bool = False
+) -> Iterator[str]:
     """The text of one row's events, in pieces, as soon as each character is whole: what follows the prompt.
 
     If `max_new_tokens` cut the text off within a character, that character is left out. The text ends before the first
     string in `stop`, so what may become one is held back.
     """
-    decoding = tokenizer.decoding(after=tokenizer.encode(prompt))
+    decoding = tokenizer.decoding(after=tokenizer.encode(prompt, allow_special=special))
     shown = UpToStop(stop)
     for event in events:
         if isinstance(event, End):
@@ -48,10 +61,17 @@ def continuation(tokenizer: Tokenizer, prompt: str, events: Iterable[Event], sto
 
 
 def continuations(
-    tokenizer: Tokenizer, prompts: Sequence[str], events: Iterable[Event], stop: Sequence[str] = ()
+    tokenizer: Tokenizer,
+    prompts: Sequence[str],
+    events: Iterable[Event],
+    stop: Sequence[str] = (),
+    *,
+    special: bool = False,
 ) -> list[str]:
     """The whole text that follows each prompt."""
     by_row: list[list[Event]] = [[] for _ in prompts]
     for event in events:
         by_row[event.row].append(event)
-    return ["".join(continuation(tokenizer, *of_row, stop)) for of_row in zip(prompts, by_row, strict=True)]
+    return [
+        "".join(continuation(tokenizer, *of_row, stop, special=special)) for of_row in zip(prompts, by_row, strict=True)
+    ]

@@ -6,10 +6,9 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["fp32", "bf16", "fp16"]
+from lm.system.memory import is_out_of_memory
 
-# What PyTorch says on a CPU, of C++'s allocator, on Apple's GPUs and CUDA, and of cuBLAS.
-_OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+Precision = Literal["fp32", "bf16", "fp16"]
 
 
 def choose_device(name: Literal["auto", "cpu", "cuda", "mps"], place: str = "device") -> torch.device:
@@ -29,11 +28,11 @@ def choose_device(name: Literal["auto", "cpu", "cuda", "mps"], place: str = "dev
 
 @contextmanager
 def memory_errors() -> Iterator[None]:
-    """A block that raises MemoryError when memory runs out. PyTorch has an error class for this only on CUDA."""
+    """A block that raises MemoryError when memory runs out."""
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in _OUT_OF_MEMORY):
+        if is_out_of_memory(error):
             raise MemoryError(str(error)) from None
         raise
 

@@ -1,4 +1,4 @@
-"""How much memory this process has used, and a setting of the C library's memory allocator."""
+"""How much memory this process has used, whether it ran out, and a setting of the C library's memory allocator."""
 
 import ctypes
 import platform
@@ -7,6 +7,9 @@ import sys
 # From glibc's malloc.h.
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_MAX = -4
+
+# What PyTorch says on a CPU, of C++'s allocator, on Apple's GPUs and CUDA, and of cuBLAS.
+_OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 def keep_freed_memory() -> None:
@@ -20,6 +23,14 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error means that memory ran out. PyTorch has an error class for this only on CUDA."""
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError)
+        and (type(error).__name__ == "OutOfMemoryError" or any(words in str(error) for words in _OUT_OF_MEMORY))
+    )
 
 
 def peak_memory_bytes() -> int | None:

@@ -15,8 +15,7 @@ from lm.generation.texts import continuation, continuations, continue_prompts
 from lm.tokenizer.learning import bytes_alone
 from lm.tokenizer.load import parse_tokenizer
 from tests.generation.test_generate import END_ID, PROMPTS, VOCAB_SIZE, never_ending, texts_of
-from tests.generation.test_texts import WORDS, words
-from tests.small import numpy_twin, random_model, tokenizer_config
+from tests.small import WORDS, numpy_twin, random_model, tokenizer_config, words
 
 BYTES = bytes_alone(tokenizer_config(kind="byte"))
 WRITER = random_model(BYTES.vocab_size, context_length=16)

@@ -1,0 +1,1 @@
+"""Let a trained model continue texts."""

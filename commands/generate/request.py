@@ -1,0 +1,86 @@
+"""What is asked of a model, and the texts that it writes."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from lm.config.sample import SampleConfig
+from lm.generation.events import Event, counted
+from lm.generation.load import Trained
+from lm.generation.texts import continuation, continue_prompts
+from lm.generation.written import WrittenText, written_texts
+
+
+@dataclass(frozen=True)
+class Request:
+    """A model, what it shall write, and how.
+
+    Attributes:
+        trained: the model and its tokenizer.
+        config: prompts and strategy.
+        seed: decides what is drawn.
+        batch: how many texts are written at once, at most; all samples of one prompt are.
+        special: special tokens in a prompt are tokens, not plain text.
+        logprobs: how many alternatives of each token are noted, beside its log probability; None: neither.
+    """
+
+    trained: Trained
+    config: SampleConfig
+    seed: int
+    batch: int
+    special: bool
+    logprobs: int | None
+
+    @property
+    def samples(self) -> int:
+        """How many texts are written for each prompt."""
+        return 1
+
+    @property
+    def n_texts(self) -> int:
+        """How many texts will be written."""
+        return len(self.config.prompts) * self.samples
+
+    def n_long_prompts(self) -> int:
+        """How many prompts are longer than the context, so that the model sees only the end of them."""
+        context_length, tokenizer = self.trained.card.config.context_length, self.trained.tokenizer
+        encoded = tokenizer.encode_batch(self.config.prompts, allow_special=self.special)
+        return sum(1 + len(ids) > context_length for ids in encoded)
+
+    def stream(self, happened: Callable[[Event], object]) -> Iterator[str]:
+        """The text that follows the only prompt, in pieces, as soon as each is certain; then `happened` knows why."""
+
+        def watched() -> Iterator[Event]:
+            for event in self._events(0, 1):
+                happened(event)
+                yield event
+
+        (prompt,) = self.config.prompts
+        return continuation(self.trained.tokenizer, prompt, watched(), self.config.stop, special=self.special)
+
+    def texts(self, progress: Callable[[int], object]) -> Iterator[WrittenText]:
+        """All texts, each as it ends; `progress` is called with 1 for each token."""
+        at_once = max(1, self.batch // self.samples)
+        for first in range(0, len(self.config.prompts), at_once):
+            yield from written_texts(
+                self.trained.tokenizer,
+                self.config.prompts[first : first + at_once],
+                counted(self._events(first, at_once), progress),
+                samples=self.samples,
+                stop=self.config.stop,
+                special=self.special,
+                first_prompt=first,
+            )
+
+    def _events(self, first: int, n: int) -> Iterator[Event]:
+        model, tokenizer, card = self.trained
+        config = self.config.model_copy(update={"prompts": self.config.prompts[first : first + n]})
+        return continue_prompts(
+            model,
+            tokenizer,
+            config,
+            end_id=card.end_id,
+            seed=self.seed,
+            logprobs=self.logprobs,
+            special=self.special,
+            first_prompt=first,
+        )

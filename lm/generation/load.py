@@ -1,0 +1,68 @@
+"""A trained model and its tokenizer, found by their folder."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from lm.formats.model_file import ModelCard, check_same_tokenizer
+from lm.generation.session import LanguageModel
+from lm.tokenizer.load import load_tokenizer
+from lm.tokenizer.tokenizer import Tokenizer
+
+MODEL, TOKENIZER = "model.safetensors", "tokenizer.json"
+
+Backend = Literal["auto", "torch", "numpy"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+
+
+class Trained(NamedTuple):
+    """A model that can generate, the tokenizer that it was trained with, and its card."""
+
+    model: LanguageModel
+    tokenizer: Tokenizer
+    card: ModelCard
+
+
+def load_trained(
+    path: Path, tokenizer_path: Path | None = None, *, backend: Backend = "auto", device: Device = "auto"
+) -> Trained:
+    """The model in a folder or a file, and its tokenizer: the one given, else the `tokenizer.json` beside the model.
+
+    The backend `auto` is PyTorch where it is installed, and NumPy elsewhere. PyTorch is imported only if it is used.
+
+    Raises:
+        ValueError: with one line that says what is missing or does not fit, and how to give it.
+    """
+    model_path = path / MODEL if path.is_dir() else path
+    if not model_path.exists():
+        raise ValueError(f"{model_path}: no such file; name a folder that holds {MODEL}, or a model file")
+    tokenizer_path = tokenizer_path or model_path.parent / TOKENIZER
+    if not tokenizer_path.exists():
+        raise ValueError(f"tokenizer: {tokenizer_path}: no such file; it must lie beside the model, or be given")
+    model, card = _load_model(model_path, _choose(backend, device), device)
+    tokenizer = load_tokenizer(tokenizer_path)
+    check_same_tokenizer(str(tokenizer_path), tokenizer.sha256, str(model_path), card.tokenizer_sha256)
+    return Trained(model, tokenizer, card)
+
+
+def _choose(backend: Backend, device: Device) -> Literal["torch", "numpy"]:
+    has_torch = find_spec("torch") is not None
+    if backend == "torch" and not has_torch:
+        raise ValueError("backend: must be 'numpy' or 'auto' where PyTorch is not installed, got 'torch'")
+    if backend == "auto":
+        backend = "torch" if has_torch else "numpy"
+    if backend == "numpy" and device not in ("auto", "cpu"):
+        raise ValueError(f"device: must be 'cpu' or 'auto' with NumPy, got {device!r}")
+    return backend
+
+
+def _load_model(path: Path, backend: Literal["torch", "numpy"], device: Device) -> tuple[LanguageModel, ModelCard]:
+    if backend == "numpy":
+        from lm.reference.load import load_model as load_numpy_model
+
+        return load_numpy_model(path)
+    from lm.model.load import load_model
+    from lm.system.devices import choose_device
+
+    model, card = load_model(path)
+    return model.to(choose_device(device)), card
