@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lm.distributed.sharded_tensors import gathered, laid_out_like
-from lm.optim.optimizers import AdamW, Pace, ParameterGroups
+from lm.optim.optimizers import AdamW, Pace, ParameterGroups, Slots
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's: steepest at 0, so that small singular values grow fastest
 N_ITERATIONS = 5
@@ -50,20 +50,22 @@ class Muon(AdamW):
         """All matrices of a shape are updated together: few large products instead of many small ones."""
         return p.shape if group["orthogonal"] else super()._kind(group, p)
 
-    def _pace(self, group: dict[str, Any], params: list[Tensor]) -> Pace:
+    def _pace(self, group: dict[str, Any], params: list[Tensor], slots: list[Slots]) -> Pace:
         if not group["orthogonal"]:
-            return super()._pace(group, params)
-        for p in params:
-            if not self.state[p]:
-                self.state[p]["momentum"] = torch.zeros_like(p)
+            return super()._pace(group, params, slots)
+        for p, slot in zip(params, slots, strict=True):
+            if not slot:
+                slot["momentum"] = torch.zeros_like(p)
         size = 0.2 * max(params[0].shape) ** 0.5
         return Pace(1 - group["lr"] * group["weight_decay"], -size * group["lr"])
 
-    def _apply(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], pace: Pace) -> None:
+    def _apply(
+        self, group: dict[str, Any], params: list[Tensor], slots: list[Slots], grads: list[Tensor], pace: Pace
+    ) -> None:
         if not group["orthogonal"]:
-            super()._apply(group, params, grads, pace)
+            super()._apply(group, params, slots, grads, pace)
             return
-        momenta = [self.state[p]["momentum"] for p in params]
+        momenta = [slot["momentum"] for slot in slots]
         self._turn(params, grads, momenta, self._momentum, self._dtype, pace.shrink, pace.step_size)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 ParameterGroups = Iterable[dict[str, Any]]
+Slots = dict[str, Any]  # what an optimizer keeps of a parameter, by name
 
 
 class Pace(NamedTuple):
@@ -20,11 +21,21 @@ class Pace(NamedTuple):
     correction: float | Tensor = 1.0
 
 
+class Portion(NamedTuple):
+    """Parameters that are updated together, and what the optimizer keeps of each."""
+
+    group: dict[str, Any]
+    params: list[Tensor]
+    slots: list[Slots]
+
+
 class PacedOptimizer(Optimizer):
     """An optimizer whose step has two halves: `pace` works on numbers, `apply` on tensors.
 
     `apply` always runs the same operations on the same tensors. So a GPU can replay it, while `pace` runs in Python.
     """
+
+    _kept: tuple[tuple[bool, ...], list[Portion]] | None = None  # for the parameters that have gradients
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
@@ -35,34 +46,50 @@ class PacedOptimizer(Optimizer):
     @torch.no_grad()
     def pace(self) -> list[Pace]:
         """Count a step. Returns its numbers, one entry for each portion of the parameters."""
-        return [self._pace(group, params) for group, params in self._portions()]
+        return [self._pace(*portion) for portion in self._portions()]
 
     @torch.no_grad()
     def apply(self, paces: Iterable[Sequence[float | Tensor]]) -> None:
         """Update every portion with its numbers."""
-        for (group, params), pace in zip(self._portions(), paces, strict=True):
+        for (group, params, slots), pace in zip(self._portions(), paces, strict=True):
             grads = [p.grad for p in params if p.grad is not None]
-            self._apply(group, params, grads, Pace(*pace))
+            self._apply(group, params, slots, grads, Pace(*pace))
 
     def compile(self) -> None:
         """Fuse the operations of `apply`, where the optimizer knows how. It then takes its numbers as tensors."""
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from the state of an optimizer of this class."""
+        super().load_state_dict(state_dict)
+        self._kept = None
+
     @abstractmethod
-    def _pace(self, group: dict[str, Any], params: list[Tensor]) -> Pace:
+    def _pace(self, group: dict[str, Any], params: list[Tensor], slots: list[Slots]) -> Pace:
         """Count a step of these parameters, with fresh state if they have none."""
 
     @abstractmethod
-    def _apply(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], pace: Pace) -> None: ...
+    def _apply(
+        self, group: dict[str, Any], params: list[Tensor], slots: list[Slots], grads: list[Tensor], pace: Pace
+    ) -> None: ...
 
-    def _portions(self) -> Iterator[tuple[dict[str, Any], list[Tensor]]]:
-        """The parameters that have a gradient, in lists of those that are updated together, each with its group."""
+    def _portions(self) -> list[Portion]:
+        """The parameters that have a gradient, in lists of those that are updated together.
+
+        The lists are kept until other parameters have gradients, because a GPU waits while `pace` runs.
+        """
+        updated = tuple(p.grad is not None for group in self.param_groups for p in group["params"])
+        if self._kept is None or self._kept[0] != updated:
+            self._kept = updated, list(self._new_portions())
+        return self._kept[1]
+
+    def _new_portions(self) -> Iterator[Portion]:
         for group in self.param_groups:
             together: dict[Hashable, list[Tensor]] = defaultdict(list)
             for p in group["params"]:
                 if p.grad is not None:
                     together[self._kind(group, p)].append(p)
             for params in together.values():
-                yield group, params
+                yield Portion(group, params, [self.state[p] for p in params])
 
     def _kind(self, group: dict[str, Any], p: Tensor) -> Hashable:
         """Parameters of a group and a kind are updated together.
@@ -91,18 +118,20 @@ class SGD(PacedOptimizer):
     ) -> None:
         super().__init__(params, {"lr": lr, "momentum": momentum, "nesterov": nesterov, "weight_decay": weight_decay})
 
-    def _pace(self, group: dict[str, Any], params: list[Tensor]) -> Pace:
+    def _pace(self, group: dict[str, Any], params: list[Tensor], slots: list[Slots]) -> Pace:
         if group["momentum"]:
-            for p in params:
-                if not self.state[p]:
-                    self.state[p]["velocity"] = torch.zeros_like(p)
+            for p, slot in zip(params, slots, strict=True):
+                if not slot:
+                    slot["velocity"] = torch.zeros_like(p)
         return Pace(step_size=-group["lr"])
 
-    def _apply(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], pace: Pace) -> None:
+    def _apply(
+        self, group: dict[str, Any], params: list[Tensor], slots: list[Slots], grads: list[Tensor], pace: Pace
+    ) -> None:
         if group["weight_decay"]:
             grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
         if group["momentum"]:
-            velocities = [self.state[p]["velocity"] for p in params]
+            velocities = [slot["velocity"] for slot in slots]
             torch._foreach_mul_(velocities, group["momentum"])
             torch._foreach_add_(velocities, grads)
             if group["nesterov"]:
@@ -130,21 +159,23 @@ class Adam(PacedOptimizer):
         """Fuse the operations on each tensor into one kernel."""
         self._move = torch.compile(_move, dynamic=False)
 
-    def _pace(self, group: dict[str, Any], params: list[Tensor]) -> Pace:
-        for p in params:
-            if not self.state[p]:
-                self.state[p].update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
-            self.state[p]["step"] += 1
+    def _pace(self, group: dict[str, Any], params: list[Tensor], slots: list[Slots]) -> Pace:
+        for p, slot in zip(params, slots, strict=True):
+            if not slot:
+                slot.update(step=0, mean=torch.zeros_like(p), square=torch.zeros_like(p))
+            slot["step"] += 1
         beta1, beta2 = group["betas"]
-        step = self.state[params[0]]["step"]
+        step = slots[0]["step"]
         shrink = 1 - group["lr"] * group["weight_decay"] if self.decoupled_weight_decay else 1.0
         # Both moments start at zero; dividing by 1 - beta^t undoes that bias.
         return Pace(shrink, -group["lr"] / (1 - beta1**step), 1 - beta2**step)
 
-    def _apply(self, group: dict[str, Any], params: list[Tensor], grads: list[Tensor], pace: Pace) -> None:
+    def _apply(
+        self, group: dict[str, Any], params: list[Tensor], slots: list[Slots], grads: list[Tensor], pace: Pace
+    ) -> None:
         if group["weight_decay"] and not self.decoupled_weight_decay:
             grads = list(torch._foreach_add(grads, params, alpha=group["weight_decay"]))
-        means, squares = [self.state[p]["mean"] for p in params], [self.state[p]["square"] for p in params]
+        means, squares = [slot["mean"] for slot in slots], [slot["square"] for slot in slots]
         beta1, beta2 = group["betas"]
         self._move(params, grads, means, squares, beta1, beta2, group["eps"], *tuple(pace))
 

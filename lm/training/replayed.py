@@ -35,7 +35,7 @@ class Replayed:
         self._records: dict[tuple[torch.Size, ...], Record | None] = {}
 
     def __call__(self, *arguments: Tensor) -> Tensor:
-        """The result for arguments on any device. The next call may overwrite it."""
+        """The result for arguments on the CPU or the GPU. The next call may overwrite it."""
         shapes = tuple(argument.shape for argument in arguments)
         if record := self._records.get(shapes):
             for place, argument in zip(record.inputs, arguments, strict=True):

@@ -54,8 +54,8 @@ class Windows:
     def draw(self, seed: int, first: int, count: int) -> Batch:
         """The `count` windows from number `first` on, of the endless sequence of windows that a seed gives."""
         epochs, places = np.divmod(np.arange(first, first + count), self.per_epoch)
-        starts = [self._starts(seed, int(epoch))[place] for epoch, place in zip(epochs, places, strict=True)]
-        return Batch.of_windows(self._take(np.array(starts)))
+        starts = [self._starts(seed, int(epoch))[places[epochs == epoch]] for epoch in np.unique(epochs)]
+        return Batch.of_windows(self._take(np.concatenate(starts)))
 
     def spread(self, count: int) -> Batch:
         """At most `count` windows that do not overlap, spread evenly from the first id to the last; always the same."""

@@ -82,9 +82,9 @@ class TorchBackend:
             torch.manual_seed(int(np.random.SeedSequence(noise_of_rank).generate_state(1, np.uint64)[0]))
         weight = torch.tensor(total_weight(parts) / self.team.size, dtype=torch.float32)
         self.model.train()
-        tensors = [tensor for part in parts for tensor in self._to_device(self._own_rows(part))]
+        tensors = [tensor for part in parts for tensor in self._tensors(self._own_rows(part))]
         # One tensor, so that a step waits for the GPU only once.
-        mean_loss, mean_accuracy, norm = self._gradient(weight.to(self._device, non_blocking=True), *tensors).tolist()
+        mean_loss, mean_accuracy, norm = self._gradient(weight, *tensors).tolist()
         return Measurement(mean_loss, mean_accuracy), norm
 
     @memory_errors()
@@ -110,11 +110,12 @@ class TorchBackend:
                     f"try a higher {name}.learning_rate, {name}.compile=false or another version of torch"
                 )
 
-    def _compute_gradient(self, weight: Tensor, *tensors: Tensor) -> Tensor:
+    def _compute_gradient(self, weight: Tensor, *arguments: Tensor) -> Tensor:
         """Loss, accuracy and the norm of the gradient before clipping, (3,).
 
-        `tensors` are inputs, targets and weights of each part of a batch. `weight` is what sums are divided by.
+        `arguments` are inputs, targets and weights of each part of a batch. `weight` is what sums are divided by.
         """
+        weight, *tensors = self._to_device(weight, *arguments)
         self._forget_gradients()
         measured = torch.zeros(2, device=self._device)
         for first in range(0, len(tensors), 3):
@@ -157,7 +158,7 @@ class TorchBackend:
             rows, weight = batch, batch.weight
         else:
             rows, weight = self._own_rows(batch), batch.weight / self.team.size
-        sums = torch.stack(self._parallel(*self._to_device(rows)))
+        sums = torch.stack(self._parallel(*self._to_device(*self._tensors(rows))))
         return Measurement(*self.team.mean(sums / weight).tolist())
 
     @memory_errors()
@@ -208,12 +209,18 @@ class TorchBackend:
         n = len(batch) // self.team.size
         return batch.rows(self.team.rank * n, (self.team.rank + 1) * n)
 
-    def _to_device(self, batch: Batch) -> list[Tensor]:
+    def _tensors(self, batch: Batch) -> list[Tensor]:
         """Inputs, targets and weights, each (batch, seq)."""
         tensors = [torch.from_numpy(array) for array in (batch.inputs, batch.targets, batch.weights)]
-        if self._device.type == "cuda":  # from pinned memory, so that the GPU works during the copy
-            tensors = [tensor.pin_memory().to(self._device, non_blocking=True) for tensor in tensors]
-        return [tensor.to(self._device) for tensor in tensors]
+        return [_pinned(tensor) for tensor in tensors] if self._device.type == "cuda" else tensors
+
+    def _to_device(self, *tensors: Tensor) -> list[Tensor]:
+        return [tensor.to(self._device, non_blocking=self._device.type == "cuda") for tensor in tensors]
+
+
+def _pinned(tensor: Tensor) -> Tensor:
+    """A copy that a GPU takes over while it works, and Python too: it is contiguous and does not move in memory."""
+    return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor)
 
 
 def _gradient(p: nn.Parameter) -> Tensor:

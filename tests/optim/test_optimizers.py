@@ -115,6 +115,9 @@ def test_a_saved_and_loaded_state_continues_bit_by_bit(kind: str) -> None:
 
     resumed_parameters = [nn.Parameter(p.detach().clone()) for p in parameters]
     resumed = OPTIMIZERS[kind](groups_of(resumed_parameters, *options))
+    random_steps(resumed, resumed_parameters, seed=2, n_steps=1)  # nothing of it is left afterwards
+    for a, b in zip(resumed_parameters, parameters, strict=True):
+        a.detach().copy_(b)
     resumed.load_state_dict(torch.load(file, weights_only=True))
     random_steps(optimizer, parameters, seed=2, n_steps=7)
     random_steps(resumed, resumed_parameters, seed=2, n_steps=7)
