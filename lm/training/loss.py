@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.model.upcast import upcast
 
@@ -16,6 +17,11 @@ def chunk_bytes(device: torch.device) -> int:
         return 2**25
     memory = torch.cuda.get_device_properties(device).total_memory if device.type == "cuda" else 0
     return max(2**28, min(2**31, memory // 32))
+
+
+def columns(device: torch.device) -> int:
+    """The number of columns of logits is a multiple of this, where matrices of such widths are multiplied faster."""
+    return 64 if device.type == "cuda" else 1  # 128 bytes in half precision
 
 
 def cross_entropy(logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -38,6 +44,8 @@ def linear_cross_entropy(
     computed from each chunk, and then it is freed (as in Wijmans et al. 2024, https://arxiv.org/abs/2411.09009).
     `dtype` is the type of the matrix products; None means the type of the tensors. Everything else is in float32 or
     better. `n_bytes` is the size of a chunk (`chunk_bytes`).
+
+    There may be more columns of logits than tokens (`columns`). These count for nothing.
     """
     sums: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden.flatten(0, -2),
@@ -71,15 +79,19 @@ class _LinearCrossEntropy(torch.autograd.Function):
         wants_grad: bool,
     ) -> tuple[Tensor, Tensor]:
         h, w = hidden.to(dtype), head.to(dtype)
+        vocab_size = len(w)
+        surplus = -vocab_size % columns(w.device)  # rows of the head that stand for no token
+        if surplus:
+            w = F.pad(w, (0, 0, 0, surplus))
         exact = torch.float64 if dtype == torch.float64 else torch.float32
         loss = torch.zeros((), dtype=exact, device=h.device)
         right = torch.zeros((), dtype=exact, device=h.device)
         grad_hidden = torch.empty_like(h) if wants_grad else None
-        grad_head = torch.zeros_like(head, dtype=exact) if wants_grad else None
+        grad_head = torch.zeros_like(w, dtype=exact) if wants_grad else None
         with torch.autocast(h.device.type, enabled=False):
             for rows in _chunks(len(h), max(1, n_bytes // (4 * len(w)))):
                 target, weight = targets[rows, None], weights[rows, None].to(exact)
-                z = upcast(h[rows] @ w.T)
+                z = upcast(h[rows] @ w.T)[:, :vocab_size]
                 log_total = torch.logsumexp(z, dim=-1, keepdim=True)
                 # New tensors, not in-place sums: Dynamo of torch 2.11 loses the gradient of an output changed in place.
                 loss = loss + ((log_total - z.gather(-1, target)) * weight).sum()
@@ -87,9 +99,11 @@ class _LinearCrossEntropy(torch.autograd.Function):
                 if grad_hidden is None or grad_head is None:
                     continue
                 dz = _minus_one_hot(z.sub_(log_total).exp_(), target).to(dtype)
+                if surplus:
+                    dz = F.pad(dz, (0, surplus))
                 grad_hidden[rows] = ((dz @ w) * weight).to(dtype)
                 grad_head += _summed_product(dz.T, (h[rows] * weight).to(dtype))
-        ctx.save_for_backward(grad_hidden, grad_head)
+        ctx.save_for_backward(grad_hidden, None if grad_head is None else grad_head[:vocab_size])
         ctx.dtypes = hidden.dtype, head.dtype
         ctx.mark_non_differentiable(right)
         return loss, right
