@@ -27,11 +27,11 @@ class NeverReplayed(Replayed):
         return self._recorder.call(self._function, [argument.to(self._device) for argument in arguments])
 
 
-def backend(optimizer: str, kind: type[Replayed]) -> TorchBackend:
+def backend(optimizer: str, kind: type[Replayed], precision: str = "bf16") -> TorchBackend:
     """A small model on the GPU."""
     torch_backend.__dict__["Replayed"] = kind
     config = train_config(
-        optimizer=optimizer, device="cuda", precision="bf16", compile=True, batch_size=16, clip_norm=1.0
+        optimizer=optimizer, device="cuda", precision=precision, compile=True, batch_size=16, clip_norm=1.0
     )
     built = build_backend(config, model_config(**MODEL), VOCAB_SIZE, seed=0)
     assert isinstance(built, TorchBackend)
@@ -64,18 +64,32 @@ def check(optimizer: str, n_parts: int) -> None:
     assert steps(replayed, 0, 6, n_parts) == expected
     assert isinstance(replayed._gradient, Replayed)
     assert any(replayed._gradient._records.values()), "a record has other bits"
-    state = copy.deepcopy(replayed.state())
+    state = copy.deepcopy(replayed.state())  # a backend may train on in the arrays of a state
     expected = steps(plain, 6, 12, n_parts)
     assert steps(replayed, 6, 12, n_parts) == expected
     assert_same_weights(replayed, plain)
     for resumed in (backend(optimizer, Replayed), replayed):
-        resumed.load_state(state)
+        resumed.load_state(copy.deepcopy(state))
         assert steps(resumed, 6, 12, n_parts) == expected
         assert_same_weights(resumed, plain)
     assert expected[-1].loss != expected[0][0].loss
+
+
+def check_fp16() -> None:
+    """In float16 nothing is replayed. Two runs agree, and a fresh backend that continues one of them."""
+    one, two, resumed = (backend("adamw", Replayed, "fp16") for _ in range(3))
+    assert steps(one, 0, 6, 1) == steps(two, 0, 6, 1)
+    resumed.load_state(copy.deepcopy(one.state()))
+    expected = steps(one, 6, 12, 1)
+    for other in (two, resumed):
+        assert steps(other, 6, 12, 1) == expected
+        assert_same_weights(other, one)
+    assert not isinstance(one._gradient, Replayed)
 
 
 if __name__ == "__main__":
     for optimizer, n_parts in (("adamw", 1), ("muon", 2), ("sgd", 1)):
         check(optimizer, n_parts)
         print(optimizer, n_parts, "same bits", flush=True)
+    check_fp16()
+    print("fp16, same bits", flush=True)
