@@ -28,7 +28,7 @@ class TrainConfig(Section):
     device: Literal["auto", "cpu", "cuda", "mps"]
     precision: Literal["fp32", "bf16", "fp16"]
     compile: bool | Literal["auto"]
-    attention: Literal["auto", "fused", "math"]
+    attention: Literal["auto", "fused", "math", "flex"]
     threads: Count | None
     processes: Count | Literal["auto"]
     shard: bool
@@ -101,8 +101,8 @@ class TrainConfig(Section):
 
     def check_attention(self, dropout: float) -> None:
         """Raise ValueError when this kernel of attention cannot compute a model with that dropout."""
-        if self.attention == "math" and dropout:
-            raise self.wrong("attention", f"'math' has no dropout, got model.dropout={dropout}")
+        if self.attention in ("math", "flex") and dropout:
+            raise self.wrong("attention", f"'{self.attention}' has no dropout, got model.dropout={dropout}")
 
     def check_shares(self, n_processes: int) -> None:
         """Raise ValueError when batches do not divide among so many processes."""

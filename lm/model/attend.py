@@ -16,7 +16,7 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 _SHORT = 512  # positions; in longer contexts the scores outgrow the processor's caches
 
-Kernel = Literal["fused", "math"]
+Kernel = Literal["fused", "math", "flex"]  # `flex` is in lm.model.flex, and `fused` here
 Mask = (
     Bool[Tensor, "query key"]
     | Bool[Tensor, "batch 1 query key"]

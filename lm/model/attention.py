@@ -8,10 +8,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
+from torch.nn.attention.flex_attention import BlockMask
 
 from lm.config.model import ModelConfig
 from lm.model.attend import Kernel, Mask, attend, attention_weights
 from lm.model.cache import KeyValueCache
+from lm.model.flex import flex_attend
 from lm.model.norm import RMSNorm
 from lm.model.positions import PositionTable, alibi_bias, alibi_slopes, rotary_table, rotate
 
@@ -29,6 +31,7 @@ class Attention(nn.Module):
         self.config = config
         self.layer = layer
         self.kernel: Kernel | None = None  # see `attend`
+        self.blocks: BlockMask | None = None  # what each position sees, for the kernel `flex`
         n_kv_heads = config.sizes.n_kv_heads
         self.head_counts = [config.n_heads, n_kv_heads, n_kv_heads]
         self.qkv = nn.Linear(config.d_model, sum(self.head_counts) * config.d_head, bias=config.bias)
@@ -53,9 +56,13 @@ class Attention(nn.Module):
         whole memory. Positions have no effect, because positions in two sequences cannot be compared.
         """
         q, k, v = self._heads(x, cache, memory, positions)
-        mask = None if memory is not None else self._mask(x.shape[1], cache.length if cache else 0, positions)
-        dropout = self.config.dropout if self.training else 0.0
-        y = attend(q, k, v, mask, dropout, self.kernel, causal=memory is None)
+        plain = cache is None and memory is None and positions is None and x.shape[1] == self.config.context_length
+        if self.blocks is not None and plain and torch.compiler.is_compiling():
+            y = flex_attend(q, k, v, self.blocks, self.slopes.values if self.config.positions == "alibi" else None)
+        else:
+            mask = None if memory is not None else self._mask(x.shape[1], cache.length if cache else 0, positions)
+            dropout = self.config.dropout if self.training else 0.0
+            y = attend(q, k, v, mask, dropout, self.kernel, causal=memory is None)
         y = self.out(y.transpose(1, 2).flatten(2))
         return F.dropout(y, self.config.dropout, self.training)
 

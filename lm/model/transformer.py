@@ -15,6 +15,7 @@ from lm.model.attend import Kernel
 from lm.model.attention import Attention
 from lm.model.cache import KeyValueCache
 from lm.model.feed_forward import FeedForward
+from lm.model.flex import visible_blocks
 from lm.model.norm import build_norm
 from lm.model.positions import PositionTable, sinusoidal_table
 from lm.model.upcast import upcast
@@ -168,14 +169,19 @@ class Transformer(nn.Module):
     def compute_with(self, *, attention: Kernel | None = None, recompute: bool = False) -> None:
         """Choose how the model computes. The function that it computes stays the same.
 
-        `attention` is the attention kernel (`lm.model.attend`). With `recompute`, the backward pass computes the
-        activations of each block again. This saves their memory and costs a third more work (Chen et al. 2016,
-        https://arxiv.org/abs/1604.06174).
+        `attention` is the attention kernel (`lm.model.attend`). For `flex` the model must be on its device already.
+        With `recompute`, the backward pass computes the activations of each block again. This saves their memory and
+        costs a third more work (Chen et al. 2016, https://arxiv.org/abs/1604.06174).
         """
         self.recompute = recompute
         for module in self.modules():
             if isinstance(module, Attention):
                 module.kernel = attention
+                module.blocks = (
+                    visible_blocks(self.config.context_length, self.config.window, module.qkv.weight.device)
+                    if attention == "flex"
+                    else None
+                )
 
     def session(self, batch_size: int) -> "CachedSession":
         """A session of `batch_size` texts, for generation. The model goes to evaluation mode."""

@@ -27,6 +27,7 @@ from lm.system.processor import processor_name
 # about 10^14.
 _WORTH_COMPILING = {"cpu": 6e13, "cuda": 1e16}
 _REPLAYED = "kernels replayed"
+_FLEXIBLE = 16  # features of a head that FlexAttention needs
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def choose_compute(
         words.append(f"{threads} {'thread' if threads == 1 else 'threads'}{' each' if n_processes > 1 else ''}")
     compile_, reason = _compile(config, n_parameters(model_config, vocab_size), model_config.context_length, device)
     words.append(f"{'compiled' if compile_ else 'not compiled'} ({reason})")
-    attention, reason = _attention(config, model_config, device)
+    attention, reason = _attention(config, model_config, device, compile_)
     words.append(f"{attention} attention ({reason})")
     if config.recompute:
         words.append("activations recomputed")
@@ -132,6 +133,14 @@ def set_up(choices: ComputeChoices) -> None:
     # On Apple's GPUs the embedding's gradient has no deterministic operation, so there it is only a warning.
     torch.use_deterministic_algorithms(True, warn_only=choices.device == "mps")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for debugging, and slow
+    if choices.compile:
+        from torch._dynamo import config as tracer
+        from torch._inductor import config as compiler
+
+        # Otherwise the compiler times matrix products with and without padding, and takes the faster.
+        compiler.shape_padding = False
+        # Each list of parameters that the optimizer updates together has code of its own.
+        tracer.recompile_limit = max(64, tracer.recompile_limit)
 
 
 def has_fast_half(device: torch.device) -> bool:
@@ -164,11 +173,22 @@ def _compile(config: TrainConfig, n_parameters: int, context_length: int, device
     return compiler, "a long run" if compiler else "no C++ compiler"
 
 
-def _attention(config: TrainConfig, model_config: ModelConfig, device: torch.device) -> tuple[Kernel, str]:
+def _attention(
+    config: TrainConfig, model_config: ModelConfig, device: torch.device, compiled: bool
+) -> tuple[Kernel, str]:
     config.check_attention(model_config.dropout)
+    flexible = device.type == "cuda" and compiled and model_config.d_head >= _FLEXIBLE
+    if config.attention == "flex" and not flexible:
+        needs = f"'flex' needs device cuda, compile and heads of at least {_FLEXIBLE} features"
+        got = f"{device.type}, {'compiled' if compiled else 'not compiled'} and {model_config.d_head}"
+        raise config.wrong("attention", f"{needs}, got {got}")
     if config.attention != "auto":
         return config.attention, f"as {config.name()}.attention says"
     half = config.precision != "fp32"
+    window = model_config.window
+    masked = model_config.positions == "alibi" or (window is not None and window < model_config.context_length)
+    if flexible and half and masked and model_config.dropout == 0:
+        return "flex", "reads no mask from memory"
     kernel = faster_kernel(device, half, model_config.context_length, model_config.dropout)
     return kernel, "faster in half precision and short contexts" if kernel == "math" else "stores no scores"
 

@@ -41,6 +41,8 @@ class TorchBackend:
         set_up(choices)
         self.model, self.model_config, self.table = model, model.config, model.table
         self._config, self._device = config, device
+        if choices.attention == "flex":
+            model.to(device)
         model.compute_with(attention=choices.attention, recompute=choices.recompute)
         objective = _Objective(model, device, config.precision)
         if choices.compile:

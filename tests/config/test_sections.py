@@ -138,7 +138,7 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
         ),
         ({"shard": True, "compile": True}, "shard: must be false with compile, got true"),
         ({"threads": 0}, "threads: must be greater than or equal to 1, got 0"),
-        ({"attention": "flash"}, "attention: must be 'auto', 'fused' or 'math', got 'flash'"),
+        ({"attention": "flash"}, "attention: must be 'auto', 'fused', 'math' or 'flex', got 'flash'"),
         ({"if_diverged": "ignore"}, "if_diverged: must be 'fail', 'record' or 'skip', got 'ignore'"),
     ],
 )

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch._dynamo import config as tracer
+from torch._inductor import config as compiler
 
 from lm.config.train import COMPUTE_PARAMETERS, TrainConfig
 from lm.model import attend
@@ -31,7 +33,9 @@ def state_of_pytorch() -> Iterator[None]:
     """What `set_up` changes for the whole process, put back."""
     threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     fill = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    padding, limit = compiler.shape_padding, tracer.recompile_limit
     yield
+    compiler.shape_padding, tracer.recompile_limit = padding, limit
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(deterministic)
     torch.utils.deterministic.fill_uninitialized_memory = fill  # type: ignore[attr-defined]
@@ -243,6 +247,36 @@ def test_set_up_makes_pytorch_deterministic_with_so_many_threads(monkeypatch: py
     assert not torch.is_deterministic_algorithms_warn_only_enabled()
     set_up(choose({}, device=MPS)[0])  # where newer versions of PyTorch would refuse to train an embedding
     assert torch.is_deterministic_algorithms_warn_only_enabled()
+    set_up(choose({"compile": True}, device=CUDA)[0])
+    assert not compiler.shape_padding
+    assert tracer.recompile_limit >= 64
+
+
+def attention(changes: dict[str, Any], model: dict[str, Any], device: torch.device = CUDA) -> str:
+    """The kernel chosen."""
+    return choose({"precision": "bf16", "compile": True} | changes, {"d_model": 64} | model, device)[0].attention
+
+
+def test_a_gpu_takes_flex_attention_for_masks_that_others_read_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch)
+    assert attention({}, {"window": 4}) == attention({}, {"positions": "alibi"}) == "flex"
+    for changes, model in (
+        ({}, {}),
+        ({}, {"window": 8}),  # as long as the context
+        ({}, {"window": 4, "dropout": 0.1}),
+        ({}, {"window": 4, "n_heads": 8}),
+        ({"compile": False}, {"window": 4}),
+        ({"precision": "fp32"}, {"window": 4}),
+    ):
+        assert attention(changes, model) == "fused"
+    assert attention({"attention": "flex", "precision": "fp32"}, {}) == "flex"
+    for changes, model, got in (
+        ({"compile": False}, {}, "cuda, not compiled and 32"),
+        ({}, {"n_heads": 8}, "cuda, compiled and 8"),
+    ):
+        rule = f"train.attention: 'flex' needs device cuda, compile and heads of at least 16 features, got {got}"
+        with pytest.raises(ValueError, match=f"^{rule}$"):
+            attention({"attention": "flex"} | changes, model)
 
 
 def computed(model: Transformer, **how: Any) -> tuple[Tensor, dict[str, Tensor]]:
