@@ -31,7 +31,7 @@ MODEL: dict[str, list[Any]] = {
     "n_heads": [1, 2, 8],
     "n_kv_heads": [1, 2],
     "d_ff": [200],
-    "feed_forward": ["gelu", "silu", "relu2"],
+    "feed_forward": ["gelu", "gelu_tanh", "silu", "relu2"],
     "norm": ["layernorm", "none"],
     "norm_position": ["post"],
     "positions": ["learned", "sinusoidal", "alibi", "none"],

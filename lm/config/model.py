@@ -28,7 +28,7 @@ class ModelConfig(Section):
     n_heads: Size
     n_kv_heads: Size | None
     d_ff: Size | None
-    feed_forward: Literal["swiglu", "gelu", "silu", "relu2"]
+    feed_forward: Literal["swiglu", "gelu", "gelu_tanh", "silu", "relu2"]
     norm: Literal["rmsnorm", "layernorm", "none"]
     norm_position: Literal["pre", "post"]
     positions: Literal["rope", "learned", "sinusoidal", "alibi", "none"]

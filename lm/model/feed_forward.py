@@ -10,6 +10,7 @@ from lm.config.model import ModelConfig
 class FeedForward(nn.Module):
     """down(activation(up(x))), or SwiGLU: down(silu(gate(x)) * up(x)) (Shazeer 2020, https://arxiv.org/abs/2002.05202).
 
+    `gelu_tanh` approximates GELU as GPT-2 does (Hendrycks & Gimpel 2016, section 2, https://arxiv.org/abs/1606.08415).
     `relu2` is the squared ReLU of Primer (So et al. 2021, https://arxiv.org/abs/2109.08668).
     """
 
@@ -30,6 +31,8 @@ class FeedForward(nn.Module):
                 hidden = F.silu(self.gate(x)) * up
             case "gelu":
                 hidden = F.gelu(up)
+            case "gelu_tanh":
+                hidden = F.gelu(up, approximate="tanh")
             case "silu":
                 hidden = F.silu(up)
             case "relu2":

@@ -30,6 +30,9 @@ def silu(x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
     return x * sigmoid(x)
 
 
+_ROOT, _CUBIC = math.sqrt(2 / math.pi), 0.044715  # of the approximation of GELU
+
+
 class SiLU:
     """y = x s with s = sigmoid(x) (Hendrycks & Gimpel 2016, https://arxiv.org/abs/1606.08415).
 
@@ -67,6 +70,29 @@ class GELU:
         dx = np.exp(-0.5 * self._x**2)
         dx *= self._x / math.sqrt(2 * math.pi)
         dx += self._p
+        dx *= dy
+        return dx
+
+
+class TanhGELU:
+    """y = x (1 + t) / 2 with t = tanh(c (x + a x^3)), c = sqrt(2 / pi), a = 0.044715: GPT-2's approximation of GELU.
+
+    Hendrycks & Gimpel 2016, section 2. Because dt/dx = (1 - t^2) c (1 + 3 a x^2), dy/dx = (1 + t + x dt/dx) / 2.
+    """
+
+    def forward(self, x: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """The activation of x."""
+        self._x, square = x, np.square(x)
+        self._t = np.tanh(_ROOT * x * (1 + _CUBIC * square))
+        self._slope = _ROOT * (1 + 3 * _CUBIC * square)
+        return 0.5 * x * (1 + self._t)
+
+    def backward(self, dy: Float[np.ndarray, "*shape"]) -> Float[np.ndarray, "*shape"]:
+        """The gradient of x."""
+        dx = self._x * (1 - np.square(self._t))
+        dx *= self._slope
+        dx += 1 + self._t
+        dx *= 0.5
         dx *= dy
         return dx
 

@@ -4,14 +4,15 @@ import numpy as np
 from jaxtyping import Float
 
 from lm.config.model import ModelConfig
-from lm.reference.activations import GELU, SiLU, SquaredReLU
+from lm.reference.activations import GELU, SiLU, SquaredReLU, TanhGELU
 from lm.reference.linear import Linear
 from lm.reference.parameter import Parameters
 
-_ACTIVATIONS: dict[str, type[SiLU | GELU | SquaredReLU]] = {
+_ACTIVATIONS: dict[str, type[SiLU | GELU | TanhGELU | SquaredReLU]] = {
     "swiglu": SiLU,
     "silu": SiLU,
     "gelu": GELU,
+    "gelu_tanh": TanhGELU,
     "relu2": SquaredReLU,
 }
 

@@ -58,7 +58,7 @@ def test_an_impossible_combination_is_refused(changes: dict[str, Any], message: 
         ("norm", "batchnorm", "'rmsnorm', 'layernorm' or 'none', got 'batchnorm'"),
         ("norm_position", None, "'pre' or 'post', got None"),
         ("positions", "RoPE", "'rope', 'learned', 'sinusoidal', 'alibi' or 'none', got 'RoPE'"),
-        ("feed_forward", "relu", "'swiglu', 'gelu', 'silu' or 'relu2', got 'relu'"),
+        ("feed_forward", "relu", "'swiglu', 'gelu', 'gelu_tanh', 'silu' or 'relu2', got 'relu'"),
     ],
 )
 def test_a_wrong_value_is_refused(name: str, value: Any, rule: str) -> None:

@@ -33,7 +33,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         n_heads=n_heads,
         n_kv_heads=draw(st.sampled_from([None, *(n for n in range(1, n_heads + 1) if n_heads % n == 0)])),
         d_ff=draw(st.sampled_from([None, 16, 21])),
-        feed_forward=draw(st.sampled_from(["swiglu", "gelu", "silu", "relu2"])),
+        feed_forward=draw(st.sampled_from(["swiglu", "gelu", "gelu_tanh", "silu", "relu2"])),
         norm=draw(st.sampled_from(["rmsnorm", "layernorm", "none"])),
         norm_position=draw(st.sampled_from(["pre", "post"])),
         positions=positions,

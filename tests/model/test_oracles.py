@@ -105,9 +105,13 @@ def test_normalised_queries_and_keys_make_a_qwen3() -> None:
     assert_same_logits_and_gradients(config, Qwen3ForCausalLM(Qwen3Config(**llama_arguments(config))), LLAMA)
 
 
-@pytest.mark.parametrize("d_ff", [None, 24])
-def test_layernorm_learned_positions_gelu_and_biases_make_a_gpt2(d_ff: int | None) -> None:
-    config = small_config(norm="layernorm", positions="learned", feed_forward="gelu", bias=True, d_ff=d_ff)
+@pytest.mark.parametrize(
+    ("d_ff", "feed_forward", "activation"), [(None, "gelu", "gelu"), (24, "gelu_tanh", "gelu_new")]
+)
+def test_layernorm_learned_positions_gelu_and_biases_make_a_gpt2(
+    d_ff: int | None, feed_forward: str, activation: str
+) -> None:
+    config = small_config(norm="layernorm", positions="learned", feed_forward=feed_forward, bias=True, d_ff=d_ff)
     arguments: dict[str, Any] = {
         "vocab_size": VOCAB_SIZE,
         "n_positions": config.context_length,
@@ -115,7 +119,7 @@ def test_layernorm_learned_positions_gelu_and_biases_make_a_gpt2(d_ff: int | Non
         "n_layer": config.n_layers,
         "n_head": config.n_heads,
         "n_inner": d_ff,
-        "activation_function": "gelu",
+        "activation_function": activation,
         "layer_norm_epsilon": 1e-5,
         "attn_implementation": "eager",
     }

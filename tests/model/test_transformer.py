@@ -153,7 +153,7 @@ def test_gradients_reach_every_parameter(config: ModelConfig, seed: int) -> None
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
-@pytest.mark.parametrize("feed_forward", ["swiglu", "gelu", "silu", "relu2"])
+@pytest.mark.parametrize("feed_forward", ["swiglu", "gelu", "gelu_tanh", "silu", "relu2"])
 def test_autocast_to_half_precision_stays_near_float32(positions: str, feed_forward: str) -> None:
     model, ids = random_model(small_config(positions=positions, feed_forward=feed_forward)), random_ids(2, 12)
     expected = model(ids)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
-from lm.reference.activations import GELU, SiLU, SquaredReLU, normal_distribution, sigmoid
+from lm.reference.activations import GELU, SiLU, SquaredReLU, TanhGELU, normal_distribution, sigmoid
 from lm.reference.attend import Attend
 from lm.reference.dropout import Dropout
 from lm.reference.feed_forward import FeedForward
@@ -101,6 +101,7 @@ def test_no_norm_passes_everything_through() -> None:
 ACTIVATIONS: dict[str, tuple[Any, Callable[[Tensor], Tensor]]] = {
     "silu": (SiLU, F.silu),
     "gelu": (GELU, F.gelu),
+    "gelu_tanh": (TanhGELU, lambda x: F.gelu(x, approximate="tanh")),
     "relu2": (SquaredReLU, lambda x: F.relu(x).square()),
 }
 
