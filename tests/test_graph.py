@@ -31,7 +31,7 @@ LAYERS = [
     ["lm.tokenizer", "lm.optim"],
     ["lm.model", "lm.reference"],
     ["lm.training", "lm.generation"],
-    ["lm.analysis"],
+    ["lm.analysis", "lm.exchange"],
     ["stages", "commands"],
 ]
 

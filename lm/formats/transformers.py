@@ -34,23 +34,42 @@ def _with_biases(names: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, .
 
 
 _BLOCK, _LLAMA_BLOCK, _GPT2_BLOCK = "blocks.{layer}", "model.layers.{layer}", "transformer.h.{layer}"
+_MPT_BLOCK, _OPT_BLOCK = "transformer.blocks.{layer}", "model.decoder.layers.{layer}"
 
-# Llama, and the models that use the same names: Mistral, Qwen3 (with the norms of queries and keys).
-LLAMA = WeightMap(
+_LLAMA = {
+    "embedding": ("model.embed_tokens",),
+    f"{_BLOCK}.attention_norm": (f"{_LLAMA_BLOCK}.input_layernorm",),
+    f"{_BLOCK}.attention.qkv": tuple(f"{_LLAMA_BLOCK}.self_attn.{x}_proj" for x in "qkv"),
+    f"{_BLOCK}.attention.out": (f"{_LLAMA_BLOCK}.self_attn.o_proj",),
+    f"{_BLOCK}.attention.query_norm": (f"{_LLAMA_BLOCK}.self_attn.q_norm",),
+    f"{_BLOCK}.attention.key_norm": (f"{_LLAMA_BLOCK}.self_attn.k_norm",),
+    f"{_BLOCK}.feed_forward_norm": (f"{_LLAMA_BLOCK}.post_attention_layernorm",),
+    f"{_BLOCK}.feed_forward.up": (f"{_LLAMA_BLOCK}.mlp.up_proj",),
+    f"{_BLOCK}.feed_forward.gate": (f"{_LLAMA_BLOCK}.mlp.gate_proj",),
+    f"{_BLOCK}.feed_forward.down": (f"{_LLAMA_BLOCK}.mlp.down_proj",),
+    "final_norm": ("model.norm",),
+    "head": ("lm_head",),
+}
+
+# Llama, and the models that use the same names: Mistral, Arcee, SmolLM3, Nemotron, Qwen3.
+LLAMA = WeightMap(_with_biases(_LLAMA))
+
+APERTUS = WeightMap(
     _with_biases(
-        {
-            "embedding": ("model.embed_tokens",),
-            f"{_BLOCK}.attention_norm": (f"{_LLAMA_BLOCK}.input_layernorm",),
-            f"{_BLOCK}.attention.qkv": tuple(f"{_LLAMA_BLOCK}.self_attn.{x}_proj" for x in "qkv"),
-            f"{_BLOCK}.attention.out": (f"{_LLAMA_BLOCK}.self_attn.o_proj",),
-            f"{_BLOCK}.attention.query_norm": (f"{_LLAMA_BLOCK}.self_attn.q_norm",),
-            f"{_BLOCK}.attention.key_norm": (f"{_LLAMA_BLOCK}.self_attn.k_norm",),
-            f"{_BLOCK}.feed_forward_norm": (f"{_LLAMA_BLOCK}.post_attention_layernorm",),
-            f"{_BLOCK}.feed_forward.up": (f"{_LLAMA_BLOCK}.mlp.up_proj",),
-            f"{_BLOCK}.feed_forward.gate": (f"{_LLAMA_BLOCK}.mlp.gate_proj",),
-            f"{_BLOCK}.feed_forward.down": (f"{_LLAMA_BLOCK}.mlp.down_proj",),
-            "final_norm": ("model.norm",),
-            "head": ("lm_head",),
+        _LLAMA
+        | {
+            f"{_BLOCK}.attention_norm": (f"{_LLAMA_BLOCK}.attention_layernorm",),
+            f"{_BLOCK}.feed_forward_norm": (f"{_LLAMA_BLOCK}.feedforward_layernorm",),
+        }
+    )
+)
+
+STARCODER2 = WeightMap(
+    _with_biases(
+        _LLAMA
+        | {
+            f"{_BLOCK}.feed_forward.up": (f"{_LLAMA_BLOCK}.mlp.c_fc",),
+            f"{_BLOCK}.feed_forward.down": (f"{_LLAMA_BLOCK}.mlp.c_proj",),
         }
     )
 )
@@ -73,6 +92,38 @@ GPT2 = WeightMap(
     transposed=frozenset(
         f"{_BLOCK}.{name}.weight" for name in ("attention.qkv", "attention.out", "feed_forward.up", "feed_forward.down")
     ),
+)
+
+MPT = WeightMap(
+    _with_biases(
+        {
+            "embedding": ("transformer.wte",),
+            f"{_BLOCK}.attention_norm": (f"{_MPT_BLOCK}.norm_1",),
+            f"{_BLOCK}.attention.qkv": (f"{_MPT_BLOCK}.attn.Wqkv",),
+            f"{_BLOCK}.attention.out": (f"{_MPT_BLOCK}.attn.out_proj",),
+            f"{_BLOCK}.feed_forward_norm": (f"{_MPT_BLOCK}.norm_2",),
+            f"{_BLOCK}.feed_forward.up": (f"{_MPT_BLOCK}.ffn.up_proj",),
+            f"{_BLOCK}.feed_forward.down": (f"{_MPT_BLOCK}.ffn.down_proj",),
+            "final_norm": ("transformer.norm_f",),
+            "head": ("lm_head",),
+        }
+    )
+)
+
+OPT = WeightMap(
+    _with_biases(
+        {
+            "embedding": ("model.decoder.embed_tokens",),
+            "position_embedding": ("model.decoder.embed_positions",),
+            f"{_BLOCK}.attention_norm": (f"{_OPT_BLOCK}.self_attn_layer_norm",),
+            f"{_BLOCK}.attention.qkv": tuple(f"{_OPT_BLOCK}.self_attn.{x}_proj" for x in "qkv"),
+            f"{_BLOCK}.attention.out": (f"{_OPT_BLOCK}.self_attn.out_proj",),
+            f"{_BLOCK}.feed_forward_norm": (f"{_OPT_BLOCK}.final_layer_norm",),
+            f"{_BLOCK}.feed_forward.up": (f"{_OPT_BLOCK}.fc1",),
+            f"{_BLOCK}.feed_forward.down": (f"{_OPT_BLOCK}.fc2",),
+            "head": ("lm_head",),
+        }
+    )
 )
 
 
