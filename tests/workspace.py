@@ -27,6 +27,7 @@ MICRO: dict[str, dict[str, Any]] = {
     },
     "observe": {"log_every": 5},
     "sample": {"max_new_tokens": 20},
+    "export": {"transformers": None, "gguf": None},  # tests/stages/test_export.py exports; its libraries import slowly
 }
 
 # Runs modules as `python -m` does, in one process: each argument is a name and the module's own arguments. Our code is

@@ -6,6 +6,7 @@ from typing import Any
 from lm.config.base import Section, nearest, parse_seed, unknown
 from lm.config.data import DataConfig
 from lm.config.evaluate import EvaluateConfig
+from lm.config.export import ExportConfig
 from lm.config.model import ModelConfig
 from lm.config.observe import ObserveConfig
 from lm.config.sample import SampleConfig
@@ -18,6 +19,7 @@ SECTIONS: dict[str, type[Section]] = {
     for section in (
         DataConfig,
         EvaluateConfig,
+        ExportConfig,
         ModelConfig,
         ObserveConfig,
         SampleConfig,

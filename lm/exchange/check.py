@@ -37,7 +37,7 @@ def logits_in_transformers(folder: Path, ids: torch.Tensor) -> Float[torch.Tenso
     """What `transformers` computes with the model in a folder, in float32."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
     if shown:
         logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     with torch.no_grad():

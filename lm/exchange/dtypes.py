@@ -1,15 +1,13 @@
 """The types in which weights are stored: how each rounds."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 from gguf import GGMLQuantizationType, quants
 
+from lm.config.export import Dtype
 from lm.exchange.rewrites import Model
 from lm.formats.model_file import Weights
 
-Dtype = Literal["f32", "bf16", "f16", "q8_0"]
 TORCH: dict[str, torch.dtype] = {"f32": torch.float32, "bf16": torch.bfloat16, "f16": torch.float16}
 GGUF: dict[str, GGMLQuantizationType] = {
     "f32": GGMLQuantizationType.F32,

@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from lm.config.export import Dtype
 from lm.exchange.check import TOLERANCE, fixed_ids, largest_difference, logits_in_transformers, logits_of
-from lm.exchange.dtypes import Dtype, check_dtype, rounded, stored_as
+from lm.exchange.dtypes import check_dtype, rounded, stored_as
 from lm.exchange.gguf_file import find_gguf_home, read_gguf, write_gguf
 from lm.exchange.homes import HOMES, find_home
 from lm.exchange.rewrites import Model
@@ -23,7 +24,8 @@ def export_transformers(
     The folder replaces one that is there.
 
     Raises:
-        ValueError: when no architecture there computes what the model computes, or when the check fails.
+        NoHomeError: when no architecture there computes what the model computes.
+        ValueError: when the check fails.
     """
     if dtype == "q8_0":
         raise ValueError("dtype: must be f32, bf16 or f16 for transformers, got q8_0")
@@ -44,7 +46,8 @@ def export_gguf(folder: Path, model: Model, tokenizer: Tokenizer, dtype: Dtype, 
     itself need not be here.
 
     Raises:
-        ValueError: when no architecture of llama.cpp computes what the model computes, or when the check fails.
+        NoHomeError: when no architecture of llama.cpp computes what the model computes.
+        ValueError: when the check fails.
     """
     check_dtype(model, dtype)
     home, rewritten = find_gguf_home(model)

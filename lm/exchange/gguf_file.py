@@ -13,9 +13,10 @@ import numpy as np
 from gguf import GGUFReader, GGUFWriter, TokenType, quants
 from numpy.typing import NDArray
 
+from lm.config.export import Dtype
 from lm.config.model import ModelConfig
-from lm.exchange.dtypes import GGUF, Dtype, stored_as
-from lm.exchange.homes import Switches, needs, unmet
+from lm.exchange.dtypes import GGUF, stored_as
+from lm.exchange.homes import NoHomeError, Switches, needs, unmet
 from lm.exchange.rewrites import (
     Model,
     Rewrite,
@@ -110,13 +111,13 @@ def find_gguf_home(model: Model) -> tuple[GgufHome, Model]:
     """The first architecture that fits, and the model as it is written there.
 
     Raises:
-        ValueError: when none fits; it names the nearest, and what would have to change.
+        NoHomeError: when none fits.
     """
     tries = [(home, home.rewritten(model)) for home in GGUF_HOMES]
     wrong = [unmet(rewritten.config, home.needs) + _wrong_slopes(rewritten.config) for home, rewritten in tries]
     best = min(range(len(tries)), key=lambda i: len(wrong[i]))
     if wrong[best]:
-        raise ValueError(
+        raise NoHomeError(
             "model: no architecture of llama.cpp computes this combination of switches; the nearest, "
             f"{tries[best][0].architecture}, needs {'; '.join(wrong[best])}"
         )
@@ -133,7 +134,7 @@ def write_gguf(path: Path, home: GgufHome, model: Model, tokenizer: Tokenizer, d
     """Write a rewritten model and its tokenizer.
 
     Raises:
-        ValueError: when llama.cpp cannot split text as the tokenizer does.
+        NoHomeError: when llama.cpp cannot split text as the tokenizer does.
     """
     writer = GGUFWriter(path, home.architecture)
     writer.add_name(name)
@@ -209,7 +210,9 @@ def _neighbours(
 def _add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer) -> None:
     values = definition.read(tokenizer.definition)
     if not definition.is_bpe(values):
-        raise ValueError("tokenizer: llama.cpp has no such tokenizer; it must be byte-level BPE that splits like GPT-2")
+        raise NoHomeError(
+            "tokenizer: llama.cpp has no such tokenizer; it must be byte-level BPE that splits like GPT-2"
+        )
     special = definition.read_special_tokens(values)
     model = values["model"]
     tokens = definition.by_id({**model["vocab"], **special})

@@ -56,6 +56,10 @@ def unmet(config: ModelConfig, switches: Switches) -> list[str]:
     return wrong
 
 
+class NoHomeError(ValueError):
+    """No architecture of the other program has all switches of a model. Says which is nearest and what it lacks."""
+
+
 @dataclass(frozen=True)
 class Home:
     """An architecture of transformers.
@@ -96,7 +100,7 @@ def find_home(model: Model, homes: Iterable[Home]) -> tuple[Home, Model]:
     """The first home that fits, and the model as it is written there.
 
     Raises:
-        ValueError: when none fits; it names the nearest, and what would have to change.
+        NoHomeError: when none fits.
     """
     nearest: tuple[list[str], Home] | None = None
     for home in homes:
@@ -108,7 +112,7 @@ def find_home(model: Model, homes: Iterable[Home]) -> tuple[Home, Model]:
             nearest = wrong, home
     assert nearest is not None
     wrong, home = nearest
-    raise ValueError(
+    raise NoHomeError(
         f"model: no architecture of transformers computes this combination of switches; the nearest, "
         f"{home.architecture}, needs {'; '.join(wrong)}"
     )

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
+from lm.config.export import Dtype
 from lm.config.special_tokens import END_OF_TEXT
-from lm.exchange.dtypes import TORCH, Dtype
+from lm.exchange.dtypes import TORCH
 from lm.exchange.homes import Home
 from lm.exchange.rewrites import Model
 from lm.formats.parameters import parameter_table

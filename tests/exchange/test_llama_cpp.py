@@ -1,0 +1,67 @@
+"""What llama.cpp itself reads, where `llama-cpp-python` is installed. It is built from source for minutes, so neither
+the project's own files nor CI install it.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lm.exchange.check import logits_of
+from lm.exchange.export import export_gguf
+from lm.generation.generate import collect, generate
+from lm.generation.sampling import GREEDY
+from lm.model.transformer import Transformer
+from tests.exchange.test_export import CONTEXT, ODD, exported
+
+llama_cpp = pytest.importorskip("llama_cpp")
+# Sums in another order, and the kernel of its attention rounds keys and values to half precision.
+TOLERANCE = 0.05
+
+HOMES: list[dict[str, Any]] = [
+    {},
+    {"base_width": 32, "tie_embeddings": False},
+    {"qk_norm": False, "bias": True},
+    {"qk_norm": False, "feed_forward": "relu2"},
+    {"qk_norm": False, "positions": "alibi"},
+    {"qk_norm": False, "norm": "layernorm", "positions": "learned", "feed_forward": "gelu_tanh"},
+    {"qk_norm": False, "norm": "layernorm", "feed_forward": "gelu_tanh"},
+    {"qk_norm": False, "norm": "layernorm", "feed_forward": "relu2"},
+    {"qk_norm": False, "norm": "layernorm", "positions": "alibi", "feed_forward": "gelu_tanh"},
+]
+
+
+@pytest.mark.parametrize("switches", HOMES, ids=str)
+def test_llama_cpp_computes_the_same(tmp_path: Path, switches: dict[str, Any]) -> None:
+    model, bpe = exported(**switches)
+    export_gguf(tmp_path / "gguf", model, bpe, "f32", "m")
+    theirs = llama_cpp.Llama(
+        str(tmp_path / "gguf" / "m-f32.gguf"), n_ctx=CONTEXT, logits_all=True, verbose=False, n_threads=1, seed=0
+    )
+    for text in ODD:
+        expected = bpe.encode(text, allow_special=True)
+        assert theirs.tokenize(text.encode(), add_bos=False, special=True) == expected, text
+
+    ids = [bpe.end_id, *bpe.encode("Once upon a time there was a fox. The fox's den was under the tree.")]
+    theirs.eval(ids)
+    logits = np.array(theirs.scores[: len(ids)])
+    ours = logits_of(model, torch.tensor([ids]))[0].numpy()
+    np.testing.assert_allclose(logits, ours, rtol=0, atol=TOLERANCE * np.abs(ours).max())
+    losses = [
+        torch.nn.functional.cross_entropy(torch.from_numpy(x)[:-1], torch.tensor(ids[1:])) for x in (logits, ours)
+    ]
+    assert abs(float(losses[0] / losses[1]) - 1) < 1e-3
+
+    theirs.reset()
+    prompt = ids[:4]
+    greedy = []
+    for id in theirs.generate(prompt, temp=0.0, repeat_penalty=1.0):
+        greedy.append(id)
+        if len(greedy) == 100:
+            break
+    transformer = Transformer(model.config, bpe.vocab_size)
+    transformer.load_state_dict({name: torch.from_numpy(array) for name, array in model.weights.items()})
+    events = generate(transformer, [prompt], GREEDY, max_new_tokens=100, end_id=bpe.vocab_size, seed=0)
+    assert greedy == collect(events, 1)[0]
