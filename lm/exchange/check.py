@@ -33,11 +33,15 @@ def logits_of(model: Model, ids: torch.Tensor) -> Float[torch.Tensor, "batch seq
     return logits
 
 
-def logits_in_transformers(folder: Path, ids: torch.Tensor) -> Float[torch.Tensor, "batch seq vocab"]:
-    """What `transformers` computes with the model in a folder, in float32."""
+def logits_in_transformers(
+    folder: Path, ids: torch.Tensor, with_code: bool = False
+) -> Float[torch.Tensor, "batch seq vocab"]:
+    """What `transformers` computes with the model in a folder, in float32; `with_code` if the folder holds its code."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, local_files_only=True, trust_remote_code=with_code
+    )
     if shown:
         logging.enable_progress_bar()  # type: ignore[no-untyped-call]
     with torch.no_grad():

@@ -5,6 +5,7 @@ from typing import Any
 
 from lm.config.export import Dtype
 from lm.exchange.check import TOLERANCE, fixed_ids, largest_difference, logits_in_transformers, logits_of
+from lm.exchange.code_folder import write_code_folder
 from lm.exchange.dtypes import check_dtype, rounded, stored_as
 from lm.exchange.gguf_file import find_gguf_home, read_gguf, write_gguf
 from lm.exchange.homes import HOMES, find_home
@@ -27,8 +28,7 @@ def export_transformers(
         NoHomeError: when no architecture there computes what the model computes.
         ValueError: when the check fails.
     """
-    if dtype == "q8_0":
-        raise ValueError("dtype: must be f32, bf16 or f16 for transformers, got q8_0")
+    _check_torch_dtype(dtype)
     home, rewritten = find_home(model, HOMES)
     with replacing_folder(folder) as draft:
         write_folder(draft, home, rewritten, tokenizer, dtype, generation)
@@ -37,6 +37,25 @@ def export_transformers(
         theirs = logits_in_transformers(draft, ids)
         stored = Model(rewritten.config, rounded(rewritten.weights, dict.fromkeys(rewritten.weights, dtype)))
         return _report(home.architecture, dtype, model, rewritten, stored, theirs, folder)
+
+
+def export_code(
+    folder: Path, model: Model, tokenizer: Tokenizer, dtype: Dtype, generation: dict[str, Any], readme: str
+) -> Report:
+    """Write a folder for `transformers` that holds our own code, for a model that has no home there.
+
+    The folder replaces one that is there. Whoever opens it must say `trust_remote_code=True`.
+
+    Raises:
+        ValueError: when the check fails.
+    """
+    _check_torch_dtype(dtype)
+    with replacing_folder(folder) as draft:
+        write_code_folder(draft, model, tokenizer, dtype, generation)
+        (draft / "README.md").write_text(readme, encoding="utf-8")
+        theirs = logits_in_transformers(draft, fixed_ids(model), with_code=True)
+        stored = Model(model.config, rounded(model.weights, dict.fromkeys(model.weights, dtype)))
+        return _report("StorylineForCausalLM", dtype, model, model, stored, theirs, folder)
 
 
 def export_gguf(folder: Path, model: Model, tokenizer: Tokenizer, dtype: Dtype, name: str) -> Report:
@@ -61,6 +80,11 @@ def export_gguf(folder: Path, model: Model, tokenizer: Tokenizer, dtype: Dtype, 
         dtypes = {name: stored_as(name, dtype) for name in rewritten.weights}
         stored = Model(rewritten.config, rounded(rewritten.weights, dtypes))
         return _report(home.architecture, dtype, model, rewritten, stored, logits_of(read, ids), folder)
+
+
+def _check_torch_dtype(dtype: Dtype) -> None:
+    if dtype == "q8_0":
+        raise ValueError("dtype: must be f32, bf16 or f16 for transformers, got q8_0")
 
 
 def _report(

@@ -16,7 +16,7 @@ from lm.formats.transformers import to_transformers
 from lm.system.files import replacing, write_json
 from lm.tokenizer.tokenizer import Tokenizer
 
-_DTYPE = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
+DTYPE = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 
 
 def configuration(home: Home, model: Model, end_id: int, dtype: Dtype) -> dict[str, Any]:
@@ -30,7 +30,7 @@ def configuration(home: Home, model: Model, end_id: int, dtype: Dtype) -> dict[s
         "bos_token_id": end_id,  # a document starts after the end of another
         "eos_token_id": end_id,
         "pad_token_id": end_id,
-        "dtype": _DTYPE[dtype],
+        "dtype": DTYPE[dtype],
         "use_cache": True,
     }
 
@@ -48,6 +48,11 @@ def write_folder(
     with replacing(folder / "model.safetensors") as file:
         file.write(save(tensors, {"format": "pt"}))
     write_json(folder / "config.json", configuration(home, model, tokenizer.end_id, dtype))
+    write_tokenizer(folder, model, tokenizer, generation)
+
+
+def write_tokenizer(folder: Path, model: Model, tokenizer: Tokenizer, generation: dict[str, Any]) -> None:
+    """Write the tokenizer and the defaults of generation."""
     ids = {f"{kind}_token_id": tokenizer.end_id for kind in ("bos", "eos", "pad")}
     write_json(folder / "generation_config.json", ids | generation)
     tokenizer.save(folder / "tokenizer.json")

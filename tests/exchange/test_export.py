@@ -10,7 +10,7 @@ import torch
 from gguf import GGUFReader
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
-from lm.exchange.export import export_gguf, export_transformers
+from lm.exchange.export import export_code, export_gguf, export_transformers
 from lm.exchange.homes import NoHomeError
 from lm.exchange.rewrites import Model
 from lm.exchange.transformers_folder import write_folder
@@ -147,6 +147,17 @@ def test_a_model_without_a_home_is_refused_and_nothing_is_written(
         export_transformers(tmp_path / "out", model, bpe, "f32", GREEDILY, "")
     assert str(error.value) == line
     assert list(tmp_path.iterdir()) == []
+
+
+def test_any_model_can_be_written_with_our_code(tmp_path: Path) -> None:
+    model, bpe = exported(norm="none", positions="alibi", window=7)
+    report = export_code(tmp_path / "out", model, bpe, "f32", GREEDILY, "")
+    assert report["architecture"] == "StorylineForCausalLM"
+    assert report["largest_difference_of_logits"] == 0
+    generator = pipeline("text-generation", model=str(tmp_path / "out"), trust_remote_code=True)
+    prompt = "Once upon" + 2 * CONTEXT * " a"  # more than the context holds
+    (result,) = generator(prompt, max_new_tokens=2)
+    assert result["generated_text"].startswith(prompt)
 
 
 def test_a_tokenizer_that_llama_cpp_does_not_have_is_refused(tmp_path: Path) -> None:
