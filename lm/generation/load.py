@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from lm.formats.model_file import ModelCard, check_same_tokenizer
+from lm.formats.model_folder import model_files
 from lm.generation.session import LanguageModel
 from lm.tokenizer.load import load_tokenizer
 from lm.tokenizer.tokenizer import Tokenizer
-
-MODEL, TOKENIZER = "model.safetensors", "tokenizer.json"
 
 Backend = Literal["auto", "torch", "numpy"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
@@ -33,12 +32,7 @@ def load_trained(
     Raises:
         ValueError: with one line that says what is missing or does not fit, and how to give it.
     """
-    model_path = path / MODEL if path.is_dir() else path
-    if not model_path.exists():
-        raise ValueError(f"{model_path}: no such file; name a folder that holds {MODEL}, or a model file")
-    tokenizer_path = tokenizer_path or model_path.parent / TOKENIZER
-    if not tokenizer_path.exists():
-        raise ValueError(f"tokenizer: {tokenizer_path}: no such file; it must lie beside the model, or be given")
+    model_path, tokenizer_path = model_files(path, tokenizer_path)
     model, card = _load_model(model_path, _choose(backend, device), device)
     tokenizer = load_tokenizer(tokenizer_path)
     check_same_tokenizer(str(tokenizer_path), tokenizer.sha256, str(model_path), card.tokenizer_sha256)

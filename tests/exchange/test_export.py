@@ -14,7 +14,8 @@ from lm.exchange.export import export_code, export_gguf, export_transformers
 from lm.exchange.homes import NoHomeError
 from lm.exchange.rewrites import Model
 from lm.exchange.transformers_folder import write_folder
-from lm.generation.generate import collect, generate
+from lm.generation.events import collect
+from lm.generation.generate import generate
 from lm.generation.sampling import GREEDY
 from lm.tokenizer.tokenizer import Tokenizer
 from tests.model.configs import redraw

@@ -11,7 +11,8 @@ import torch
 
 from lm.exchange.check import logits_of
 from lm.exchange.export import export_gguf
-from lm.generation.generate import collect, generate
+from lm.generation.events import collect
+from lm.generation.generate import generate
 from lm.generation.sampling import GREEDY
 from lm.model.transformer import Transformer
 from tests.exchange.test_export import CONTEXT, ODD, exported
