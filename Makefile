@@ -27,7 +27,7 @@ plots: .git setup  ## write the page of curves, dvc_plots/index.html
 # A text reaches the command as it was typed, because neither make nor the shell expands the value of this variable.
 split generate: export GIVEN_TEXT := $(value TEXT)
 generate: export GIVEN_OPTIONS := $(value OPTIONS)
-unexport TEXT SET OPTIONS
+unexport TEXT SET OPTIONS NAME REMOVE REV
 
 split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upon a time"
 	@python -m commands.split data/tokenizer.json -- "$$GIVEN_TEXT"
@@ -36,16 +36,21 @@ generate: setup  ## let the trained model continue a text: make generate TEXT="T
 	@python -m commands.generate models/base --options "$$GIVEN_OPTIONS" $(if $(value TEXT),-- "$$GIVEN_TEXT")
 
 exp: export GIVEN_SET := $(value SET)
+exp: export GIVEN_NAME := $(value NAME)
 
 exp: .git setup  ## run params.yaml with some changes, in a copy: make exp NAME=wide SET="model.d_model=256 seed=2"
-	@test -n "$(NAME)" || { echo 'error: name the experiment: make exp NAME=wide SET="..."'; exit 1; }
-	@set -f; python -m experiments try -- "$(NAME)" $$GIVEN_SET
+	@test -n "$$GIVEN_NAME" || { echo 'error: name the experiment: make exp NAME=wide SET="..."' >&2; exit 1; }
+	@set -f; python -m experiments try -- "$$GIVEN_NAME" $$GIVEN_SET
+
+unfinished: export GIVEN_REMOVE := $(value REMOVE)
 
 unfinished: setup  ## list the saved states of runs, and remove those you have given up: make unfinished REMOVE=all
-	@python -m commands.unfinished $(if $(REMOVE),--remove $(REMOVE))
+	@set -f; python -m commands.unfinished $${GIVEN_REMOVE:+--remove $$GIVEN_REMOVE}
+
+verify: export GIVEN_REV := $(value REV)
 
 verify: .git setup  ## run the pipeline again in a scratch clone and compare every out: make verify REV=HEAD
-	python -m experiments verify $(REV)
+	@python -m experiments verify -- $${GIVEN_REV:+"$$GIVEN_REV"}
 
 # One more than there are cores, because many tests wait for processes that they have started.
 WORKERS ?= $$(expr $$(getconf _NPROCESSORS_ONLN) + 1)

@@ -56,8 +56,20 @@ def test_changes_reach_an_experiment_as_they_were_typed(tmp_path: Path) -> None:
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "__main__.py").write_text("import sys\nprint(sys.argv[1:])\n")
     changes = ["data.train=[e*/**/*.py]", "data.separator=$5`touch`"]
-    shown = make(tmp_path, "exp", "NAME=wide", f"SET={' '.join(changes)}", PYTHONPATH=str(tmp_path))
-    assert shown == f"{['try', '--', 'wide', *changes]}\n"
+    for name in ("wide", NASTY):
+        shown = make(tmp_path, "exp", f"NAME={name}", f"SET={' '.join(changes)}", PYTHONPATH=str(tmp_path))
+        assert shown == f"{['try', '--', name, *changes]}\n"
+    assert make(tmp_path, "verify", PYTHONPATH=str(tmp_path)) == "['verify', '--']\n"
+    assert make(tmp_path, "verify", f"REV={NASTY}", PYTHONPATH=str(tmp_path)) == f"{['verify', '--', NASTY]}\n"
+    assert not (tmp_path / "made").exists()
+
+
+def test_the_states_to_remove_reach_the_command_as_they_were_typed(tmp_path: Path) -> None:
+    (tmp_path / "commands").mkdir()
+    (tmp_path / "commands" / "unfinished.py").write_text("import sys\nprint(sys.argv[1:])\n")
+    assert make(tmp_path, "unfinished", PYTHONPATH=str(tmp_path)) == "[]\n"
+    shown = make(tmp_path, "unfinished", "REMOVE=a* `touch made` b", PYTHONPATH=str(tmp_path))
+    assert shown == f"{['--remove', 'a*', '`touch', 'made`', 'b']}\n"
 
 
 def test_help_tells_of_every_target(tmp_path: Path) -> None:

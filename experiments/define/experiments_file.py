@@ -175,7 +175,10 @@ def check_name(name: Any, place: str) -> None:
         or name.endswith((".", ".lock"))
         or ".." in name
     ):
-        raise ValueError(f"{place}: names must be text of letters, digits, '-', '_', '+' and '.', got {name!r}")
+        raise ValueError(
+            f"{place}: names must begin with a letter or digit, hold only letters, digits, '-', '_', '+' and single "
+            f"dots, and not end in a dot or .lock, got {name!r}"
+        )
 
 
 def _check_keys(entry: Any, allowed: set[str], place: str) -> None:
