@@ -1,6 +1,5 @@
 """The parameters of params.yaml: their names, their values, and overrides of them."""
 
-import difflib
 from collections.abc import Mapping
 from copy import deepcopy
 from pathlib import Path
@@ -9,11 +8,11 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from lm.config.base import nearest, parse_yaml
 from lm.config.model import ModelConfig
 from lm.config.observe import ObserveConfig
 from lm.config.sections import SECTIONS, check_parameters
 from lm.formats.parameters import n_parameters
-from lm.system.messages import one_line
 
 PARAMETERS = ["seed", *(f"{name}.{field}" for name, section in SECTIONS.items() for field in section.model_fields)]
 MOVED = {f"{name}.{old}": new for name, section in SECTIONS.items() for old, new in section.moved.items()}
@@ -50,10 +49,7 @@ def parse_mapping(text: str, place: str) -> dict[str, Any]:
     Raises:
         ValueError: when the text is not YAML, or holds no mapping; the message names the place.
     """
-    try:
-        content = YAML(typ="safe").load(text)
-    except YAMLError as error:
-        raise ValueError(f"{place}: not valid YAML: {one_line(error)}") from None
+    content = parse_yaml(text, place)
     if not isinstance(content, dict):
         raise ValueError(f"{place}: must be a mapping, got {content!r}")
     return content
@@ -115,5 +111,5 @@ def check_known(name: str, known: list[str], mistake: str) -> None:
 
 def did_you_mean(name: str, known: list[str]) -> str:
     """The end of an error message: the nearest known name, or nothing where no name is near."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f", did you mean {near[0]}?" if near else ""
+    near = nearest(name, known)
+    return f", did you mean {near}?" if near else ""

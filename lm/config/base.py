@@ -6,11 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
+from annotated_types import MaxLen, MinLen
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from lm.system.messages import one_line
+
+# The words for what Pydantic calls otherwise, by the type of its error and by the type of the items of a list.
+_RULES = {"bool_type": "true or false"}
+_ITEMS = {int: "integer", float: "number", str: "text"}
 
 
 class Section(BaseModel):
@@ -74,7 +80,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _integers(cls, values: Any) -> Any:
-        integers = {name for name, field in cls.model_fields.items() if _holds_integers(field.annotation)}
+        integers = {name for name, field in cls.model_fields.items() if _holds(field.annotation, int)}
         if not isinstance(values, dict):
             return values
         return {name: whole(value) if name in integers else value for name, value in values.items()}
@@ -108,11 +114,7 @@ def read_yaml(path: Path, *needed: str) -> dict[str, Any]:
     Raises:
         ValueError: when the file holds no YAML mapping, or lacks one of the `needed` keys.
     """
-    # ruamel reads YAML 1.2, where 1e-05 is a number; PyYAML reads 1.1, where it is a string.
-    try:
-        values = YAML(typ="safe").load(path)
-    except YAMLError as error:
-        raise ValueError(f"{path}: not valid YAML: {one_line(error)}") from None
+    values = parse_yaml(path.read_bytes(), str(path))
     for key in needed:
         if not isinstance(values, dict) or key not in values:
             raise ValueError(
@@ -123,15 +125,41 @@ def read_yaml(path: Path, *needed: str) -> dict[str, Any]:
     return values
 
 
+def parse_yaml(text: str | bytes, place: str) -> Any:
+    """The plain value in a text of YAML.
+
+    Raises:
+        ValueError: when it is not YAML, with the line of the mistake: `place:line: not valid YAML: what is wrong`.
+    """
+    # ruamel reads YAML 1.2, where 1e-05 is a number; PyYAML reads 1.1, where it is a string.
+    try:
+        return YAML(typ="safe").load(text)
+    except MarkedYAMLError as error:
+        line, what = error.problem_mark.line + 1, " ".join(error.problem.split())
+        if error.context_mark is not None and (start := error.context_mark.line + 1) != line:
+            what += f", {error.context} that begins in line {start}"
+        raise ValueError(f"{place}:{line}: not valid YAML: {what}") from None
+    except YAMLError as error:
+        raise ValueError(f"{place}: not valid YAML: {one_line(error)}") from None
+
+
 def whole(value: Any) -> Any:
     """A number without a fraction as an integer, and any other value as it is."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that is most like `name`; None where none is near."""
-    near = difflib.get_close_matches(name, [*known], n=1)
-    return near[0] if near else None
+    """The known name that is most like `name`; None where none is near.
+
+    What stands before the last dot matters less: `dmodel` and `train.d_model` are both most like `model.d_model`.
+    """
+    *_, last = name.split(".")
+    by_last = {each.split(".")[-1]: each for each in reversed([*known])}
+    if last in by_last:
+        return by_last[last]
+    candidates = {each: each for each in known} if "." in name else by_last
+    near = difflib.get_close_matches(name, candidates, n=1)
+    return candidates[near[0]] if near else None
 
 
 def unknown(place: str, what: str, known: Iterable[str]) -> str:
@@ -142,8 +170,8 @@ def unknown(place: str, what: str, known: Iterable[str]) -> str:
     return f"{place}: unknown {what}, must be one of {', '.join(known)}"
 
 
-def _holds_integers(annotation: Any) -> bool:
-    return annotation is int or any(map(_holds_integers, get_args(annotation)))
+def _holds(annotation: Any, kind: type) -> bool:
+    return annotation is kind or any(_holds(part, kind) for part in get_args(annotation))
 
 
 def _explain(section: type[Section], place: str, mistakes: Sequence[Any]) -> str:
@@ -160,12 +188,22 @@ def _explain(section: type[Section], place: str, mistakes: Sequence[Any]) -> str
             return str(mistake["ctx"]["error"])
         case "model_type":
             return f"{place}: must be a mapping of parameters, got {mistake['input']!r}"
-        case "too_short":
-            return f"{place}: must have at least {mistake['ctx']['min_length']} items, got {mistake['input']!r}"
-        case "too_long":
-            return f"{place}: must have at most {mistake['ctx']['max_length']} items, got {mistake['input']!r}"
+        case "list_type" | "too_short" | "too_long":
+            return (
+                f"{place}: must be {_list_in_words(section.model_fields[mistake['loc'][0]])}, got {mistake['input']!r}"
+            )
         case "string_too_short":
-            return f"{place}: must have at least {mistake['ctx']['min_length']} characters, got {mistake['input']!r}"
+            return f"{place}: must not be empty, got {mistake['input']!r}"
         case _:
-            rules = [mistake["msg"].removeprefix("Input should be ") for mistake in mistakes]
+            rules = [_RULES.get(each["type"], each["msg"].removeprefix("Input should be ")) for each in mistakes]
             return f"{place}: must be {' or '.join(rules)}, got {mistake['input']!r}"
+
+
+def _list_in_words(field: FieldInfo) -> str:
+    """What a list must hold: `a list of 2 numbers`."""
+    item = next(word for kind, word in _ITEMS.items() if _holds(field.annotation, kind))
+    bounds = {type(rule): rule for rule in field.metadata}
+    least = bounds[MinLen].min_length if MinLen in bounds else 0
+    exactly = MaxLen in bounds and bounds[MaxLen].max_length == least
+    count = f"{'' if exactly else 'at least '}{least} " if least else ""
+    return f"a list of {count}{item}{'' if least == 1 else 's'}"

@@ -85,7 +85,7 @@ def error_of(section: type[Section], values: Any) -> str:
         ({"n_layers": "2"}, "model.n_layers: must be a valid integer, got '2'"),
         ({"n_layers": True}, "model.n_layers: must be a valid integer, got True"),
         ({"rope_theta": float("inf")}, "model.rope_theta: must be a finite number, got inf"),
-        ({"qk_norm": "no"}, "model.qk_norm: must be a valid boolean, got 'no'"),
+        ({"qk_norm": "no"}, "model.qk_norm: must be true or false, got 'no'"),
         (
             {"norm": "batch"},
             "model.norm: must be 'rmsnorm', 'layernorm' or 'none', got 'batch'",
@@ -104,7 +104,7 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
         error_of(TrainConfig, TRAIN | {"learning_rate": 0.0}) == "train.learning_rate: must be greater than 0, got 0.0"
     )
     assert error_of(TrainConfig, TRAIN | {"betas": [0.9, 1.0]}) == "train.betas.1: must be less than 1, got 1.0"
-    assert error_of(TrainConfig, TRAIN | {"betas": [0.9]}).startswith("train.betas: must ")
+    assert error_of(TrainConfig, TRAIN | {"betas": [0.9]}) == "train.betas: must be a list of 2 numbers, got [0.9]"
     assert error_of(TrainConfig, TRAIN | {"backend": "numpy", "precision": "fp16"}) == (
         "train.precision: must be fp32 with backend 'numpy', got 'fp16'"
     )
@@ -187,18 +187,22 @@ def test_a_whole_number_serves_where_a_fraction_may_stand() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "must have the key 'train'"),
-        ("- 1", "must have the key 'train'"),
-        ("model: {}", "must have the key 'train'"),
-        ("train: {", "not valid YAML: "),
-        ("train: 1\ntrain: 2", "not valid YAML: .*duplicate key"),
-        ("train: \x07", "not valid YAML: "),
-        ("train: *nowhere", "not valid YAML: "),
+        ("", ": must have the key 'train'"),
+        ("- 1", ": must have the key 'train'"),
+        ("model: {}", ": must have the key 'train'"),
+        (
+            "a: 1\ntrain: {\n  b: 2\n",
+            ":4: not valid YAML: expected .*, while parsing a flow mapping that begins in line 2$",
+        ),
+        ("train: 1\ntrain: 2", ':2: not valid YAML: found duplicate key "train" [^.]* line 1$'),
+        ("train: \x07", ": not valid YAML: "),
+        ("seed: 1\ntrain: *nowhere", ":2: not valid YAML: found undefined alias 'nowhere'$"),
+        ("train:\n  steps: 1: 2", ":2: not valid YAML: mapping values are not allowed here$"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path, text)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}: {message}") as caught:
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}{message}") as caught:
         TrainConfig.load(path)
     assert "\n" not in str(caught.value)
 
@@ -305,7 +309,7 @@ def test_every_way_to_write_a_whole_number_is_an_integer(text: str) -> None:
     assert counts == [1_000_000] * 4
     assert {type(count) for count in counts} == {int}
     assert parse_seed(value) == 1_000_000
-    assert error_of(TrainConfig, TRAIN | {"shard": 1.0}) == "train.shard: must be a valid boolean, got 1.0"
+    assert error_of(TrainConfig, TRAIN | {"shard": 1.0}) == "train.shard: must be true or false, got 1.0"
 
 
 def test_a_value_of_an_earlier_version_gets_one_line_that_says_what_it_is_called_now() -> None:

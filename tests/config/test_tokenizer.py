@@ -40,7 +40,7 @@ PRETRAINED_RULE = (
         ({"special_tokens": ["<a>", ""]}, "tokenizer.special_tokens: must not be empty strings, got ['<a>', '']"),
         ({"special_tokens": ["<a>", "<b>", "<a>"]}, f"{DIFFER_RULE}['<a>', '<b>', '<a>']"),
         ({"special_tokens": [END_OF_TEXT]}, f"{DIFFER_RULE}['<|endoftext|>']"),
-        ({"special_tokens": "<a>"}, "tokenizer.special_tokens: must be a valid list, got '<a>'"),
+        ({"special_tokens": "<a>"}, "tokenizer.special_tokens: must be a list of texts, got '<a>'"),
         ({"special_tokens": [1]}, "tokenizer.special_tokens.0: must be a valid string, got 1"),
         ({"kind": "words"}, "tokenizer.kind: must be 'bpe', 'char', 'byte' or 'pretrained', got 'words'"),
         ({"trainer": "ours"}, "tokenizer.trainer: must be 'storyline' or 'huggingface', got 'ours'"),

@@ -51,7 +51,7 @@ def test_what_numpy_cannot_do_is_refused(name: str, value: Any, rule: str) -> No
         ("learning_rate", 0.0, "greater than 0, got 0.0"),
         ("learning_rate", True, "a valid number, got True"),
         ("learning_rate", "1e-3", "a valid number, got '1e-3'"),
-        ("betas", 0.9, "a valid list, got 0.9"),
+        ("betas", 0.9, "a list of 2 numbers, got 0.9"),
         ("eps", 0.0, "greater than 0, got 0.0"),
         ("momentum", 1.0, "less than 1, got 1.0"),
         ("weight_decay", -0.1, "greater than or equal to 0, got -0.1"),
@@ -61,8 +61,8 @@ def test_what_numpy_cannot_do_is_refused(name: str, value: Any, rule: str) -> No
         ("decay_fraction", 1.5, "less than or equal to 1, got 1.5"),
         ("final_learning_rate", -0.1, "greater than or equal to 0, got -0.1"),
         ("patience", 0, "greater than or equal to 1, got 0"),
-        ("compile", 1, "a valid boolean or 'auto', got 1"),
-        ("nesterov", 1, "a valid boolean, got 1"),
+        ("compile", 1, "true or false or 'auto', got 1"),
+        ("nesterov", 1, "true or false, got 1"),
         ("backend", "jax", "'torch' or 'numpy', got 'jax'"),
         ("precision", "fp8", "'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("optimizer", "lion", "'muon', 'adamw', 'adam' or 'sgd', got 'lion'"),
@@ -76,11 +76,11 @@ def test_a_wrong_value_is_refused(name: str, value: Any, rule: str) -> None:
     assert str(error.value) == f"train.{name}: must be {rule}"
 
 
-@pytest.mark.parametrize(("betas", "rule"), [([0.9], "at least 2"), ([0.9, 0.9, 0.9], "at most 2")])
-def test_a_list_of_the_wrong_length_is_refused(betas: list[float], rule: str) -> None:
+@pytest.mark.parametrize("betas", [[0.9], [0.9, 0.9, 0.9]])
+def test_a_list_of_the_wrong_length_is_refused(betas: list[float]) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 (compared as a whole)
         train_config(betas=betas)
-    assert str(error.value) == f"train.betas: must have {rule} items, got {betas}"
+    assert str(error.value) == f"train.betas: must be a list of 2 numbers, got {betas}"
 
 
 def test_a_wrong_item_of_a_list_is_named_by_its_place() -> None:

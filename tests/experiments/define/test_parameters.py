@@ -31,6 +31,8 @@ def test_an_override_is_read_as_yaml(text: str, value: Any) -> None:
     [
         ("model.norm", "model.norm: must have the form section.parameter=value"),
         ("model.norms=none", "model.norms: no such parameter, did you mean model.norm?"),
+        ("dmodel=64", "dmodel: no such parameter, did you mean model.d_model?"),
+        ("train.d_model=64", "train.d_model: no such parameter, did you mean model.d_model?"),
         ("train.log_every=5", "train.log_every: no such parameter, it has moved to observe.log_every"),
         ("data.train=[a", "data.train: must be a value of YAML, got '[a'"),
     ],
