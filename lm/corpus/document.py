@@ -1,9 +1,7 @@
 """Documents, and how a text becomes documents."""
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import groupby
 from typing import Literal, NamedTuple
 
 from lm.config.special_tokens import END_OF_TEXT
@@ -33,13 +31,8 @@ class Corpus:
 
 
 def split_documents(text: str) -> Iterator[str]:
-    """The documents in a text. A line that holds only the separator ends a document."""
-    if SEPARATOR not in text:
-        documents = [text]
-    else:
-        lines = groupby(io.StringIO(text, newline="\n"), lambda line: line.strip() == SEPARATOR)
-        documents = ["".join(held) for is_separator, held in lines if not is_separator]
-    yield from filter(None, map(bare, documents))
+    """The documents in a text. The separator ends a document wherever it stands; what is blank is none."""
+    yield from filter(None, map(bare, text.split(SEPARATOR)))
 
 
 def bare(text: str, start: int = 0, end: int | None = None) -> str:

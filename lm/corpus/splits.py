@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
 from lm.config.data import DataConfig
-from lm.corpus.document import SEPARATOR, Document, Split, bare
+from lm.corpus.document import Document, Split, bare, split_documents
 from lm.corpus.readers import NullRows
 
 Texts = Callable[[], Iterable[str]]  # gives the texts of a source from the start, at every call
@@ -80,7 +80,7 @@ def split_texts(train: Texts, valid: Texts | None, config: DataConfig, facts: di
 
 def _given(train: Texts, valid: Texts, config: DataConfig, facts: dict[str, object]) -> Iterator[Document]:
     n_valid: Counter[int] = Counter()  # documents of each key
-    for text in _documents(valid()):
+    for text in _documents(valid):
         n_valid[text_key(text)] += 1
         yield Document("valid", text)
     in_train: set[int] = set()
@@ -153,7 +153,7 @@ def counted(documents: Iterator[Document], nulls: Iterable[NullRows], facts: dic
 def _limited(train: Texts, config: DataConfig, held_out: float = 0.0) -> Iterator[Document]:
     """The documents up to the limits; `held_out` is the fraction that goes to validation by content."""
     n_documents = n_bytes = 0
-    for text in _documents(train()):
+    for text in _documents(train):
         if held_out and is_held_out(text, held_out):
             yield Document("valid", text)
             continue
@@ -170,11 +170,8 @@ def _limited(train: Texts, config: DataConfig, held_out: float = 0.0) -> Iterato
             return
 
 
-def _documents(texts: Iterable[str]) -> Iterator[str]:
-    for text in texts:
-        for part in text.split(SEPARATOR):
-            if document := bare(part):
-                yield document
+def _documents(texts: Texts) -> Iterator[str]:
+    return (document for text in texts() for document in split_documents(text))
 
 
 def _parts(text: str) -> Iterator[str]:

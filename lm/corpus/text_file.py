@@ -24,8 +24,8 @@ _BLOCK_BYTES = 2**20  # large enough for fast array operations, small enough for
 class DocumentWriter:
     """Writes documents to a binary file in this format, and counts them.
 
-    A document that holds a separator line becomes several documents. Blank documents are dropped. Leading and trailing
-    line breaks are not part of a document.
+    A document that holds the separator, also within a line, becomes several documents. Blank documents are dropped.
+    Leading and trailing line breaks are not part of a document.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
