@@ -45,6 +45,10 @@ UNSET: Mapping[str, Mapping[str, Any]] = {
     "sample": {"top_k": None, "top_p": 0.95, "min_p": None, "typical_p": None},
 }
 
+# Of the short names of `data.dataset`: those whose files hold rows, and those without validation text of their own.
+_WITH_ROWS = {"tinystories-v1", "tinystories-clean", "owt"}
+_WITHOUT_VALIDATION = {"owt"}
+
 
 def idle_parameters(*sections: Section) -> Iterator[str]:
     """A line for each reason why parameters that have been set do nothing: `places: no effect with reason`."""
@@ -103,7 +107,9 @@ def _idle_data(data: DataConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
             if data.valid_split is not None:
                 yield "valid_split", ("valid_fraction",)
             if "/" not in data.dataset:  # a short name stands for files of a known form
-                yield f"dataset={data.dataset}", ("text_column", "separator")
+                rows = () if data.dataset in _WITH_ROWS else ("null_rows",)
+                fraction = () if data.dataset in _WITHOUT_VALIDATION else ("valid_fraction",)
+                yield f"dataset={data.dataset}", ("text_column", "separator", *rows, *fraction)
 
 
 def _idle_train(train: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -6,8 +6,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from commands.deps import ROOT
+from lm.config.data import DataConfig
 from lm.config.idle import UNSET, idle_parameters
 from lm.config.sections import SECTIONS
+from lm.corpus.hub import KNOWN
 
 PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
 
@@ -34,7 +36,7 @@ def test_unset_values_are_those_of_params_yaml() -> None:
         ("data", {"source": "hub", "n_stories": 5}, ["data.n_stories: no effect with data.source=hub"]),
         (
             "data",
-            {"source": "hub", "valid_split": "test", "valid_fraction": 0.1},
+            {"source": "hub", "dataset": "org/name", "valid_split": "test", "valid_fraction": 0.1},
             ["data.valid_fraction: no effect with data.valid_split"],
         ),
         ("data", {"source": "hub", "separator": "---"}, ["data.separator: no effect with data.dataset=tinystories"]),
@@ -90,3 +92,14 @@ def test_unset_values_are_those_of_params_yaml() -> None:
 def test_what_is_set_and_does_nothing_is_named(section: str, values: dict[str, Any], lines: list[str]) -> None:
     config = SECTIONS[section].parse(PARAMS[section] | values)
     assert list(idle_parameters(config)) == lines
+
+
+def test_of_a_dataset_with_a_short_name_its_files_say_what_does_nothing() -> None:
+    chosen = {"source": "hub", "text_column": "b", "separator": "-", "null_rows": "skip", "valid_fraction": 0.1}
+    for name, known in KNOWN.items():
+        config = DataConfig.parse(PARAMS["data"] | chosen | {"dataset": name})
+        idle = ["text_column", "separator"]
+        idle += ["null_rows"] if ".txt" in known.train.split else []
+        idle += ["valid_fraction"] if known.valid else []
+        names = ", ".join(f"data.{each}" for each in idle)
+        assert list(idle_parameters(config)) == [f"{names}: no effect with data.dataset={name}"]
