@@ -19,8 +19,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
+    draft.unlink(missing_ok=True)  # of a killed process that had the same number
     try:
-        with draft.open("wb") as file:
+        with draft.open("xb") as file:  # x: it must be a new file, not what a link of that name leads to
             yield file
             file.flush()
             os.fsync(file.fileno())

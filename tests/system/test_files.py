@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,17 @@ def test_a_failure_inside_the_block_leaves_the_old_file_and_no_draft(
         fail()
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_link_in_the_place_of_the_draft_is_not_followed(tmp_path: Path) -> None:
+    """Its name can be guessed, and in a folder of several users somebody else may have put it there."""
+    path, other = tmp_path / "file.bin", tmp_path / "other"
+    other.write_bytes(b"other")
+    (tmp_path / f".file.bin.{os.getpid()}.draft").symlink_to(other)
+    with replacing(path) as file:
+        file.write(b"content")
+    assert (path.read_bytes(), other.read_bytes()) == (b"content", b"other")
+    assert not path.is_symlink()
 
 
 FILL_THE_DISK = """
