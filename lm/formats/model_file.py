@@ -19,6 +19,9 @@ from lm.system.files import replacing
 Weights = Mapping[str, NDArray[Any]]
 
 _KEY = "storyline"
+# Files of version 1 say no version. Their sinusoidal positions were added to embeddings that were not multiplied by
+# `ModelConfig.embedding_scale`, so such a model would compute another function now.
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ def save_model(path: Path, weights: Weights, card: ModelCard) -> None:
     Safetensors writes its metadata in no particular order, so the card is a single entry: JSON with sorted keys.
     """
     values = {
+        "version": _VERSION,
         "config": card.config.model_dump(),
         "vocab_size": card.vocab_size,
         "end_id": card.end_id,
@@ -76,6 +80,9 @@ def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]
         raise ValueError(f"{path}: not a safetensors file: {error}") from None
     try:
         values = json.loads(metadata[_KEY])
+        version = values.get("version", 1)
+        if version not in (1, _VERSION):
+            raise ValueError(f"version: must be 1 or {_VERSION}, got {version!r}")
         card = ModelCard(
             ModelConfig.parse(values["config"]),
             values["vocab_size"],
@@ -83,8 +90,13 @@ def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]
             values["tokenizer_sha256"],
             values["computed"],
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: must carry the card of a model: {error}") from None
+    if version == 1 and card.config.positions == "sinusoidal":
+        raise ValueError(
+            f"{path}: with sinusoidal positions the file must be of version {_VERSION}, where embeddings are "
+            f"multiplied by the root of d_model, got version {version}; train the model again"
+        )
     try:
         check_weights(weights, card.config, card.vocab_size)
     except ValueError as error:

@@ -90,6 +90,7 @@ def test_the_file_is_plain_safetensors_that_explains_itself(tmp_path: Path) -> N
         assert set(file.keys()) == set(model.state_dict())
         metadata = file.metadata()
     assert values == {
+        "version": 2,
         "config": model_config().model_dump(),
         "vocab_size": VOCAB_SIZE,
         "end_id": 3,
@@ -148,6 +149,30 @@ def test_a_file_that_is_no_model_of_ours_is_one_clear_error(tmp_path: Path) -> N
     for broken in ("{", "[]", "{}", '{"config": {"d_model": 8}, "vocab_size": 2, "end_id": 0, "tokenizer_sha256": ""}'):
         save_foreign(path, {"storyline": broken})
         assert error().startswith("must carry the card of a model: ")
+
+
+@pytest.mark.parametrize("positions", ["sinusoidal", "rope"])
+def test_of_the_first_version_models_with_sinusoidal_positions_are_refused(tmp_path: Path, positions: str) -> None:
+    path = tmp_path / "model.safetensors"
+    model = save_small(path, positions=positions)
+    with safe_open(path, framework="pt") as file:
+        values = json.loads(file.metadata()["storyline"])
+
+    def save_as(**version: Any) -> None:
+        values.pop("version", None)
+        save_file(model.state_dict(), path, {"storyline": json.dumps(values | version)})
+
+    save_as()
+    if positions == "sinusoidal":
+        with pytest.raises(
+            ValueError, match=r"model\.safetensors: with sinusoidal positions .*, got version 1; train "
+        ):
+            load_weights(path)
+    else:
+        load_weights(path)
+    save_as(version=3)
+    with pytest.raises(ValueError, match=r"the card of a model: version: must be 1 or 2, got 3$"):
+        load_weights(path)
 
 
 def test_weights_that_do_not_fit_the_configuration_are_one_clear_error(tmp_path: Path) -> None:
