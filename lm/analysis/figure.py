@@ -76,14 +76,16 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def log_axis(axes: Axes, name: str) -> None:
-    """Make the axis "x" or "y" logarithmic, with plain numbers, once all is drawn. An empty axis stays as it is.
+    """Make the axis "x" or "y" logarithmic, with plain numbers, once all is drawn. Its name says so.
 
-    An axis is empty if a run diverged at its first step.
+    An empty axis stays as it is. It is empty if a run diverged at its first step.
     """
     if not np.isfinite(axes.dataLim.get_points()).all():
         return
     axes.set(**{f"{name}scale": "log"})
     axis = axes.xaxis if name == "x" else axes.yaxis
+    if label := axis.get_label_text():
+        axis.set_label_text(f"{label} (logarithmic)")
     low, high = axis.get_view_interval()
     set_ticks(axes, name, log_ticks(float(low), float(high)))
 

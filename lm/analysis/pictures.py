@@ -95,7 +95,7 @@ def plot_token_frequency(frequencies: pd.DataFrame, path: Path) -> None:
 
 def plot_compression(sizes: pd.DataFrame, path: Path) -> None:
     """Bytes per token by vocabulary size; the axis of the size is logarithmic."""
-    figure, axes = new_figure("Compression of the validation text", "vocabulary size", "bytes per token")
+    figure, axes = new_figure("Compression of the validation text", "vocabulary size (logarithmic)", "bytes per token")
     axes.plot(sizes["vocab_size"], sizes["bytes_per_token"], color=_COLOURS["plain"], marker="o", markersize=3)
     axes.set_xscale("log", base=2)
     low, high = axes.get_xlim()

@@ -77,6 +77,16 @@ def test_the_loss_names_its_last_value_and_a_lower_one_before(drawn: list[Axes])
     assert "validation 1.750 (lowest 1.500)" in [text.get_text() for text in drawn[0].texts]
 
 
+def test_an_axis_says_when_it_is_logarithmic(drawn: list[Axes]) -> None:
+    lengths = pd.DataFrame({"tokens": [215.0, 260.0, 340.0], "documents": [1, 5, 2]})
+    pictures.plot_document_lengths(lengths, Path())
+    assert drawn[0].get_xscale() == "log"
+    assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == (
+        "tokens (logarithmic)",
+        "documents of the validation text",
+    )
+
+
 def test_the_floor_is_the_entropy_per_token() -> None:
     assert pictures.nats_per_token([3.0, 5.0], 4) == pytest.approx(2 * math.log(2))
     assert pictures.nats_per_token(None, 4) is None
