@@ -17,7 +17,7 @@ from experiments.report.finding import METRIC, finding
 from experiments.report.html import cell_elements, dot, legend, note, switch, table_element
 from experiments.report.plot_page import vega_bundle
 from experiments.report.style import METRIC_NAMES, experiment_colours
-from experiments.report.vega_charts import Chart, Kind, curves_charts, final_chart, finite_curve, run_label
+from experiments.report.vega_charts import Chart, Kind, curves_charts, final_charts, finite_curve, run_label
 from experiments.run.dvc_commands import ask_git, exp_run_command
 from experiments.run.start import committed_params
 from lm.system.files import replacing
@@ -42,14 +42,12 @@ def write_report(comparison: Comparison, path: Path) -> None:
     Raises:
         ValueError: when a value of `against`, the x axis of the final metric, is no number.
     """
-    final = final_chart(comparison, METRIC)
+    final = final_charts(comparison, METRIC)
     curves = {kind: curves_charts(comparison, kind) for kind in _KINDS}
-    charts = ({"final": final} if final else {}) | {
-        name: chart for each in curves.values() for name, chart in each.items()
-    }
+    charts = {name: chart for each in (final, *curves.values()) for name, chart in each.items()}
     body = [
         _results(comparison),
-        _final(comparison, charts) + _curves(comparison, curves),
+        _final(comparison, final) + _curves(comparison, curves),
         _samples(comparison),
         _reproduction(comparison),
     ]
@@ -80,11 +78,12 @@ def _results(comparison: Comparison) -> str:
 
 def _final(comparison: Comparison, charts: Mapping[str, Chart]) -> str:
     """The final metric by the swept value; empty for a set that is not drawn against one."""
-    if "final" not in charts:
+    if not charts:
         return ""
     law = " The dotted lines are the scaling law." if comparison.scaling_law(METRIC) else ""
-    chart = f'<div class="charts">{_chart_element("final", charts["final"])}</div>'
-    return f"<h2>Final {METRIC_NAMES[METRIC]}</h2>\n{chart}{note(_POINTS + law)}\n"
+    elements = "".join(_chart_element(name, chart) for name, chart in charts.items())
+    element = f'<div class="charts{" small-charts" if len(charts) > 1 else ""}">{elements}</div>'
+    return f"<h2>Final {METRIC_NAMES[METRIC]}</h2>\n{element}{note(_POINTS + law)}\n"
 
 
 def _curves(comparison: Comparison, charts: Mapping[Kind, Mapping[str, Chart]]) -> str:

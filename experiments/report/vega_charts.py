@@ -101,17 +101,18 @@ def _curves_chart(comparison: Comparison, drawn: Sequence[Drawn], ranging: Seque
     return {"title": title, "spec": spec, "shown": shown, "runs": runs}
 
 
-def final_chart(comparison: Comparison, metric: str) -> Chart | None:
-    """The chart of the final metric against the swept value; None for a set without `against`.
+def final_charts(comparison: Comparison, metric: str) -> dict[str, Chart]:
+    """The charts of the final metric against the swept value, by name; none for a set without `against`.
 
-    It has a point for each run, a line through the means of the runs that did not diverge, and the scaling law if any.
+    It is one chart, or for more values of `by` than there are colours, a small one for each. A chart has a point for
+    each run, a line through the means of the runs that did not diverge, and the scaling law if any.
 
     Raises:
         ValueError: when the value of `against` is no number.
     """
     against, by = comparison.experiment_set.against, comparison.experiment_set.by
     if against is None:
-        return None
+        return {}
     rows: list[dict[str, Any]] = []
     n_tokens: dict[str, float] = {}
     name, law = metric.replace("_", " "), comparison.scaling_law(metric)
@@ -127,37 +128,56 @@ def final_chart(comparison: Comparison, metric: str) -> Chart | None:
             if (value := run.value(metric)) is not None
         ]
     if not rows:
-        return None
-    xs = [row["x"] for row in rows]
+        return {}
     if law:
+        xs = [row["x"] for row in rows]
         rows += [
             {"is": "law", "series": series, "x": _short(size), "y": _short(law.law.loss(size, n))}
             for series, n in n_tokens.items()
             for size in np.geomspace(min(xs), max(xs), 30)
         ]
-    scale = {"type": "log"} if min(xs) > 0 and max(xs) >= 8 * min(xs) else {"type": "linear", "zero": False}
+    shown = {"x": against, "y": name}
+    spec = _final_spec(comparison, metric, sorted({row["x"] for row in rows if row["is"] == "run"}), [*n_tokens])
+    if len(n_tokens) <= MOST_COLOURS:
+        title = f"Final {name} by {against}"
+        return {"final": {"title": title, "spec": spec, "shown": shown, "rows": rows}}
+    return {
+        f"final-{i}": {
+            "title": f"{(by or '').rpartition('.')[2]}={series}",
+            "spec": spec,
+            "shown": shown,
+            "rows": [row for row in rows if row["series"] == series],
+        }
+        for i, series in enumerate(n_tokens)
+    }
+
+
+def _final_spec(comparison: Comparison, metric: str, xs: Sequence[float], series: Sequence[str]) -> dict[str, Any]:
+    """The specification of a chart of the final metric at the swept values `xs`, for each value of `by` in `series`."""
+    by, small = comparison.experiment_set.by, len(series) > MOST_COLOURS
+    scale = {"type": "log"} if xs[0] > 0 and xs[-1] >= 8 * xs[0] else {"type": "linear", "zero": False}
     colour = _colour(comparison)
     if by:
         symbols = {"symbolType": "stroke", "symbolStrokeWidth": 3, "symbolOpacity": 1}
-        scale_of_colours = {"domain": [*n_tokens], "range": colours(len(n_tokens))}
-        colour = {"field": "series", "title": by, "scale": scale_of_colours, "legend": symbols}
+        scale_of_colours = {"domain": [*series], "range": colours(len(series))}
+        colour = {"field": "series", "title": by, "scale": scale_of_colours, "legend": None if small else symbols}
     shape = {"condition": {"test": "datum.diverged", "value": _CROSS}, "value": "circle"}
     dotted = {
         "transform": [{"filter": "datum.is == 'law'"}],
         "mark": {"type": "line", "strokeDash": [2, 3], "strokeWidth": 1.2},
         "encoding": {"color": colour},
     }
-    spec = {
+    return {
         "width": "container",
-        "height": 320,
+        "height": 160 if small else 320,
         "params": [{"name": "chosen", "value": []}],
         "encoding": {
             "x": {
                 "field": "x",
                 "type": "quantitative",
-                "title": against,
-                "scale": scale | {"nice": False, "padding": 12},
-                "axis": {"values": sorted(set(xs)), "labelExpr": _SHORT, "labelOverlap": True} | {"grid": False},
+                "title": comparison.experiment_set.against,
+                "scale": scale | {"nice": False, "padding": 12, "domain": [xs[0], xs[-1]]},
+                "axis": {"values": [*xs], "labelExpr": _SHORT, "labelOverlap": True} | {"grid": False},
             },
             "y": {
                 "field": "y",
@@ -168,7 +188,7 @@ def final_chart(comparison: Comparison, metric: str) -> Chart | None:
             },
         },
         "layer": [
-            *([dotted] if law else []),
+            *([dotted] if comparison.scaling_law(metric) else []),
             {
                 "transform": [{"filter": "datum.is == 'mean'"}],
                 "mark": {"type": "line", "strokeWidth": 1.4} | ({} if by else {"color": "#9ca3af"}),
@@ -183,8 +203,6 @@ def final_chart(comparison: Comparison, metric: str) -> Chart | None:
         ],
         "config": _CONFIG,
     }
-    shown = {"x": against, "y": name}
-    return {"title": f"Final {name} by {against}", "spec": spec, "shown": shown, "rows": rows}
 
 
 def finite_curve(run: FinishedRun, kind: Kind) -> pd.DataFrame | None:

@@ -1,6 +1,7 @@
 """Comparisons made by hand, from runs with made-up curves and samples."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -89,12 +90,12 @@ def ablations() -> Comparison:
     return made_comparison(experiment_set, finished_runs)
 
 
-def sweep(by: str | None = None) -> Comparison:
-    """A sweep of the learning rate with one seed, at two batch sizes where `by` is given; the highest rate diverges."""
+def sweep(by: str | None = None, sizes: Sequence[int] = (4, 16)) -> Comparison:
+    """A sweep of the learning rate with one seed, at batch sizes where `by` is given; the highest rate diverges."""
     rates = [0.0003, 0.001, 0.003, 0.01, 1.0]
     runs, finished_runs = [], []
     for rate in rates:
-        for size in (4, 16) if by else (8,):
+        for size in sizes if by else (8,):
             name = f"{rate:g}" + (f"-{size}" if by else "")
             run = Run(f"lr-{name}", name, None, "Which?", {"train.learning_rate": rate, "train.batch_size": size})
             bits = 0.8 + 0.05 * math.log10(rate / 0.003) ** 2 + size / 500 + (2 if rate == 1 else 0)
