@@ -72,12 +72,12 @@ def test_where_every_word_is_forbidden_the_texts_are_empty() -> None:
     tokenizer = parse_tokenizer(words().to_str())
     model = random_model(tokenizer.vocab_size)
     for forbid, allowed in (([*WORDS[3:-2], "<"], {"a", "and", "sang"}), ([*WORDS[2:], "<"], set())):
-        every = config(prompts=["a fox"], forbid=forbid)
+        every = config(prompts=["a fox"] * 8, temperature=50, forbid=forbid)
         events = list(continue_prompts(model, tokenizer, every, end_id=tokenizer.end_id, seed=0))
-        texts = {WORDS[id] for id in collect(events, 1)[0]}
+        texts = {WORDS[id] for ids in collect(events, 8) for id in ids}
         assert texts <= allowed
         assert bool(texts) == bool(allowed)
-    assert events == [End(0, "model")]
+    assert events == [End(row, "model") for row in range(8)]
 
 
 @pytest.mark.parametrize("penalty", ["repetition_penalty", "frequency_penalty", "presence_penalty", "no_repeat_ngram"])
