@@ -42,7 +42,15 @@ UNSET: Mapping[str, Mapping[str, Any]] = {
         "decay_fraction": 0.2,
         "final_learning_rate": 0.0,
     },
-    "sample": {"top_k": None, "top_p": 0.95, "min_p": None, "typical_p": None},
+    "sample": {
+        "temperature": 0.8,
+        "top_k": None,
+        "top_p": 0.95,
+        "min_p": None,
+        "typical_p": None,
+        "length_penalty": 1.0,
+        "early_stopping": False,
+    },
 }
 
 # Of the short names of `data.dataset`: those whose files hold rows, and those without validation text of their own.
@@ -79,8 +87,8 @@ def _idle(section: Section) -> Iterator[tuple[str, tuple[str, ...]]]:
                 yield f"context_length={section.context_length}", ("window",)
         case TrainConfig():
             yield from _idle_train(section)
-        case SampleConfig(temperature=0):
-            yield "temperature=0", ("top_k", "top_p", "min_p", "typical_p")
+        case SampleConfig():
+            yield from _idle_sample(section)
 
 
 def _idle_data(data: DataConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -110,6 +118,16 @@ def _idle_data(data: DataConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
                 rows = () if data.dataset in _WITH_ROWS else ("null_rows",)
                 fraction = () if data.dataset in _WITHOUT_VALIDATION else ("valid_fraction",)
                 yield f"dataset={data.dataset}", ("text_column", "separator", *rows, *fraction)
+
+
+def _idle_sample(sample: SampleConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    filters = ("top_k", "top_p", "min_p", "typical_p")
+    if sample.beams > 1:
+        yield f"beams={sample.beams}", ("temperature", *filters)
+    else:
+        yield "beams=1", ("length_penalty", "early_stopping")
+        if sample.temperature == 0:
+            yield "temperature=0", filters
 
 
 def _idle_train(train: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:

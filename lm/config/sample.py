@@ -1,8 +1,8 @@
 """Parameters of sampling."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lm.config.base import Section
 
@@ -26,4 +26,16 @@ class SampleConfig(Section):
     stop: list[Phrase] = Field(default_factory=list)
     forbid: list[Phrase] = Field(default_factory=list)
     require: list[Phrase] = Field(default_factory=list)
+    beams: Annotated[int, Field(ge=1)] = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False
+    samples: Annotated[int, Field(ge=1)] = 1
     device: Literal["auto", "cpu", "cuda", "mps"]
+
+    @model_validator(mode="after")
+    def _search(self) -> Self:
+        if self.require and self.beams == 1:
+            raise self.wrong("beams", "must be 2 or more where sample.require holds something, got 1")
+        if self.beams > 1 and self.samples > self.beams:
+            raise self.wrong("samples", f"must be at most beams={self.beams}, got {self.samples}")
+        return self

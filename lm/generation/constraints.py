@@ -149,6 +149,40 @@ class Rules:
         return requirement
 
 
+class NoRules:
+    """Rules of texts that may be anything."""
+
+    n_required = 0
+    _anything = State(0, 0, False, ())
+
+    def start(self, prompt_ids: Sequence[int]) -> State:
+        """The state of a text that is its prompt alone."""
+        return self._anything
+
+    def after(self, state: State, id: int) -> State:
+        """The state of the text with one token more."""
+        return state
+
+    def barred(self, state: State) -> None:
+        """No ids."""
+
+    def met(self, state: State) -> bool:
+        """True."""
+        return True
+
+    def progress(self, state: State) -> int:
+        """No tokens are required."""
+        return 0
+
+    def advances(self, state: State) -> set[int]:
+        """No ids."""
+        return set()
+
+    def fulfilled(self, prompt_ids: Sequence[int], ids: Sequence[int]) -> bool:
+        """True."""
+        return True
+
+
 class _Requirement:
     """A phrase that a text must hold, and the tokens that spell it.
 

@@ -1,12 +1,12 @@
 """Text generation: several prompts are continued at once, and each token is given as soon as it is drawn."""
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lm.generation.branches import start_of_context
 from lm.generation.constraints import Rules
 from lm.generation.events import End, Event, Reason, Token
 from lm.generation.log_probabilities import log_probabilities
@@ -23,6 +23,7 @@ def generate(
     max_new_tokens: int,
     end_id: int,
     seed: int,
+    samples: int = 1,
     rules: Rules | None = None,
     logprobs: int | None = None,
     first_prompt: int = 0,
@@ -43,7 +44,12 @@ def generate(
     assert prompts
     assert all(prompts), "a prompt holds at least one token"
     context_length = model.config.context_length
-    streams = [np.random.Generator(np.random.Philox(key=[seed, first_prompt + row])) for row in range(len(prompts))]
+    streams = [
+        np.random.Generator(np.random.Philox(key=[seed, first_prompt + prompt + (sample << 32)]))
+        for prompt in range(len(prompts))
+        for sample in range(samples)
+    ]
+    prompts = [prompt for prompt in prompts for _ in range(samples)]
     ends = [len(prompt) + max_new_tokens for prompt in prompts]
     # A smaller batch rounds differently. So a finished text stays in the session, and its further tokens are thrown
     # away. Otherwise the other texts would depend on when it ends.
@@ -56,7 +62,7 @@ def generate(
     # those that are still in the context.
     length = min(len(prompt) for prompt in prompts)
     rows = np.array([prompt[:length] for prompt in prompts], dtype=np.int64)
-    unread = rows[:, _start(length, context_length) :]
+    unread = rows[:, start_of_context(length, context_length) :]
     session = model.session(len(prompts))
     while True:
         logits = session.read(unread, last=1)[:, -1]
@@ -98,7 +104,7 @@ def generate(
         unread = rows[:, -1:]
         if session.length == context_length:
             session.rewind(context_length)
-            unread = rows[:, _start(length, context_length) :]
+            unread = rows[:, start_of_context(length, context_length) :]
 
 
 def _reports(logits: Any, chosen: NDArray[np.int64], n: int | None) -> list[tuple[Any, ...]]:
@@ -107,9 +113,3 @@ def _reports(logits: Any, chosen: NDArray[np.int64], n: int | None) -> list[tupl
         return [()] * len(chosen)
     logprobs, likeliest = log_probabilities(logits, chosen, n)
     return [(logprob, likeliest.of_row(row)) for row, logprob in enumerate(logprobs.tolist())]
-
-
-def _start(length: int, context_length: int) -> int:
-    """The index of the first token that is still in the context when a text has this length."""
-    dropped = context_length + 1 - (context_length + 1) // 2  # tokens, each time that one more would not fit
-    return dropped * max(0, math.ceil((length - context_length) / dropped))

@@ -19,6 +19,16 @@ class Likeliest(NamedTuple):
         return tuple(zip(self.ids[row].tolist(), self.logprobs[row].tolist(), strict=True))
 
 
+def log_softmax(logits: Float[Any, "batch vocab"]) -> Float[Any, "batch vocab"]:
+    """The natural logarithm of the probability of each id: an array on the CPU, a tensor elsewhere."""
+    logits = finite(on_host(logits))
+    whole = _whole(logits)[:, None]
+    if isinstance(logits, np.ndarray):
+        return logits - whole
+    wide = logits.float()
+    return wide - wide.new_tensor(whole)
+
+
 def log_probabilities(
     logits: Float[Any, "batch vocab"], ids: Int64[np.ndarray, " batch"], n: int
 ) -> tuple[Float64[np.ndarray, " batch"], Likeliest]:
@@ -27,10 +37,24 @@ def log_probabilities(
     The logits are an array or a tensor on any device. Among equally likely tokens the lower id goes first.
     """
     logits = finite(on_host(logits))
-    whole = top_values(logits, 1) + np.log(sum_of_weights(logits, 1.0))[:, None]
-    chosen = logits[np.arange(len(ids)), ids]
-    logprobs = (chosen if isinstance(chosen, np.ndarray) else chosen.cpu().double().numpy()) - whole[:, 0]
+    whole = _whole(logits)
+    logprobs = at(logits, np.arange(len(ids)), ids) - whole
     likeliest, values = largest(logits, n) if n else (np.zeros((len(ids), 0), np.int64), np.zeros((len(ids), 0)))
     order = np.argsort(-values, axis=-1, kind="stable")
-    ranked = Likeliest(np.take_along_axis(likeliest, order, -1), np.take_along_axis(values, order, -1) - whole)
+    ranked = Likeliest(np.take_along_axis(likeliest, order, -1), np.take_along_axis(values, order, -1) - whole[:, None])
     return logprobs, ranked
+
+
+def at(
+    logits: Float[Any, "batch vocab"], rows: Int64[np.ndarray, " n"], ids: Int64[np.ndarray, " n"]
+) -> Float64[np.ndarray, " n"]:
+    """The logits of pairs of a row and an id."""
+    values = logits[rows, ids]
+    array = values if isinstance(values, np.ndarray) else values.cpu().double().numpy()
+    return array.astype(np.float64, copy=False)
+
+
+def _whole(logits: Float[Any, "batch vocab"]) -> Float64[np.ndarray, " batch"]:
+    """The logarithm of the sum of exp(logit) over each row."""
+    whole: Float64[np.ndarray, " batch"] = top_values(logits, 1)[:, 0] + np.log(sum_of_weights(logits, 1.0))
+    return whole

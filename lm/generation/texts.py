@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from lm.config.sample import SampleConfig
+from lm.generation.beams import Beams, beam_search
 from lm.generation.constraints import Constraints, Rules
 from lm.generation.events import End, Event
 from lm.generation.generate import generate
@@ -23,21 +24,39 @@ def continue_prompts(
     special: bool = False,
     first_prompt: int = 0,
 ) -> Iterator[Event]:
-    """The events of `generate` for the prompts of the configuration.
+    """The events of the texts that the configuration asks for; the row of a text is prompt times `samples` plus sample.
 
     Each prompt starts with `end_id`, because in training too a document starts after the end of another. So even an
     empty prompt holds a token. With `special`, special tokens in a prompt are tokens, not plain text. `first_prompt` is
     the number of the first prompt if these are some of many: each is continued as it would be among all of them.
+
+    Raises:
+        ValueError: when no text can fulfil the constraints.
     """
-    constraints = Constraints.of(config)
+    prompts = [[end_id, *ids] for ids in tokenizer.encode_batch(config.prompts, allow_special=special)]
+    sampling, constraints = Sampling.of(config), Constraints.of(config)
+    rules = Rules(constraints, tokenizer, max_new_tokens=config.max_new_tokens) if constraints else None
+    if config.beams > 1:
+        return beam_search(
+            model,
+            prompts,
+            Beams.of(config),
+            sampling,
+            max_new_tokens=config.max_new_tokens,
+            end_id=end_id,
+            n_best=config.samples,
+            rules=rules,
+            logprobs=logprobs,
+        )
     return generate(
         model,
-        [[end_id, *ids] for ids in tokenizer.encode_batch(config.prompts, allow_special=special)],
-        Sampling.of(config),
+        prompts,
+        sampling,
         max_new_tokens=config.max_new_tokens,
         end_id=end_id,
         seed=seed,
-        rules=Rules(constraints, tokenizer, max_new_tokens=config.max_new_tokens) if constraints else None,
+        samples=config.samples,
+        rules=rules,
         logprobs=logprobs,
         first_prompt=first_prompt,
     )

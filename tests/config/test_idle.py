@@ -87,6 +87,12 @@ def test_unset_values_are_those_of_params_yaml() -> None:
         ),
         ("train", {"schedule": "wsd", "decay_fraction": 0.3, "final_learning_rate": 0.1}, []),
         ("sample", {"temperature": 0.0, "top_k": 5}, ["sample.top_k: no effect with sample.temperature=0"]),
+        (
+            "sample",
+            {"beams": 3, "temperature": 0.5, "min_p": 0.1},
+            ["sample.temperature, sample.min_p: no effect with sample.beams=3"],
+        ),
+        ("sample", {"length_penalty": 2.0}, ["sample.length_penalty: no effect with sample.beams=1"]),
     ],
 )
 def test_what_is_set_and_does_nothing_is_named(section: str, values: dict[str, Any], lines: list[str]) -> None:

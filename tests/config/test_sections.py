@@ -125,6 +125,13 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
     DataConfig.parse(data | {"train_split": "train[8:]", "valid_split": "train[:8]"})
     sample = dict(YAML(typ="safe").load(PARAMS)["sample"])
     assert error_of(SampleConfig, sample | {"top_p": 0.0}) == "sample.top_p: must be greater than 0, got 0.0"
+    assert error_of(SampleConfig, sample | {"stop": [""]}) == "sample.stop.0: must not be empty, got ''"
+    assert error_of(SampleConfig, sample | {"require": ["a"]}) == (
+        "sample.beams: must be 2 or more where sample.require holds something, got 1"
+    )
+    assert (
+        error_of(SampleConfig, sample | {"beams": 2, "samples": 3}) == "sample.samples: must be at most beams=2, got 3"
+    )
 
 
 @pytest.mark.parametrize(

@@ -168,6 +168,14 @@ def test_the_same_prompt_in_two_rows_is_continued_in_two_ways() -> None:
     assert one != other
 
 
+def test_several_texts_for_a_prompt_differ_and_the_first_is_the_one_that_stands_alone() -> None:
+    model = never_ending()
+    events = generate(model, PROMPTS[:3], SAMPLED, max_new_tokens=12, end_id=END_ID, seed=4, samples=3)
+    texts = collect(events, 9)
+    assert len(set(map(tuple, texts))) == 9
+    assert texts[::3] == texts_of(model, PROMPTS[:3], SAMPLED, 12, seed=4)
+
+
 def test_a_text_ends_at_its_end_token_or_after_so_many_tokens() -> None:
     texts = texts_of(MODEL, [[i] for i in range(VOCAB_SIZE)], SAMPLED, 25)
     assert all(END_ID not in text for text in texts)

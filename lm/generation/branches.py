@@ -1,0 +1,43 @@
+"""Texts that continue one prompt and fork: what a search reads."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Int64
+
+from lm.generation.session import LanguageModel
+
+
+class Branches:
+    """Several continuations of one prompt, all of the same length. At first there is one, the prompt itself.
+
+    When the context is full, its older half is dropped and the rest is read again, as `generate` does.
+
+    Attributes:
+        texts: the ids of each, prompt included.
+        session: has read all of `texts` that `unread` has given out.
+    """
+
+    def __init__(self, model: LanguageModel, prompt: Sequence[int]) -> None:
+        self.texts: Int64[np.ndarray, "branches length"] = np.array([prompt], dtype=np.int64)
+        self.session = model.session(1)
+        self._context_length = model.config.context_length
+
+    def unread(self) -> Int64[np.ndarray, "branches seq"]:
+        """The ids that the session must read next."""
+        if self.session.length == self._context_length:
+            self.session.rewind(self._context_length)
+        n = self.texts.shape[1]
+        return self.texts[:, n - 1 if self.session.length else start_of_context(n, self._context_length) :]
+
+    def fork(self, parents: Sequence[int], ids: Sequence[int]) -> None:
+        """Continue the branches `parents`, one after another, by one id each."""
+        self.session.select(parents)
+        self.texts = np.column_stack([self.texts[list(parents)], ids])
+
+
+def start_of_context(length: int, context_length: int) -> int:
+    """The index of the first token that is still in the context when a text has this length."""
+    dropped = context_length + 1 - (context_length + 1) // 2  # tokens, each time that one more would not fit
+    return dropped * max(0, math.ceil((length - context_length) / dropped))
