@@ -10,16 +10,20 @@ import pandas as pd
 from tqdm import tqdm
 
 from lm.analysis.evaluation import evaluate, summarise
+from lm.analysis.minimal_pairs import accuracy_by_group, summarise_pairs
 from lm.config.evaluate import EvaluateConfig
 from lm.config.train import TrainConfig
+from lm.corpus.minimal_pairs import read_pairs
 from lm.corpus.text_file import read_documents
 from lm.formats.model_file import check_same_tokenizer
 from lm.formats.tokens import TokenFile
 from lm.model.load import load_model
+from lm.model.transformer import Transformer
 from lm.system.devices import choose_device, explaining_memory_errors
 from lm.system.files import read_json, replacing, write_json
 from lm.system.gpus import claim_gpu
-from stages.support import Stage, run
+from lm.tokenizer.load import load_tokenizer
+from stages.support import Stage, repository_root, run
 
 
 def main(stage: Stage) -> None:
@@ -41,6 +45,7 @@ def main(stage: Stage) -> None:
         model.to(device)
         with tqdm(desc="evaluate", total=len(tokens.ids), unit=" tokens", unit_scale=True, disable=None) as bar:
             evaluation = evaluate(model, documents, card.end_id, batch_size, bar.update)
+        pairs = _minimal_pairs(stage, config, model, batch_size)
 
     n_bytes = np.array([len(document.encode()) for document in read_documents(stage.path("text"))])
     if len(n_bytes) != len(documents):
@@ -57,7 +62,7 @@ def main(stage: Stage) -> None:
         )
     # The weights were chosen among those of all validations by their loss on parts of this text.
     chosen = {"chosen_on_this_text": train.keep == "best" or train.patience is not None}
-    write_json(stage.path("metrics"), figures | chosen)
+    write_json(stage.path("metrics"), figures | chosen | (summarise_pairs(pairs) if len(pairs) else {}))
     reached = np.flatnonzero(evaluation.position_count)
     curve = pd.DataFrame(
         {
@@ -66,8 +71,17 @@ def main(stage: Stage) -> None:
             "n_tokens": evaluation.position_count[reached],
         }
     )
-    with replacing(stage.path("position_curve")) as file:
-        curve.to_csv(file, index=False, lineterminator="\n")
+    for name, table in {"position_curve": curve, "minimal_pairs": pairs}.items():
+        with replacing(stage.path(name)) as file:
+            table.to_csv(file, index=False, lineterminator="\n")
+
+
+def _minimal_pairs(stage: Stage, config: EvaluateConfig, model: Transformer, batch_size: int) -> pd.DataFrame:
+    """The accuracy on each group of minimal pairs; without rows if there are none to evaluate on."""
+    if config.minimal_pairs is None:
+        return pd.DataFrame(columns=["group", "accuracy", "standard_error", "n_pairs"])
+    pairs = read_pairs(config.minimal_pairs, repository_root(), read_json(stage.path("pairs_inputs")))
+    return accuracy_by_group(model, load_tokenizer(stage.path("tokenizer")), pairs, batch_size)
 
 
 if __name__ == "__main__":
@@ -80,9 +94,12 @@ if __name__ == "__main__":
             "tokens": "token file of the same documents",
             "card": "its card",
             "floor": "JSON list: bits of surprise of each validation document, or null if they are not known",
+            "tokenizer": "the tokenizer.json the model was trained with",
+            "pairs_inputs": "JSON list: the file of minimal pairs with its SHA-256, or the dataset with its commit",
         },
         outs={
             "metrics": "JSON: the figures",
             "position_curve": "CSV: loss by position in the context",
+            "minimal_pairs": "CSV: the share of minimal pairs that the model gets right, by group",
         },
     )

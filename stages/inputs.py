@@ -16,6 +16,7 @@ from lm.config.sections import check_parameters
 from lm.config.tokenizer import TokenizerConfig
 from lm.config.train import TrainConfig
 from lm.corpus.made_files import MadeFiles
+from lm.corpus.minimal_pairs import list_pairs
 from lm.corpus.sources import list_inputs
 from lm.system.files import write_json
 from lm.system.gpus import is_absent
@@ -44,6 +45,8 @@ def main(stage: Stage) -> None:
         if MadeFiles(root, written).is_written(path):
             raise ValueError(f"tokenizer.pretrained: must be no file that the pipeline writes, got {str(path)!r}")
     write_json(stage.path("tokenizer_inputs"), list_pretrained(tokenizer.pretrained, root))
+    pairs = stage.section(EvaluateConfig, "minimal_pairs").minimal_pairs
+    write_json(stage.path("pairs_inputs"), list_pairs(pairs, root, written))
 
 
 def _check_devices(stage: Stage) -> None:
@@ -62,5 +65,6 @@ if __name__ == "__main__":
         outs={
             "data_inputs": "JSON list: files of the corpus with size and SHA-256, or a dataset with its commit",
             "tokenizer_inputs": "JSON list of the files of a pretrained tokenizer, each with SHA-256",
+            "pairs_inputs": "JSON list: the file of minimal pairs with its SHA-256, or the dataset with its commit",
         },
     )

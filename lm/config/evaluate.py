@@ -8,10 +8,11 @@ from lm.config.base import Section
 
 
 class EvaluateConfig(Section):
-    """How a trained model is evaluated. Nothing here changes the result beyond rounding."""
+    """How a trained model is evaluated, and on what beside the validation text."""
 
     batch_size: Annotated[int, Field(ge=1)] | None
     device: Literal["auto", "cpu", "cuda", "mps"]
+    minimal_pairs: Annotated[str, Field(min_length=1)] | None = None
 
     def batch_size_on(self, device: str) -> int:
         """How many contexts at once. Null: 2 on a CPU, whose caches hold little more, and 32 elsewhere."""

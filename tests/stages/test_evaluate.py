@@ -9,6 +9,7 @@ import pytest
 
 from lm.config.base import Section
 from lm.config.evaluate import EvaluateConfig
+from lm.system.files import sha256
 from stages import evaluate
 from tests.workspace import Workspace
 
@@ -18,6 +19,7 @@ FILES = {
     "tokens": "data/tokens/valid.bin",
     "card": "data/tokens/valid.json",
     "floor": "data/raw/floor.json",
+    "tokenizer": "models/base/tokenizer.json",
 }
 
 
@@ -46,6 +48,29 @@ def test_metrics_say_whether_the_weights_were_chosen_on_the_text(
     expected = json.loads(micro.read("metrics/evaluate.json"))
     del expected["chosen_on_this_text"]
     assert figures == pytest.approx(expected, rel=1e-5)  # another process rounds float32 otherwise
+
+
+def test_minimal_pairs_are_evaluated_where_they_are_asked_for(
+    micro: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pairs = tmp_path / "pairs.jsonl"
+    pairs.write_text('{"sentence_good": "Once upon a time", "sentence_bad": "xq zv kj wp", "group": "words"}\n')
+    (tmp_path / "pairs_inputs").write_text(json.dumps([{"name": pairs.name, "sha256": sha256(pairs)}]))
+
+    def section(section: type[Section], *_names: str) -> Section:
+        wanted = {} if section.name() == "train" else {"device": "cpu", "minimal_pairs": str(pairs)}
+        return section.load(micro.path / "params.yaml").model_copy(update=wanted)
+
+    def path(name: str) -> Path:
+        return micro.path / FILES[name] if name in FILES else tmp_path / name
+
+    stage: Any = SimpleNamespace(path=path, section=section)
+    evaluate.main(stage)
+    figures = json.loads((tmp_path / "metrics").read_bytes())
+    assert figures["minimal_pairs_accuracy"] == 1
+    assert figures["n_minimal_pairs"] == 1
+    assert (tmp_path / "minimal_pairs").read_text() == "group,accuracy,standard_error,n_pairs\nwords,1.0,,1\n"
+    assert micro.read("plots/minimal_pairs.csv") == b"group,accuracy,standard_error,n_pairs\n"
 
 
 def test_the_batch_follows_the_device_unless_it_is_given() -> None:

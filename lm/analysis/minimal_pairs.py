@@ -1,0 +1,43 @@
+"""How often a model finds the better sentence of a minimal pair the likelier one (Warstadt et al. 2020)."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from lm.analysis.evaluation import evaluate
+from lm.corpus.minimal_pairs import MinimalPair
+from lm.model.transformer import Transformer
+from lm.tokenizer.tokenizer import Tokenizer
+
+
+def accuracy_by_group(
+    model: Transformer, tokenizer: Tokenizer, pairs: Sequence[MinimalPair], batch_size: int
+) -> pd.DataFrame:
+    """The share of pairs that the model gets right, for each group, in the order of their first pairs.
+
+    A sentence has the probability of all its tokens at the start of a document. Its end token does not count. A pair is
+    right if the good sentence is at least as probable as the bad one, as in lm-eval. The standard error is that of a
+    mean over independent pairs, and NaN for a single one.
+
+    Columns: group, accuracy, standard_error, n_pairs.
+    """
+    texts = [pair.good for pair in pairs] + [pair.bad for pair in pairs]
+    sentences = [np.array(ids, dtype=tokenizer.dtype) for ids in tokenizer.encode_batch(texts)]
+    loss = evaluate(model, sentences, tokenizer.end_id, batch_size).loss
+    right = pd.Series(loss[: len(pairs)] <= loss[len(pairs) :], dtype=float)
+    groups = right.groupby([pair.group for pair in pairs], sort=False)
+    table = pd.DataFrame({"accuracy": groups.mean(), "standard_error": groups.sem(), "n_pairs": groups.size()})
+    return table.rename_axis("group").reset_index()
+
+
+def summarise_pairs(by_group: pd.DataFrame) -> dict[str, float | None]:
+    """The accuracy over all pairs, with its standard error; None if there is a single pair."""
+    n = int(by_group["n_pairs"].sum())
+    accuracy = float((by_group["accuracy"] * by_group["n_pairs"]).sum() / n)
+    return {
+        "minimal_pairs_accuracy": accuracy,
+        "minimal_pairs_accuracy_standard_error": math.sqrt(accuracy * (1 - accuracy) / (n - 1)) if n > 1 else None,
+        "n_minimal_pairs": n,
+    }
