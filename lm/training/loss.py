@@ -92,13 +92,14 @@ class _LinearCrossEntropy(torch.autograd.Function):
             for rows in _chunks(len(h), max(1, n_bytes // (4 * len(w)))):
                 target, weight = targets[rows, None], weights[rows, None].to(exact)
                 z = upcast(h[rows] @ w.T)[:, :vocab_size]
-                log_total = torch.logsumexp(z, dim=-1, keepdim=True)
+                top = z.argmax(-1, keepdim=True)
+                log_total, p = _log_total_and_softmax(z, top)
                 # New tensors, not in-place sums: Dynamo of torch 2.11 loses the gradient of an output changed in place.
                 loss = loss + ((log_total - z.gather(-1, target)) * weight).sum()
-                right = right + ((z.argmax(-1, keepdim=True) == target) * weight).sum()
+                right = right + ((top == target) * weight).sum()
                 if grad_hidden is None or grad_head is None:
                     continue
-                dz = _minus_one_hot(z.sub_(log_total).exp_(), target).to(dtype)
+                dz = _minus_one_hot(p, target).to(dtype)
                 if surplus:
                     dz = F.pad(dz, (0, surplus))
                 grad_hidden[rows] = ((dz @ w) * weight).to(dtype)
@@ -127,6 +128,17 @@ def _summed_product(a: Float[Tensor, "n rows"], b: Float[Tensor, "rows m"]) -> F
     if a.dtype != torch.float16:  # bfloat16 has the range of float32
         return a @ b
     return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else a.float() @ b.float()
+
+
+def _log_total_and_softmax(z: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
+    """log(sum(exp(z))) of each row, (rows, 1), and softmax(z); `top` says where the largest z of each row stands."""
+    if torch.compiler.is_compiling():  # the compiler makes few kernels of these
+        log_total = torch.logsumexp(z, dim=-1, keepdim=True)
+        return log_total, (z - log_total).exp()
+    # PyTorch's kernel makes one pass where single operations make five. The probability of `top` is the largest, at
+    # least one part of the vocabulary. So its logarithm loses nothing.
+    p = torch.softmax(z, dim=-1)
+    return z.gather(-1, top) - p.gather(-1, top).log(), p
 
 
 def _minus_one_hot(p: Tensor, target: Tensor) -> Tensor:
