@@ -1,5 +1,6 @@
 """The training loss: cross-entropy in nats."""
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,9 +20,12 @@ def chunk_bytes(device: torch.device) -> int:
     return max(2**28, min(2**31, memory // 32))
 
 
-def columns(device: torch.device) -> int:
-    """The number of columns of logits is a multiple of this, where matrices of such widths are multiplied faster."""
-    return 64 if device.type == "cuda" else 1  # 128 bytes in half precision
+def n_columns(vocab_size: int, device: torch.device) -> int:
+    """The columns of logits that are computed: those of the vocabulary, and some more where this is faster.
+
+    A GPU multiplies matrices several times faster if their rows begin at multiples of 16 bytes.
+    """
+    return vocab_size if device.type != "cuda" or vocab_size % 8 == 0 else math.ceil(vocab_size / 64) * 64
 
 
 def cross_entropy(logits: Float[Tensor, "*batch vocab"], targets: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
@@ -45,7 +49,7 @@ def linear_cross_entropy(
     `dtype` is the type of the matrix products; None means the type of the tensors. Everything else is in float32 or
     better. `n_bytes` is the size of a chunk (`chunk_bytes`).
 
-    There may be more columns of logits than tokens (`columns`). These count for nothing.
+    There may be more columns of logits than tokens (`n_columns`). They have the probability 0.
     """
     sums: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
         hidden.flatten(0, -2),
@@ -80,8 +84,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         h, w = hidden.to(dtype), head.to(dtype)
         vocab_size = len(w)
-        surplus = -vocab_size % columns(w.device)  # rows of the head that stand for no token
-        if surplus:
+        if surplus := n_columns(vocab_size, w.device) - vocab_size:
             w = F.pad(w, (0, 0, 0, surplus))
         exact = torch.float64 if dtype == torch.float64 else torch.float32
         loss = torch.zeros((), dtype=exact, device=h.device)
@@ -91,17 +94,16 @@ class _LinearCrossEntropy(torch.autograd.Function):
         with torch.autocast(h.device.type, enabled=False):
             for rows in _chunks(len(h), max(1, n_bytes // (4 * len(w)))):
                 target, weight = targets[rows, None], weights[rows, None].to(exact)
-                z = upcast(h[rows] @ w.T)[:, :vocab_size]
-                top = z.argmax(-1, keepdim=True)
-                log_total, p = _log_total_and_softmax(z, top)
+                z = upcast(h[rows] @ w.T)
+                if surplus:
+                    z[:, vocab_size:] = -math.inf
+                log_total, p, is_first = _softmax(z, target)
                 # New tensors, not in-place sums: Dynamo of torch 2.11 loses the gradient of an output changed in place.
                 loss = loss + ((log_total - z.gather(-1, target)) * weight).sum()
-                right = right + ((top == target) * weight).sum()
+                right = right + (is_first * weight).sum()
                 if grad_hidden is None or grad_head is None:
                     continue
                 dz = _minus_one_hot(p, target).to(dtype)
-                if surplus:
-                    dz = F.pad(dz, (0, surplus))
                 grad_hidden[rows] = ((dz @ w) * weight).to(dtype)
                 grad_head += _summed_product(dz.T, (h[rows] * weight).to(dtype))
         ctx.save_for_backward(grad_hidden, None if grad_head is None else grad_head[:vocab_size])
@@ -130,21 +132,24 @@ def _summed_product(a: Float[Tensor, "n rows"], b: Float[Tensor, "rows m"]) -> F
     return torch.mm(a, b, out_dtype=torch.float32) if a.is_cuda else a.float() @ b.float()
 
 
-def _log_total_and_softmax(z: Tensor, top: Tensor) -> tuple[Tensor, Tensor]:
-    """log(sum(exp(z))) of each row, (rows, 1), and softmax(z); `top` says where the largest z of each row stands."""
-    if torch.compiler.is_compiling():  # the compiler makes few kernels of these
-        log_total = torch.logsumexp(z, dim=-1, keepdim=True)
-        return log_total, (z - log_total).exp()
+def _softmax(z: Tensor, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """log(sum(exp(z))) of each row, (rows, 1), softmax(z), and whether the target is the first of the largest z."""
+    if torch.compiler.is_compiling():  # in this form the compiler makes one kernel that reads z once, and one for p
+        largest = z.amax(-1, keepdim=True)
+        log_total = largest + (z - largest).exp().sum(-1, keepdim=True).log()
+        own, column, place = z.gather(-1, target), torch.arange(z.shape[-1], device=z.device).int(), target.int()
+        beaten = ((z > own) | ((z == own) & (column < place))).any(-1, keepdim=True)
+        return log_total, (z - log_total).exp(), ~beaten
     # PyTorch's kernel makes one pass where single operations make five. The probability of `top` is the largest, at
     # least one part of the vocabulary. So its logarithm loses nothing.
-    p = torch.softmax(z, dim=-1)
-    return z.gather(-1, top) - p.gather(-1, top).log(), p
+    top, p = z.argmax(-1, keepdim=True), torch.softmax(z, dim=-1)
+    return z.gather(-1, top) - p.gather(-1, top).log(), p, top == target
 
 
 def _minus_one_hot(p: Tensor, target: Tensor) -> Tensor:
     """p with 1 subtracted at the target of each row: (rows, vocab) and (rows, 1)."""
     if torch.compiler.is_compiling():  # one more operation of a fused kernel, where a scatter would be several kernels
-        return torch.where(torch.arange(p.shape[-1], device=p.device) == target, p - 1, p)
+        return torch.where(torch.arange(p.shape[-1], device=p.device).int() == target.int(), p - 1, p)
     return p.scatter_(-1, target, p.gather(-1, target) - 1)  # not scatter_add_: not deterministic on a GPU
 
 
