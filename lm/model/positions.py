@@ -52,7 +52,10 @@ def rotate(
     """
     cos, sin = table if table.ndim == 3 else table[:, :, None]
     a, b = upcast(x).chunk(2, dim=-1)
-    return torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
+    turned = torch.cat([a * cos - b * sin, b * cos + a * sin], dim=-1).to(x.dtype)
+    # PyTorch's attention on a GPU gives its result the layout of the queries. So they get the layout that the linear
+    # layer after it needs, (batch, seq, heads, d_head) in memory.
+    return turned.transpose(1, 2).contiguous().transpose(1, 2) if x.is_cuda else turned
 
 
 def sinusoidal_table(context_length: int, d_model: int) -> Float[Tensor, "context d_model"]:

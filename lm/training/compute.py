@@ -28,6 +28,8 @@ from lm.system.processor import processor_name
 _WORTH_COMPILING = {"cpu": 6e13, "cuda": 1e16}
 _REPLAYED = "kernels replayed"
 _FLEXIBLE = 16  # features of a head that FlexAttention needs
+# From here on FlexAttention is faster than PyTorch's kernel, whose deterministic backward pass is slow.
+_LONG, _WIDE = 1024, 64  # positions, features of a head
 
 
 @dataclass(frozen=True)
@@ -187,8 +189,9 @@ def _attention(
     half = config.precision != "fp32"
     window = model_config.window
     masked = model_config.positions == "alibi" or (window is not None and window < model_config.context_length)
-    if flexible and half and masked and model_config.dropout == 0:
-        return "flex", "reads no mask from memory"
+    long = model_config.context_length >= _LONG and model_config.d_head >= _WIDE
+    if flexible and half and (masked or long) and model_config.dropout == 0:
+        return "flex", "reads no mask from memory" if masked else "faster in long contexts"
     kernel = faster_kernel(device, half, model_config.context_length, model_config.dropout)
     return kernel, "faster in half precision and short contexts" if kernel == "math" else "stores no scores"
 

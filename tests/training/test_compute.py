@@ -257,12 +257,16 @@ def attention(changes: dict[str, Any], model: dict[str, Any], device: torch.devi
     return choose({"precision": "bf16", "compile": True} | changes, {"d_model": 64} | model, device)[0].attention
 
 
-def test_a_gpu_takes_flex_attention_for_masks_that_others_read_from_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_gpu_takes_flex_attention_for_masks_and_for_long_contexts(monkeypatch: pytest.MonkeyPatch) -> None:
     machine(monkeypatch)
     assert attention({}, {"window": 4}) == attention({}, {"positions": "alibi"}) == "flex"
+    long = {"context_length": 1024, "d_model": 128}
+    assert attention({}, long) == "flex"
     for changes, model in (
         ({}, {}),
         ({}, {"window": 8}),  # as long as the context
+        ({}, long | {"n_heads": 4}),
+        ({}, long | {"context_length": 1023}),
         ({}, {"window": 4, "dropout": 0.1}),
         ({}, {"window": 4, "n_heads": 8}),
         ({"compile": False}, {"window": 4}),
