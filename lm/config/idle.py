@@ -126,7 +126,9 @@ def _idle_sample(sample: SampleConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield f"beams={sample.beams}", ("temperature", *filters)
     else:
         yield "beams=1", ("length_penalty", "early_stopping")
-        if sample.temperature == 0:
+        if sample.penalty_alpha is not None:
+            yield f"penalty_alpha={sample.penalty_alpha}", ("temperature", *filters[1:])
+        elif sample.temperature == 0:
             yield "temperature=0", filters
 
 

@@ -29,6 +29,7 @@ class SampleConfig(Section):
     beams: Annotated[int, Field(ge=1)] = 1
     length_penalty: float = 1.0
     early_stopping: bool | Literal["never"] = False
+    penalty_alpha: Annotated[float, Field(ge=0, le=1)] | None = None
     samples: Annotated[int, Field(ge=1)] = 1
     device: Literal["auto", "cpu", "cuda", "mps"]
 
@@ -38,4 +39,11 @@ class SampleConfig(Section):
             raise self.wrong("beams", "must be 2 or more where sample.require holds something, got 1")
         if self.beams > 1 and self.samples > self.beams:
             raise self.wrong("samples", f"must be at most beams={self.beams}, got {self.samples}")
+        if self.penalty_alpha is not None:
+            if self.top_k is None:
+                raise self.wrong("top_k", "must be a number where sample.penalty_alpha is one, got null")
+            if self.beams > 1:
+                raise self.wrong("beams", f"must be 1 where sample.penalty_alpha is a number, got {self.beams}")
+            if self.samples > 1:
+                raise self.wrong("samples", f"must be 1 where sample.penalty_alpha is a number, got {self.samples}")
         return self

@@ -31,10 +31,15 @@ class Branches:
         n = self.texts.shape[1]
         return self.texts[:, n - 1 if self.session.length else start_of_context(n, self._context_length) :]
 
+    def keep(self, rows: Sequence[int]) -> None:
+        """Go on with these branches, in this order. A branch may be kept several times."""
+        self.session.select(rows)
+        self.texts = self.texts[list(rows)]
+
     def fork(self, parents: Sequence[int], ids: Sequence[int]) -> None:
         """Continue the branches `parents`, one after another, by one id each."""
-        self.session.select(parents)
-        self.texts = np.column_stack([self.texts[list(parents)], ids])
+        self.keep(parents)
+        self.texts = np.column_stack([self.texts, ids])
 
 
 def start_of_context(length: int, context_length: int) -> int:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from lm.config.sample import SampleConfig
 from lm.generation.beams import Beams, beam_search
 from lm.generation.constraints import Constraints, Rules
+from lm.generation.contrastive import Contrastive, contrastive_search
 from lm.generation.events import End, Event
 from lm.generation.generate import generate
 from lm.generation.phrases import UpToStop
@@ -45,6 +46,17 @@ def continue_prompts(
             max_new_tokens=config.max_new_tokens,
             end_id=end_id,
             n_best=config.samples,
+            rules=rules,
+            logprobs=logprobs,
+        )
+    if config.penalty_alpha is not None:
+        return contrastive_search(
+            model,
+            prompts,
+            Contrastive.of(config),
+            sampling,
+            max_new_tokens=config.max_new_tokens,
+            end_id=end_id,
             rules=rules,
             logprobs=logprobs,
         )

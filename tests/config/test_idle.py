@@ -92,6 +92,11 @@ def test_unset_values_are_those_of_params_yaml() -> None:
             {"beams": 3, "temperature": 0.5, "min_p": 0.1},
             ["sample.temperature, sample.min_p: no effect with sample.beams=3"],
         ),
+        (
+            "sample",
+            {"penalty_alpha": 0.6, "top_k": 4, "temperature": 0.0, "min_p": 0.1},
+            ["sample.temperature, sample.min_p: no effect with sample.penalty_alpha=0.6"],
+        ),
         ("sample", {"length_penalty": 2.0}, ["sample.length_penalty: no effect with sample.beams=1"]),
     ],
 )
