@@ -1,13 +1,13 @@
-"""Let the model continue each prompt, and write the texts: as Markdown to read, as JSON to work with."""
+"""Let the model continue each prompt, and write the texts: as Markdown to read, as JSON to work with.
 
-from typing import Any
+`sample.strategies` names more ways to write. Their texts stand beside the others, and measures tell all of them apart.
+"""
 
 from tqdm import tqdm
 
+from lm.analysis.strategies import as_json, as_markdown, write_texts
 from lm.config.sample import SampleConfig
 from lm.formats.model_file import check_same_tokenizer
-from lm.generation.events import End, collect, counted
-from lm.generation.texts import continuations, continue_prompts
 from lm.model.load import load_model
 from lm.system.devices import choose_device, explaining_memory_errors
 from lm.system.files import replacing, write_json
@@ -31,35 +31,11 @@ def main(stage: Stage) -> None:
         )
         model.to(choose_device(config.device, "sample.device"))
         with tqdm(desc="sample", unit=" tokens", disable=None) as bar:
-            events = continue_prompts(model, tokenizer, config, end_id=card.end_id, seed=seed)
-            happened = list(counted(events, bar.update))
-    texts, ids = continuations(tokenizer, config.prompts, happened), collect(happened, len(config.prompts))
-    complete = {event.row: event.complete for event in happened if isinstance(event, End)}
+            sets = write_texts(model, tokenizer, config, end_id=card.end_id, seed=seed, progress=bar.update)
 
-    samples = [
-        {"prompt": prompt, "text": texts[row], "ids": ids[row], "complete": complete[row]}
-        for row, prompt in enumerate(config.prompts)
-    ]
-    settings = config.model_dump(exclude={"prompts", "device"})
-    write_json(stage.path("samples_json"), {"seed": seed, "settings": settings, "samples": samples})
+    write_json(stage.path("samples_json"), as_json(sets, seed))
     with replacing(stage.path("samples")) as file:
-        file.write(_markdown(config, seed, samples).encode())
-
-
-def _markdown(config: SampleConfig, seed: int, samples: list[dict[str, Any]]) -> str:
-    """One section a prompt."""
-    settings = f"temperature {config.temperature:g}, top-k {config.top_k}, top-p {config.top_p}, seed {seed}"
-    lines = ["# Samples", "", f"{settings}. Prompts in bold.", ""]
-    for sample in samples:
-        cut = "" if sample["complete"] else " …"
-        lines += [*(f"> {line}" for line in _bold(sample["prompt"], sample["text"] + cut).split("\n")), "", "---", ""]
-    return "\n".join(lines[:-2])
-
-
-def _bold(prompt: str, continuation: str) -> str:
-    """Prompt and continuation as one text, the prompt in bold where there is one to mark."""
-    marked = f"**{prompt}**" if prompt and prompt == prompt.strip() and "\n" not in prompt else prompt
-    return marked + continuation
+        file.write(as_markdown(sets, seed).encode())
 
 
 if __name__ == "__main__":

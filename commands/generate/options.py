@@ -22,8 +22,10 @@ examples:
   a text, from its start or from yours:
     python -m commands.generate models/base
     python -m commands.generate models/base "Once upon a time" --temperature 0.6
-  several texts at once; the same seed gives the same texts again:
-    python -m commands.generate models/base "The fox" "The hen" --seed 7 --min-p 0.05
+  four texts of one prompt; the same seed gives the same texts again:
+    python -m commands.generate models/base "The fox" --n 4 --seed 7 --min-p 0.05
+  the likeliest text that a search finds, with words that must and must not be in it:
+    python -m commands.generate models/base "One day" --beams 5 --require dragon --require cake --forbid sword
   a prompt from another program:
     echo "Once upon a time" | python -m commands.generate models/base --stop "The end."
   many prompts, one a line, and all that is known of each text as JSON, one line a text:
@@ -88,11 +90,12 @@ def build_parser() -> Parser:
     _add_group(
         parser,
         "what is written",
+        ("--n, -n", int, "N", "texts for each prompt; with --beams the N best (1)", "samples"),
         ("--max-new-tokens", int, "N", "upper limit; a text may end itself earlier (250)"),
         ("--seed", int, "N", "decides what is drawn; the same seed gives the same text (1337)"),
         ("--stop", str, "TEXT", "end a text before it says this; may be given several times", "stop", "append"),
         ("--forbid", str, "TEXT", "never write this; may be given several times", "forbid", "append"),
-        ("--require", str, "TEXT", "write this somewhere; may be given several times", "require", "append"),
+        ("--require", str, "TEXT", "with --beams: write this; may be given several times", "require", "append"),
     )
     _add_group(
         parser,
@@ -111,6 +114,18 @@ def build_parser() -> Parser:
         ("--frequency-penalty", float, "X", "subtract X from a token's logit for each time it was written"),
         ("--presence-penalty", float, "X", "subtract X once from a token that was written"),
         ("--no-repeat-ngram", int, "N", "never write the same N tokens in a row twice"),
+    )
+    search = _add_group(
+        parser,
+        "search instead of drawing",
+        ("--beams", int, "N", "beam search: keep the N likeliest beginnings at each step"),
+        ("--length-penalty", float, "X", "above 0 favours long texts, below 0 short ones (1)"),
+    )
+    search.add_argument(
+        "--early-stopping",
+        type=_early_stopping,
+        metavar="WHEN",
+        help="true: stop as soon as N texts have ended; false: unless a better one is likely; never: search on (false)",
     )
     prompts = _add_group(
         parser,
@@ -177,6 +192,10 @@ def with_flags(message: str, parser: Parser) -> str:
     for name in sorted(SampleConfig.model_fields, key=len, reverse=True):
         message = message.replace(f"sample.{name}", parser.flag_of(name))
     return message
+
+
+def _early_stopping(word: str) -> bool | str:
+    return {"true": True, "false": False}.get(word, word)
 
 
 def _add_group(parser: Parser, title: str, *options: tuple[Any, ...]) -> argparse._ArgumentGroup:

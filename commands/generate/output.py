@@ -49,7 +49,9 @@ def stream_text(request: Request) -> None:
 def print_texts(request: Request) -> None:
     """Show several texts in the order of their prompts, each as soon as it and all before it are finished."""
     waiting: dict[tuple[int, int], WrittenText] = {}
-    order = ((index, sample) for index in range(len(request.config.prompts)) for sample in range(request.samples))
+    order = (
+        (index, sample) for index in range(len(request.config.prompts)) for sample in range(request.config.samples)
+    )
     following = next(order, None)
     with _counting(request) as texts:
         for text in texts:

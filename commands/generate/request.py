@@ -31,14 +31,9 @@ class Request:
     logprobs: int | None
 
     @property
-    def samples(self) -> int:
-        """How many texts are written for each prompt."""
-        return 1
-
-    @property
     def n_texts(self) -> int:
         """How many texts will be written."""
-        return len(self.config.prompts) * self.samples
+        return len(self.config.prompts) * self.config.samples
 
     def n_long_prompts(self) -> int:
         """How many prompts are longer than the context, so that the model sees only the end of them."""
@@ -59,13 +54,13 @@ class Request:
 
     def texts(self, progress: Callable[[int], object]) -> Iterator[WrittenText]:
         """All texts, each as it ends; `progress` is called with 1 for each token."""
-        at_once = max(1, self.batch // self.samples)
+        at_once = max(1, self.batch // self.config.samples)
         for first in range(0, len(self.config.prompts), at_once):
             yield from written_texts(
                 self.trained.tokenizer,
                 self.config.prompts[first : first + at_once],
                 counted(self._events(first, at_once), progress),
-                samples=self.samples,
+                samples=self.config.samples,
                 stop=self.config.stop,
                 special=self.special,
                 first_prompt=first,

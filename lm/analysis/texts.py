@@ -41,7 +41,7 @@ class Measures:
     complete: float
 
     @classmethod
-    def of(cls, texts: Sequence[str], *, n_tokens: int, log_probability: float, n_complete: int) -> "Measures":
+    def of(cls, texts: Sequence[str], *, n_tokens: int, log_probability: float | None, n_complete: int) -> "Measures":
         """The measures of one or more texts, which have so many tokens and this log probability (nats) together."""
         split = [words(text) for text in texts]
         repeated = [share for text in split if (share := repetition(text, 4)) is not None]
@@ -57,13 +57,15 @@ class Measures:
         )
 
 
-def perplexity(log_probability: float, n_tokens: int) -> float | None:
-    """exp(-log probability / token): of how many equally likely tokens each one was chosen. None if no number holds it.
+def perplexity(log_probability: float | None, n_tokens: int) -> float | None:
+    """exp(-log probability / token): of how many equally likely tokens each one was chosen.
 
-    `log_probability` is a sum of natural logarithms.
+    `log_probability` is a sum of natural logarithms. None where it is not known, or if no number holds it.
     """
-    nats = -log_probability / max(n_tokens, 1)
-    return math.exp(nats) if n_tokens and nats < math.log(sys.float_info.max) else None
+    if log_probability is None or not n_tokens:
+        return None
+    nats = -log_probability / n_tokens
+    return math.exp(nats) if nats < math.log(sys.float_info.max) else None
 
 
 def words(text: str) -> list[str]:

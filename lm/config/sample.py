@@ -1,12 +1,15 @@
 """Parameters of sampling."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from lm.config.base import Section
 
 Phrase = Annotated[str, Field(min_length=1)]
+
+_SHARED = ("prompts", "device", "strategies")  # parameters that no strategy changes
 
 
 class SampleConfig(Section):
@@ -31,6 +34,7 @@ class SampleConfig(Section):
     early_stopping: bool | Literal["never"] = False
     penalty_alpha: Annotated[float, Field(ge=0, le=1)] | None = None
     samples: Annotated[int, Field(ge=1)] = 1
+    strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     device: Literal["auto", "cpu", "cuda", "mps"]
 
     @model_validator(mode="after")
@@ -47,3 +51,30 @@ class SampleConfig(Section):
             if self.samples > 1:
                 raise self.wrong("samples", f"must be 1 where sample.penalty_alpha is a number, got {self.samples}")
         return self
+
+    @model_validator(mode="after")
+    def _check_strategies(self) -> Self:
+        self.by_strategy()
+        return self
+
+    def by_strategy(self) -> Mapping[str, Self]:
+        """The section of each strategy in `strategies`: this one, with what differs.
+
+        Raises:
+            ValueError: with a line for each mistake, which names the strategy.
+        """
+        whole, sections, mistakes = self.model_dump(exclude={"strategies"}), dict[str, Self](), list[str]()
+        for name, changes in self.strategies.items():
+            place = f"{self.name()}.strategies.{name}"
+            mistakes += [f"{place}.{key}: is the same for all strategies" for key in _SHARED if key in changes]
+            try:
+                sections[name] = self.parse(whole | {k: v for k, v in changes.items() if k not in _SHARED})
+            except ValueError as error:
+                mistakes += str(error).replace(f"{self.name()}.", f"{place}.").splitlines()
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        return sections
+
+    def settings(self) -> dict[str, Any]:
+        """How texts are written, without what they continue and where it is computed."""
+        return self.model_dump(exclude=set(_SHARED))

@@ -40,9 +40,13 @@ class WrittenText:
 
     @property
     def log_probability(self) -> float | None:
-        """The natural logarithm of the probability that the model itself gives to the tokens; None if not known."""
+        """The natural logarithm of the probability that the model itself gives to the tokens.
+
+        None if it was not asked for, or if the model has diverged.
+        """
         logprobs = [token.logprob for token in self.tokens if token.logprob is not None]
-        return math.fsum(logprobs) if len(logprobs) == len(self.tokens) else None
+        total = math.fsum(logprobs)
+        return total if len(logprobs) == len(self.tokens) and math.isfinite(total) else None
 
     def as_json(self) -> dict[str, Any]:
         """What a program wants to know, without what is known of single tokens."""
