@@ -147,6 +147,21 @@ def test_json_says_all_that_is_known_of_each_text(tell: Told, folder: Path, tmp_
     assert re.fullmatch(r"3 texts, \d+ tokens in \d+\.\d s\n", err)
 
 
+def test_several_texts_of_a_prompt_stand_together_and_those_of_a_search_are_ranked(tell: Told) -> None:
+    drawn = tell("a", "b", "--n", "2")[1]
+    assert drawn.startswith(tell("a")[1])
+    assert drawn == tell("a", "b", "--n", "2", "--batch", "1")[1]
+    found = tell("a", "b", "--beams", "3", "--n", "2", "--stop", "zz", "--json", "-")[1]
+    texts = [json.loads(line) for line in found.splitlines()]
+    assert sorted((text["index"], text["sample"]) for text in texts) == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    for index in (0, 1):
+        best, second = sorted((text for text in texts if text["index"] == index), key=lambda text: int(text["sample"]))
+        assert best["score"] >= second["score"]
+        assert best["ids"] != second["ids"]
+    assert tell("a", "--beams", "3", "--early-stopping", "true")[0] == 0
+    assert tell("a", "--beams", "3", "--require", "x", "--forbid", "y")[1].count("x") > 0
+
+
 def test_special_tokens_in_a_prompt_are_plain_text_unless_asked_otherwise(tell: Told) -> None:
     prompt = f"a{END_OF_TEXT}b"
     plain, special = tell(prompt, "--max-new-tokens", "3")[1], tell(prompt, "--special", "--max-new-tokens", "3")[1]
@@ -191,6 +206,10 @@ def test_the_tokenizer_lies_beside_the_model_or_is_given(tell: Told, folder: Pat
         (["--batch", "0"], "--batch: must be 1 or above, got 0"),
         (["--logprobs", "2"], "--logprobs: needs --json, which has a place for them"),
         (["--temperature", "0", "--top-k", "3"], "--top-k: no effect with --temperature=0"),
+        (["--temperature", "2", "--top-k", "3", "--beams", "2"], "--temperature, --top-k: no effect with --beams=2"),
+        (["--length-penalty", "2"], "--length-penalty: no effect with --beams=1"),
+        (["--require", "x"], "--beams: must be 2 or more where --require holds something, got 1"),
+        (["--beams", "2", "--n", "3"], "--n: must be at most beams=2, got 3"),
         (["--device", "cuda"], "--device: must be 'cpu' or 'auto' with NumPy, got 'cuda'"),
         (["--json", "/nowhere/texts.jsonl"], "/nowhere/texts.jsonl: No such file or directory"),
         (["--prompts", "/nowhere/prompts.txt"], "/nowhere/prompts.txt: No such file or directory"),
@@ -259,7 +278,7 @@ def test_running_out_of_memory_names_what_to_lower(
 
 def test_every_parameter_of_sampling_has_an_option_and_defaults_are_those_of_the_pipeline() -> None:
     names = {action.dest for action in build_parser()._actions}
-    assert set(SampleConfig.model_fields) <= names
+    assert set(SampleConfig.model_fields) - {"strategies"} <= names
     params = YAML(typ="safe").load(ROOT / "params.yaml")
     assert {name: params["sample"][name] for name in DEFAULTS} == dict(DEFAULTS)
     assert params["seed"] == SEED
