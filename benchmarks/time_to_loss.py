@@ -76,6 +76,7 @@ from lm.system.files import replacing
 from lm.system.memory import keep_freed_memory
 from lm.training.batch import Batch
 from lm.training.build import build_backend
+from lm.training.compute import choose_precision
 from lm.training.source import Windows
 from lm.training.timing import machine
 from lm.training.trainer import Trainer
@@ -293,6 +294,7 @@ def nanogpt(contestant: Contestant) -> Training:
     peak, n_steps = contestant.peer_learning_rate, contestant.n_steps
     model, train, tokens = contestant.model, contestant.train, contestant.tokens("train")
     device = choose_device(train.device)
+    precision, _ = choose_precision(train, device)
     if train.threads:
         torch.set_num_threads(train.threads)
     torch.manual_seed(contestant.seed)
@@ -324,7 +326,7 @@ def nanogpt(contestant: Contestant) -> Training:
 
     def loss(batch: Batch) -> torch.Tensor:
         inputs, targets = (torch.from_numpy(ids).to(device) for ids in (batch.inputs, batch.targets))
-        with autocast(device, train.precision):
+        with autocast(device, precision):
             return cross_entropy(logits(input_ids=inputs).logits.flatten(0, 1), targets.flatten())
 
     def steps() -> Iterator[None]:
@@ -411,7 +413,7 @@ def _heading(preset: str, ours: Contestant) -> str:
     model, train, device = ours.model, ours.train, choose_device(ours.train.device)
     where = f", {torch.cuda.get_device_name(device)}" if device.type == "cuda" else ""
     return (
-        f"torch {torch.__version__}, transformers {version('transformers')}; {train.precision}, "
+        f"torch {torch.__version__}, transformers {version('transformers')}; {choose_precision(train, device)[0]}, "
         f"{train.threads or torch.get_num_threads()} threads, {machine()}{where}; "
         f"{preset}: {ours.n_steps:,} steps of {train.batch_size} x {model.context_length} tokens"
     )

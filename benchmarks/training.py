@@ -53,6 +53,7 @@ from torch.profiler import ProfilerActivity, profile
 from benchmarks.training_peers import ENGINES, SIZES, Setting, Size, Training, installed
 from lm.formats.parameters import parameter_table
 from lm.system.devices import Precision
+from lm.training.compute import has_fast_half
 from lm.training.timing import machine
 
 PEAK = "matrix product"
@@ -137,14 +138,8 @@ def _options() -> argparse.Namespace:
         parser.error("--steps must be 2 or more, --rounds 1 or more")
     if options.device == "auto":
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
-    options.precision = options.precision or _default_precision(options.device)
+    options.precision = options.precision or ("bf16" if has_fast_half(torch.device(options.device)) else "fp32")
     return options
-
-
-def _default_precision(device: str) -> Precision:
-    facts = Path("/proc/cpuinfo")
-    flags = set(facts.read_text().split()) if facts.exists() else set()
-    return "bf16" if device == "cuda" or flags & {"avx512_bf16", "amx_bf16"} else "fp32"
 
 
 def measure(case: Case) -> dict[str, float]:

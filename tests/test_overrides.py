@@ -47,7 +47,7 @@ MODEL: dict[str, list[Any]] = {
 TRAIN: dict[str, list[Any]] = {
     "backend": ["numpy"],
     "device": ["cpu"],
-    "precision": ["fp32", "fp16", "bf16"],
+    "precision": ["auto", "fp32", "fp16", "bf16"],
     "compile": [False, "auto"],  # True below
     "attention": ["fused", "math"],
     "threads": [1],

@@ -332,7 +332,7 @@ def test_a_change_in_a_local_file_reruns_the_pipeline(tmp_path: Path) -> None:
         ("train", {"device": "cuda"}, "train", "device: must be one that this machine has"),
         ("train", {"learning_rate": "fast"}, "train", "train.learning_rate: must be a valid number, got 'fast'"),
         ("train", {"learning_rate": 1e30, "clip_norm": None}, "train", "loss and gradient norm must stay finite"),
-        ("train", {"backend": "numpy", "precision": "bf16"}, "train", "train.precision: must be fp32 with"),
+        ("train", {"backend": "numpy", "precision": "bf16"}, "train", "train.precision: must be auto or fp32 with"),
         ("train", {"backend": "numpy", "learning_rate": 1e30, "clip_norm": None}, "train", "must stay finite"),
         ("model", {"d_model": 33}, "train", "model.d_model: must be a multiple of n_heads=2, got 33"),
         ("model", {"context_length": 100_000}, "train", "must hold at least context_length + 1 = 100001 tokens"),

@@ -26,7 +26,7 @@ class TrainConfig(Section):
 
     backend: Literal["torch", "numpy"]
     device: Literal["auto", "cpu", "cuda", "mps"]
-    precision: Literal["fp32", "bf16", "fp16"]
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool | Literal["auto"]
     attention: Literal["auto", "fused", "math", "flex"]
     threads: Count | None
@@ -132,7 +132,7 @@ class TrainConfig(Section):
         if self.backend == "numpy":
             can: dict[str, tuple[object, ...]] = {
                 "device": ("auto", "cpu"),
-                "precision": ("fp32",),
+                "precision": ("auto", "fp32"),
                 "compile": ("auto", False),
                 "attention": ("auto",),
                 "threads": (None,),

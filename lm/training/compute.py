@@ -60,7 +60,8 @@ def choose_compute(
     Raises:
         ValueError: when the configuration asks for something that this machine cannot do.
     """
-    words = [f"torch {torch.__version__} on {_name(device)}", f"{config.precision}{_warning(config, device)}"]
+    precision, reason = choose_precision(config, device)
+    words = [f"torch {torch.__version__} on {_name(device)}", f"{precision} ({reason})" if reason else precision]
     threads = None
     if n_processes > 1:
         words.append(f"{n_processes} processes{', each with a part of the model' if config.shard else ''}")
@@ -71,7 +72,7 @@ def choose_compute(
         words.append(f"{threads} {'thread' if threads == 1 else 'threads'}{' each' if n_processes > 1 else ''}")
     compile_, reason = _compile(config, n_parameters(model_config, vocab_size), model_config.context_length, device)
     words.append(f"{'compiled' if compile_ else 'not compiled'} ({reason})")
-    attention, reason = _attention(config, model_config, device, compile_)
+    attention, reason = _attention(config, model_config, device, precision, compile_)
     words.append(f"{attention} attention ({reason})")
     if config.recompute:
         words.append("activations recomputed")
@@ -79,7 +80,7 @@ def choose_compute(
     made = ComputeChoices(
         device.type,
         _processor(device),
-        config.precision,
+        precision,
         n_processes,
         shard,
         threads,
@@ -145,20 +146,31 @@ def set_up(choices: ComputeChoices) -> None:
         tracer.recompile_limit = max(64, tracer.recompile_limit)
 
 
-def has_fast_half(device: torch.device) -> bool:
-    """Whether the device has instructions that multiply bfloat16. Other CPUs emulate it, many times slower."""
+def has_fast_half(device: torch.device) -> bool | None:
+    """Whether the device has instructions that multiply bfloat16; None where we do not know.
+
+    Processors without them emulate it, CPUs many times slower than float32.
+    """
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
-        return True
+        return None
     flags = torch.backends.cpu.get_cpu_capability()
     if flags in ("AVX2", "DEFAULT", "NO AVX"):
         return False
-    return not flags.startswith("AVX512") or torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    if not flags.startswith("AVX512"):
+        return None
+    return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
 
 
-def _warning(config: TrainConfig, device: torch.device) -> str:
-    if config.precision == "bf16" and not has_fast_half(device):
-        return " (emulated by this processor, many times slower than precision fp32)"
-    return ""
+def choose_precision(config: TrainConfig, device: torch.device) -> tuple[Precision, str]:
+    """The precision of matrix products, and its reason or what is wrong with it."""
+    if config.precision == "auto":
+        half = has_fast_half(device)
+        return ("bf16", "this processor has instructions for it") if half else ("fp32", "bf16 would not be faster")
+    if config.precision == "bf16" and has_fast_half(device) is False:
+        return "bf16", "emulated by this processor, many times slower than precision fp32"
+    return config.precision, ""
 
 
 def _compile(config: TrainConfig, n_parameters: int, context_length: int, device: torch.device) -> tuple[bool, str]:
@@ -176,7 +188,7 @@ def _compile(config: TrainConfig, n_parameters: int, context_length: int, device
 
 
 def _attention(
-    config: TrainConfig, model_config: ModelConfig, device: torch.device, compiled: bool
+    config: TrainConfig, model_config: ModelConfig, device: torch.device, precision: Precision, compiled: bool
 ) -> tuple[Kernel, str]:
     config.check_attention(model_config.dropout)
     flexible = device.type == "cuda" and compiled and model_config.d_head >= _FLEXIBLE
@@ -186,7 +198,7 @@ def _attention(
         raise config.wrong("attention", f"{needs}, got {got}")
     if config.attention != "auto":
         return config.attention, f"as {config.name()}.attention says"
-    half = config.precision != "fp32"
+    half = precision != "fp32"
     window = model_config.window
     masked = model_config.positions == "alibi" or (window is not None and window < model_config.context_length)
     long = model_config.context_length >= _LONG and model_config.d_head >= _WIDE

@@ -248,7 +248,8 @@ def _key(trainer: Trainer, facts: Mapping[str, Any]) -> str:
     computed = trainer.backend.compute_report.facts
     # How a run is computed decides which activations are dropped. Only the number of threads has no part in that.
     with_dropout = trainer.backend.model_config.dropout > 0
-    counts = computed.keys() - {"threads"} if with_dropout else computed.keys() & {"library", "numpy", "device"}
+    always = {"library", "numpy", "device", "precision"}
+    counts = computed.keys() - {"threads"} if with_dropout else computed.keys() & always
     return resume_key(
         {
             **facts,

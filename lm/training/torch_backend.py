@@ -38,23 +38,24 @@ class TorchBackend:
     def __init__(self, model: Transformer, config: TrainConfig, device: torch.device, team: Team | None = None) -> None:
         self.team = team or Team()
         choices, words = choose_compute(config, model.config, model.vocab_size, device, self.team.size)
+        config = config.model_copy(update={"precision": choices.precision})  # what `auto` stands for here
         set_up(choices)
         self.model, self.model_config, self.table = model, model.config, model.table
         self._config, self._device = config, device
         if choices.attention == "flex":
             model.to(device)
         model.compute_with(attention=choices.attention, recompute=choices.recompute)
-        objective = _Objective(model, device, config.precision)
+        objective = _Objective(model, device, choices.precision)
         if choices.compile:
             # Compiled for each batch size separately. Otherwise the code would depend on the sizes that came before,
             # and these are different in a resumed run.
             objective.compile(dynamic=False)
             shape = config.part_size // self.team.size, model.config.context_length
             if not choices.shard and (
-                fault := compiled_fault(objective.to(device), shape, model.vocab_size, config.precision)
+                fault := compiled_fault(objective.to(device), shape, model.vocab_size, choices.precision)
             ):
                 choices, words = plain_instead(choices, words, fault)
-                objective = _Objective(model, device, config.precision)
+                objective = _Objective(model, device, choices.precision)
         self.compute_report = ComputeReport(choices.facts(), words)
         self._parallel = parallelise(objective, model.blocks, self.team, config.shard, device)
         self._optimizer = build_optimizer(model, model.table, config)

@@ -106,7 +106,7 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
     assert error_of(TrainConfig, TRAIN | {"betas": [0.9, 1.0]}) == "train.betas.1: must be less than 1, got 1.0"
     assert error_of(TrainConfig, TRAIN | {"betas": [0.9]}) == "train.betas: must be a list of 2 numbers, got [0.9]"
     assert error_of(TrainConfig, TRAIN | {"backend": "numpy", "precision": "fp16"}) == (
-        "train.precision: must be fp32 with backend 'numpy', got 'fp16'"
+        "train.precision: must be auto or fp32 with backend 'numpy', got 'fp16'"
     )
     assert error_of(TrainConfig, TRAIN | {"momentum": 0.0, "nesterov": True}) == (
         "train.nesterov: needs a momentum above 0, got momentum=0"

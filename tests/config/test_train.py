@@ -27,8 +27,8 @@ def test_nesterov_s_momentum_without_momentum_is_refused() -> None:
     [
         ("device", "cuda", "auto or cpu with backend 'numpy', got 'cuda'"),
         ("device", "mps", "auto or cpu with backend 'numpy', got 'mps'"),
-        ("precision", "bf16", "fp32 with backend 'numpy', got 'bf16'"),
-        ("precision", "fp16", "fp32 with backend 'numpy', got 'fp16'"),
+        ("precision", "bf16", "auto or fp32 with backend 'numpy', got 'bf16'"),
+        ("precision", "fp16", "auto or fp32 with backend 'numpy', got 'fp16'"),
         ("compile", True, "auto or false with backend 'numpy', got True"),
     ],
 )
@@ -64,7 +64,7 @@ def test_what_numpy_cannot_do_is_refused(name: str, value: Any, rule: str) -> No
         ("compile", 1, "true or false or 'auto', got 1"),
         ("nesterov", 1, "true or false, got 1"),
         ("backend", "jax", "'torch' or 'numpy', got 'jax'"),
-        ("precision", "fp8", "'fp32', 'bf16' or 'fp16', got 'fp8'"),
+        ("precision", "fp8", "'auto', 'fp32', 'bf16' or 'fp16', got 'fp8'"),
         ("optimizer", "lion", "'muon', 'adamw', 'adam' or 'sgd', got 'lion'"),
         ("schedule", "poly", "'cosine', 'linear', 'constant' or 'wsd', got 'poly'"),
         ("keep", "first", "'best' or 'last', got 'first'"),

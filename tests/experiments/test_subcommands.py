@@ -34,7 +34,7 @@ def test_the_list_shows_every_entry_and_its_mistakes(
         "presets",
         "fast 1,017,216 parameters Is it fast?",
         "half 1,017,216 parameters Is half enough?",
-        "error: half: train.precision: must be fp32 with backend 'numpy', got 'bf16'",
+        "error: half: train.precision: must be auto or fp32 with backend 'numpy', got 'bf16'",
         "sets",
         "widths 4 runs How wide?",
         "error: widths-66-s1: model.d_model: must be a multiple of n_heads=4, got 66",

@@ -17,8 +17,10 @@ from lm.model import attend
 from lm.model.transformer import Transformer
 from lm.system.processor import processor_name
 from lm.training import compute as module
+from lm.training.batch import Batch
 from lm.training.compute import ComputeChoices, choose_compute, has_fast_half, n_processes, set_up
 from lm.training.loss import linear_cross_entropy
+from lm.training.torch_backend import TorchBackend
 from tests.model.configs import redraw
 from tests.small import model_config, train_config
 
@@ -49,6 +51,7 @@ def machine(patch: pytest.MonkeyPatch, compilers: tuple[str, ...] = (), capabili
     patch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     patch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False)
     patch.setattr(torch.cuda, "get_device_name", lambda device: "NVIDIA Abacus")
+    patch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: including_emulation)
 
 
 def choose(
@@ -197,12 +200,48 @@ def test_a_processor_that_emulates_bfloat16_is_warned_of(monkeypatch: pytest.Mon
         machine(monkeypatch, capability=capability)
         assert choose({"precision": "bf16"})[1][1] == SLOW
         assert choose({"precision": "fp32"})[1][1] == "fp32"
-        assert choose({"precision": "bf16"}, device=CUDA)[1][1] == "bf16"
+        assert choose({"precision": "bf16"}, device=CUDA)[1][1] == SLOW
+        assert choose({"precision": "bf16"}, device=MPS)[1][1] == "bf16"
     for has in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
         machine(monkeypatch)
         monkeypatch.setattr(torch.cpu, has, lambda: True)
         assert choose({"precision": "bf16"})[1][1] == "bf16"
         assert has_fast_half(CPU)
+
+
+FAST, PLAIN = "bf16 (this processor has instructions for it)", "fp32 (bf16 would not be faster)"
+
+
+def test_the_precision_is_half_where_the_processor_is_known_to_have_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(device: torch.device) -> str:
+        choices, words = choose({"precision": "auto"}, device=device)
+        assert words[1].startswith(choices.precision)
+        assert (choices.attention == "math") == (choices.precision == "bf16" and device.type == "cpu")
+        return words[1]
+
+    for capability in ("AVX2", "DEFAULT", "AVX512", "SVE256"):
+        machine(monkeypatch, capability=capability)
+        assert [chosen(device) for device in (CPU, CUDA, MPS)] == [PLAIN] * 3
+    machine(monkeypatch)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: not including_emulation)
+    assert [chosen(device) for device in (CPU, CUDA, MPS)] == [FAST, FAST, PLAIN]
+
+
+def test_a_backend_takes_the_precision_that_was_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def gradient(precision: str) -> tuple[float, str]:
+        config = train_config(precision=precision, optimizer="muon", batch_size=2)
+        backend = TorchBackend(Transformer(model_config(), VOCAB_SIZE), config, CPU)
+        ids = np.random.Generator(np.random.Philox(1)).integers(0, VOCAB_SIZE, (2, 9))
+        backend.gradient([Batch.of_windows(ids)], (0, 0))
+        backend.update(0.1)
+        return backend.gradient([Batch.of_windows(ids)], (0, 1))[0].loss, backend.compute_report.facts["precision"]
+
+    for half in (False, True):
+        machine(monkeypatch)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda half=half: half)
+        assert gradient("auto") == gradient("bf16" if half else "fp32")
+    assert gradient("bf16") != gradient("fp32")
 
 
 def processes(asked: int | str, device: torch.device = CPU, **changes: Any) -> int:

@@ -209,7 +209,7 @@ def test_with_dropout_a_run_computed_in_another_way_is_another_run_even_if_auto_
 
 def test_other_libraries_and_devices_make_another_run(tmp_path: Path) -> None:
     for changes, others in (
-        ({}, [{"library": "torch 0"}, {"numpy": "0"}, {"device": "cuda"}]),
+        ({}, [{"library": "torch 0"}, {"numpy": "0"}, {"device": "cuda"}, {"precision": "bf16"}]),
         ({"backend": "numpy"}, [{"library": "numpy 0"}, {"device": "cuda"}]),
     ):
         keys = [key_where(tmp_path, facts, **changes) for facts in ({}, *others)]
