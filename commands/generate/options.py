@@ -120,6 +120,12 @@ def build_parser() -> Parser:
         "search instead of drawing",
         ("--beams", int, "N", "beam search: keep the N likeliest beginnings at each step"),
         ("--length-penalty", float, "X", "above 0 favours long texts, below 0 short ones (1)"),
+        (
+            "--penalty-alpha",
+            float,
+            "A",
+            "contrastive search: how much the next of --top-k tokens shall be unlike the text",
+        ),
     )
     search.add_argument(
         "--early-stopping",

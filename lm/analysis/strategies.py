@@ -113,8 +113,12 @@ def _results(one: TextSet) -> dict[str, Any]:
 
 
 def _label(one: TextSet) -> str:
-    kind = "beams" if one.config.beams > 1 else "greedy" if one.config.temperature == 0 else "drawn"
-    return one.name or kind
+    config = one.config
+    if one.name:
+        return one.name
+    if config.penalty_alpha is not None:
+        return "contrastive"
+    return "beams" if config.beams > 1 else "greedy" if config.temperature == 0 else "drawn"
 
 
 def _settings(one: TextSet) -> str:

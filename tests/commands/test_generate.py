@@ -159,6 +159,7 @@ def test_several_texts_of_a_prompt_stand_together_and_those_of_a_search_are_rank
         assert best["score"] >= second["score"]
         assert best["ids"] != second["ids"]
     assert tell("a", "--beams", "3", "--early-stopping", "true")[0] == 0
+    assert tell("a", "--penalty-alpha", "0.6", "--top-k", "4")[0] == 0
     assert tell("a", "--beams", "3", "--require", "x", "--forbid", "y")[1].count("x") > 0
 
 
@@ -208,6 +209,9 @@ def test_the_tokenizer_lies_beside_the_model_or_is_given(tell: Told, folder: Pat
         (["--temperature", "0", "--top-k", "3"], "--top-k: no effect with --temperature=0"),
         (["--temperature", "2", "--top-k", "3", "--beams", "2"], "--temperature, --top-k: no effect with --beams=2"),
         (["--length-penalty", "2"], "--length-penalty: no effect with --beams=1"),
+        (["--penalty-alpha", "0.5"], "--top-k: must be a number where --penalty-alpha is one, got null"),
+        (["--penalty-alpha", "0.5", "--top-k", "4", "--temperature", "2"],
+         "--temperature: no effect with --penalty-alpha=0.5"),
         (["--require", "x"], "--beams: must be 2 or more where --require holds something, got 1"),
         (["--beams", "2", "--n", "3"], "--n: must be at most beams=2, got 3"),
         (["--device", "cuda"], "--device: must be 'cpu' or 'auto' with NumPy, got 'cuda'"),
