@@ -57,7 +57,11 @@ def test_evaluation(positions: str, device: torch.device) -> None:
 
 @pytest.mark.parametrize(
     "sampling",
-    [Sampling(0), Sampling(0.8), Sampling(0.8, top_k=5), Sampling(0.8, top_p=0.9), Sampling(0.8, top_k=9, top_p=0.9)],
+    [
+        *(Sampling(0), Sampling(0.8), Sampling(0.8, top_k=5), Sampling(0.8, top_p=0.9)),
+        *(Sampling(0.8, top_k=9, top_p=0.9), Sampling(0.8, min_p=0.1), Sampling(0.8, typical_p=0.8)),
+        Sampling(0.8, repetition_penalty=1.3, frequency_penalty=0.5, presence_penalty=0.5, no_repeat_ngram=2),
+    ],
     ids=str,
 )
 def test_generation(sampling: Sampling, device: torch.device) -> None:

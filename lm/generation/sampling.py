@@ -129,15 +129,29 @@ def typical(weights: Float64[np.ndarray, "batch n"], p: float) -> Float64[np.nda
     The tokens are ranked by |-log(probability) - entropy|, the smallest first. The first ones that reach p are kept,
     and those equal to the last of them (Meister et al. 2022, https://arxiv.org/abs/2202.00666, equation 10).
     """
-    probabilities = weights / weights.sum(-1, keepdims=True)
-    surprise = -np.log(np.maximum(probabilities, np.finfo(np.float64).tiny))
-    distance = np.abs(surprise - (probabilities * surprise).sum(-1, keepdims=True))
-    distance[weights == 0] = np.inf
-    order = np.argsort(distance, axis=-1)
-    reached = np.cumsum(np.take_along_axis(probabilities, order, -1), axis=-1)
-    last = np.minimum((reached < p).sum(-1, keepdims=True), weights.shape[1] - 1)
-    limit = np.take_along_axis(distance, np.take_along_axis(order, last, -1), -1)
-    return np.where(distance <= limit, weights, 0)
+    total, size = weights.sum(-1, keepdims=True), weights.shape[1]
+    mean = np.vecdot(weights, _log(weights))[:, None] / total  # of the logarithms of the weights
+    n = min(_FIRST_LOOK, size)
+    while True:
+        ranked = top_values(weights, n)
+        beyond = mean - _log(ranked)  # surprise - entropy
+        order = np.argsort(np.abs(beyond), axis=-1)
+        reached = np.cumsum(np.take_along_axis(ranked, order, -1), axis=-1)
+        last = np.minimum((reached < p * total).sum(-1, keepdims=True), n - 1)
+        limit = np.take_along_axis(np.abs(beyond), np.take_along_axis(order, last, -1), -1)
+        # All tokens that are not looked at are even less likely than the last one, and farther from the entropy.
+        if n == size or ((reached[:, -1:] >= p * total) & (beyond[:, -1:] >= limit)).all():
+            break
+        n = min(n * _GROWTH, size)
+    kept = np.abs(beyond) <= limit
+    least, most = np.where(kept, ranked, np.inf).min(-1), np.where(kept, ranked, 0).max(-1)
+    return np.where((weights >= least[:, None]) & (weights <= most[:, None]), weights, 0)
+
+
+def _log(weights: Float64[np.ndarray, "batch n"]) -> Float64[np.ndarray, "batch n"]:
+    """The natural logarithm; of 0 that of the smallest normal number."""
+    logs: Float64[np.ndarray, "batch n"] = np.log(np.maximum(weights, np.finfo(np.float64).tiny))
+    return logs
 
 
 def draw(

@@ -101,6 +101,7 @@ def test_half_precision_is_not_penalised_in_half_precision() -> None:
     st.none() | st.sampled_from([0.3, 0.9]),
     st.none() | st.sampled_from([0.0, 0.05, 0.4, 1.0]),
     st.none() | st.sampled_from([0.1, 0.5, 0.95]),
+    st.sampled_from([1, 64]),
 )
 def test_filters_leave_the_distribution_that_those_of_transformers_leave(
     kind: str,
@@ -110,10 +111,13 @@ def test_filters_leave_the_distribution_that_those_of_transformers_leave(
     top_p: float | None,
     min_p: float | None,
     typical_p: float | None,
+    first_look: int,
 ) -> None:
     logits = random_logits(seed)
     sampling = Sampling(temperature, top_k, top_p, min_p, typical_p)
-    ids, weights = candidates(KINDS[kind](logits.copy()), sampling)
+    with pytest.MonkeyPatch.context() as patch:  # so few that the filters have to look at more of them
+        patch.setattr("lm.generation.sampling._FIRST_LOOK", first_look)
+        ids, weights = candidates(KINDS[kind](logits.copy()), sampling)
     result = np.zeros_like(logits)
     np.put_along_axis(result, ids, weights / weights.sum(-1, keepdims=True), -1)
 

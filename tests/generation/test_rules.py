@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from lm.config.sample import SampleConfig
+from lm.generation.constraints import Constraints, Rules
 from lm.generation.events import End, Token, collect
 from lm.generation.generate import generate
 from lm.generation.sampling import GREEDY, Sampling
@@ -119,3 +120,26 @@ def test_a_token_reports_the_probability_that_the_model_gives_it(library: str) -
 def test_no_token_is_written_where_none_is_asked_for() -> None:
     events = list(generate(never_ending(), PROMPTS, GREEDY, max_new_tokens=0, end_id=END_ID, seed=0))
     assert events == [End(row, "length") for row in range(len(PROMPTS))]
+
+
+def test_draws_follow_the_distribution_that_rules_and_penalties_leave() -> None:
+    n, model, tokenizer = 4000, numpy_twin(random_model(len(WORDS), d_model=8)), parse_tokenizer(words().to_str())
+    prompt = [1, 7, 3]  # the fox
+    rules = Rules(Constraints(forbid=("hen", "x m")), tokenizer, max_new_tokens=1)  # not `hen`, and not `fox met`
+    sampling = Sampling(temperature=3.0, repetition_penalty=2.0, min_p=0.02)
+    logits = model.forward(np.array([prompt]))[0, -1].astype(np.float64)
+    for id in prompt:
+        logits[id] = logits[id] / 2 if logits[id] > 0 else logits[id] * 2
+    logits[[WORDS.index("hen"), WORDS.index("met")]] = -np.inf
+    weights = np.exp((logits - logits.max()) / 3)
+    weights[weights < 0.02] = 0
+    assert 5 <= (weights > 0).sum() <= 8
+
+    events = generate(model, [prompt], sampling, max_new_tokens=1, end_id=1, seed=0, samples=n, rules=rules)
+    drawn = [ids[0] if ids else 1 for ids in collect(events, n)]
+    observed, expected = np.bincount(drawn, minlength=len(WORDS)), n * weights / weights.sum()
+    assert (observed[expected == 0] == 0).all()
+    possible = expected > 0
+    chi_square = ((observed - expected)[possible] ** 2 / expected[possible]).sum()
+    # At most 7 degrees of freedom: above 24.3 with a probability below 0.001. A wrong rule gives hundreds.
+    assert chi_square < 24.3

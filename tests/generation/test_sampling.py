@@ -92,7 +92,8 @@ def test_the_distribution_follows_the_rules(
 def test_at_temperature_zero_the_likeliest_is_taken_the_lower_id_of_equals_and_near_zero_one_of_the_likeliest(
     kind: str, logits: NDArray[np.float64], top_k: int | None, top_p: float | None, temperature: float, u: float
 ) -> None:
-    ids = choose(KINDS[kind](logits), Sampling(temperature, top_k, top_p), np.full(len(logits), u))
+    sampling = Sampling(temperature, top_k, top_p, min_p=top_p, typical_p=top_p)
+    ids = choose(KINDS[kind](logits), sampling, np.full(len(logits), u))
     if temperature == 0:
         assert ids.tolist() == logits.argmax(-1).tolist()
     assert (logits[np.arange(len(logits)), ids] == logits.max(-1)).all()
@@ -128,7 +129,13 @@ def test_the_way_to_choose_is_checked_once_by_the_rules_of_the_section() -> None
 @each_kind
 def test_a_model_that_has_diverged_still_gives_ids_of_the_vocabulary(kind: str) -> None:
     broken = np.array([[math.nan] * 5, [1.0, math.nan, 2.0, 0.0, 0.0], [0.0, math.inf, 0.0, 0.0, 0.0], [-math.inf] * 5])
-    for sampling in (GREEDY, Sampling(), Sampling(1.0, 2), Sampling(1.0, None, 0.5)):
+    for sampling in (
+        GREEDY,
+        Sampling(),
+        Sampling(1.0, 2),
+        Sampling(1.0, None, 0.5),
+        Sampling(min_p=0.1, typical_p=0.5),
+    ):
         ids = choose(KINDS[kind](broken), sampling, np.full(4, 0.7))
         assert ((ids >= 0) & (ids < 5)).all()
         assert ids[2] == 1
