@@ -14,7 +14,7 @@ from lm.system.files import replacing, sha256, write_json
 from lm.training.build import build_backend
 from lm.training.curves import StepRow, ValidRow, write_rows
 from lm.training.run import Run, explaining_errors, prepare
-from lm.training.source import Windows
+from lm.training.source import open_source
 from lm.training.trainer import Trainer
 from stages.run_folders import run_folders
 from stages.support import Stage, run
@@ -33,10 +33,10 @@ def main(stage: Stage) -> None:
     tokenizer = stage.path("tokenizer")
     for path, digest in ((valid.path, valid.card.tokenizer_sha256), (tokenizer, sha256(tokenizer))):
         check_same_tokenizer(str(path), digest, str(train.path), train.card.tokenizer_sha256)
-    windows = [Windows(tokens.ids, model_config.context_length, str(tokens.path)) for tokens in (train, valid)]
+    sources = [open_source(tokens, model_config.context_length, config) for tokens in (train, valid)]
     with explaining_errors(config):
         backend = build_backend(config, model_config, train.card.vocab_size, seed)
-        trainer = Trainer(backend, windows[0], windows[1], config, seed)
+        trainer = Trainer(backend, sources[0], sources[1], config, seed)
         with Run(trainer, stage.facts(), folders) as training:
             training.take_steps()
             if training.leads:

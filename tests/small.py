@@ -55,6 +55,7 @@ TRAIN: dict[str, Any] = {
     "steps": 12,
     "tokens": None,
     "batch_size": 4,
+    "rows": "windows",
     "accumulate": 1,
     "ramp_steps": 0,
     "optimizer": "adamw",

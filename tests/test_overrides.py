@@ -14,7 +14,7 @@ from lm.config.train import TrainConfig
 from lm.formats.parameters import parameter_table
 from lm.formats.tokens import TokenFile, TokenWriter
 from lm.training.build import build_backend
-from lm.training.source import Windows
+from lm.training.source import Windows, open_source
 from lm.training.trainer import Trainer
 
 DEFAULTS = YAML(typ="safe").load(ROOT / "params.yaml")
@@ -57,6 +57,7 @@ TRAIN: dict[str, list[Any]] = {
     "steps": [1],
     "tokens": [8192, 100],
     "batch_size": [1, 8],
+    "rows": ["windows", "documents"],
     "accumulate": [2, 5],
     "ramp_steps": [],  # below, for it needs an override of accumulate
     "optimizer": ["muon", "adamw", "adam", "sgd"],
@@ -99,8 +100,8 @@ def train(tokens: TokenFile, model: dict[str, Any], training: dict[str, Any]) ->
     model_config = ModelConfig.parse(DEFAULTS["model"] | SHORT_MODEL | model)
     config = TrainConfig.parse(DEFAULTS["train"] | SHORT_TRAIN | training)
     backend = build_backend(config, model_config, VOCAB_SIZE, 0)
-    windows = Windows(tokens.ids, model_config.context_length)
-    trainer = Trainer(backend, windows, windows, config, 0)
+    rows = open_source(tokens, model_config.context_length, config)
+    trainer = Trainer(backend, rows, rows, config, 0)
     losses = list(trainer.run())
     assert np.isfinite(losses).all()
     assert len(losses) == trainer.n_steps

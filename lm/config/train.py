@@ -36,6 +36,7 @@ class TrainConfig(Section):
     steps: Count
     tokens: Count | None
     batch_size: Count
+    rows: Literal["documents", "windows"]
     accumulate: Count
     ramp_steps: Annotated[int, Field(ge=0)]
     optimizer: Literal["muon", "adamw", "adam", "sgd"]

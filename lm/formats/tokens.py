@@ -89,15 +89,26 @@ class TokenFile:
             if largest >= self.card.vocab_size:
                 raise ValueError(f"{path}: ids must be below vocab_size={self.card.vocab_size}, got {largest}")
 
-    def documents(self) -> list[NDArray[np.uint16]]:
-        """The ids of each document, with its end token: views, nothing is copied.
+    def ends(self) -> NDArray[np.int64]:
+        """Where the end token of each document stands.
 
         Raises:
             ValueError: when tokens follow the last end token, because they would belong to no document.
         """
         if len(self.ids) and (last := int(self.ids[-1])) != self.card.end_id:
             raise ValueError(f"{self.path}: must end with the end token, id {self.card.end_id}, got id {last}")
-        ends = np.flatnonzero(self.ids == self.card.end_id) + 1
+        starts = range(0, len(self.ids), _CHECKED_AT_ONCE)
+        blocks = [self.ids[start : start + _CHECKED_AT_ONCE] for start in starts]
+        found = [start + np.flatnonzero(block == self.card.end_id) for start, block in zip(starts, blocks, strict=True)]
+        return np.concatenate([np.empty(0, np.int64), *found])
+
+    def documents(self) -> list[NDArray[np.uint16]]:
+        """The ids of each document, with its end token: views, nothing is copied.
+
+        Raises:
+            ValueError: as `ends` does.
+        """
+        ends = self.ends() + 1
         starts = np.concatenate([[0], ends])[:-1]
         return [self.ids[start:end] for start, end in zip(starts, ends, strict=True)]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from lm.formats.tokens import TokenFile
 from lm.training.batch import Batch
-from lm.training.source import Source, Windows
-from tests.small import write_tokens
+from lm.training.source import Documents, Source, Windows, open_source
+from tests.small import train_config, write_tokens
 
 
 @cache
@@ -173,3 +173,45 @@ def test_a_draw_from_another_epoch_meanwhile_changes_nothing() -> None:
     windows.meanwhile = lambda: windows.draw(0, n, n)
     assert drawn(windows.draw(0, 0, n)).tolist() == drawn(alone.draw(0, 0, n)).tolist()
     assert windows.meanwhile is None
+
+
+def documents(lengths: list[int], context_length: int) -> Documents:
+    """Documents of these lengths, the end token 0 included; the other ids count up over all of them."""
+    ids, ends = np.arange(1, sum(lengths) + 1), np.cumsum(lengths) - 1
+    ids[ends] = 0
+    return Documents(ids, ends, context_length)
+
+
+@given(st.lists(st.integers(2, 12), min_size=2, max_size=8), st.integers(1, 9), seeds, st.integers(0, 3))
+def test_an_epoch_of_documents_predicts_every_token_once_from_the_start_of_its_document(
+    lengths: list[int], context_length: int, seed: int, epoch: int
+) -> None:
+    assume(sum(lengths) > context_length)
+    rows = documents(lengths, context_length)
+    circle = np.tile(rows._ids, 3)
+    starts: list[int] = []
+    targets: list[int] = []
+    for row in drawn(rows.draw(seed, epoch * rows.per_epoch, rows.per_epoch)):
+        start = (int(row[1]) if row[1] else int(row[0]) + 1) - 2  # where the first input stands; -1 for the last token
+        assert (row == circle[len(rows._ids) + start :][: len(row)]).all()
+        end = next(end for end in np.cumsum(lengths) - 1 if end > start)
+        starts.append(start)
+        targets += range(start + 1, min(start + context_length, end) + 1)  # those within the row's own document
+    assert sorted(targets) == list(range(len(rows._ids)))
+    assert {-1, *(np.cumsum(lengths)[:-1] - 1).tolist()} <= set(starts)
+
+
+def test_documents_are_read_in_a_circle_and_a_long_one_goes_on_in_a_row_of_its_own() -> None:
+    rows = documents([3, 6, 2], 4)  # 1 2 0, 4 5 6 7 8 0, 10 0
+    assert drawn(rows.spread(9)).tolist() == [[0, 1, 2, 0, 4], [0, 4, 5, 6, 7], [7, 8, 0, 10, 0], [0, 10, 0, 1, 2]]
+    assert drawn(rows.spread(2)).tolist() == [[0, 1, 2, 0, 4], [7, 8, 0, 10, 0]]
+    epochs = [drawn(rows.draw(seed, 4 * epoch, 4)).tolist() for seed in (1, 2) for epoch in range(3)]
+    assert all(sorted(epoch) == sorted(drawn(rows.spread(4)).tolist()) for epoch in epochs)
+    assert len({str(epoch) for epoch in epochs}) > 3
+
+
+def test_the_parameter_chooses_where_rows_begin(tmp_path: Path) -> None:
+    tokens = write_tokens(tmp_path, [[1, 2], [3, 4, 5]], vocab_size=6)
+    of_documents, of_windows = (open_source(tokens, 3, train_config(rows=rows)) for rows in ("documents", "windows"))
+    assert drawn(of_documents.spread(9)).tolist() == [[0, 1, 2, 0], [0, 3, 4, 5], [5, 0, 1, 2]]
+    assert drawn(of_windows.spread(9)).tolist() == [[1, 2, 0, 3], [3, 4, 5, 0]]
