@@ -59,6 +59,7 @@ TRAIN: dict[str, Any] = {
     "accumulate": 1,
     "ramp_steps": 0,
     "optimizer": "adamw",
+    "muon_parts": False,
     "learning_rate": 0.01,
     "betas": [0.9, 0.95],
     "eps": 1e-8,

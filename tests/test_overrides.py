@@ -61,6 +61,7 @@ TRAIN: dict[str, list[Any]] = {
     "accumulate": [2, 5],
     "ramp_steps": [],  # below, for it needs an override of accumulate
     "optimizer": ["muon", "adamw", "adam", "sgd"],
+    "muon_parts": [True, False],
     "learning_rate": [1, 1e-5],
     "betas": [[0.8, 0.99]],
     "eps": [1e-6],

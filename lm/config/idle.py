@@ -35,6 +35,7 @@ UNSET: Mapping[str, Mapping[str, Any]] = {
     "train": {
         "shard": False,
         "steps": 1200,
+        "muon_parts": False,
         "betas": [0.9, 0.98],
         "eps": 1e-08,
         "momentum": 0.95,
@@ -144,6 +145,8 @@ def _idle_train(train: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield optimizer, ("nesterov",)
     if train.optimizer not in ("muon", "sgd"):
         yield optimizer, ("momentum",)
+    if train.optimizer != "muon":
+        yield optimizer, ("muon_parts",)
     if train.schedule != "wsd":
         yield schedule, ("decay_fraction",)
     if train.schedule == "constant":

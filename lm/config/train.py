@@ -40,6 +40,7 @@ class TrainConfig(Section):
     accumulate: Count
     ramp_steps: Annotated[int, Field(ge=0)]
     optimizer: Literal["muon", "adamw", "adam", "sgd"]
+    muon_parts: bool
     learning_rate: Rate
     betas: Annotated[list[Beta], Field(min_length=2, max_length=2)]
     eps: Rate

@@ -22,6 +22,8 @@ class Muon(AdamW):
         M = momentum * M + (1 - momentum) * G;  U = orthogonalised(momentum * M + (1 - momentum) * G)
         W = (1 - lr * weight_decay) * W - lr * 0.2 * sqrt(max(rows, columns)) * U
 
+    If the group has `parts`, numbers of rows, each of these parts of W is a matrix of its own.
+
     The factor gives U the size that AdamW's updates tend to have, so one learning rate serves both (Liu et al. 2025,
     section 2.2, https://arxiv.org/abs/2502.16982). Equal to `torch.optim.Muon` with `adjust_lr_fn="match_rms_adamw"`
     where `dtype` is bfloat16.
@@ -56,8 +58,7 @@ class Muon(AdamW):
         for p, slot in zip(params, slots, strict=True):
             if not slot:
                 slot["momentum"] = torch.zeros_like(p)
-        size = 0.2 * max(params[0].shape) ** 0.5
-        return Pace(1 - group["lr"] * group["weight_decay"], -size * group["lr"])
+        return Pace(1 - group["lr"] * group["weight_decay"], -group["lr"])
 
     def _apply(
         self, group: dict[str, Any], params: list[Tensor], slots: list[Slots], grads: list[Tensor], pace: Pace
@@ -66,13 +67,15 @@ class Muon(AdamW):
             super()._apply(group, params, slots, grads, pace)
             return
         momenta = [slot["momentum"] for slot in slots]
-        self._turn(params, grads, momenta, self._momentum, self._dtype, pace.shrink, pace.step_size)
+        parts = group.get("parts") or (params[0].shape[0],)
+        self._turn(params, grads, momenta, parts, self._momentum, self._dtype, pace.shrink, pace.step_size)
 
 
 def _turn(
     params: list[Tensor],
     grads: list[Tensor],
     momenta: list[Tensor],
+    parts: tuple[int, ...],
     momentum: float,
     dtype: torch.dtype,
     shrink: float | Tensor,
@@ -81,9 +84,23 @@ def _turn(
     """W = shrink * W + step_size * U for matrices of one shape, after the momenta have taken the gradients in."""
     torch._foreach_lerp_(momenta, grads, 1 - momentum)
     directions = torch._foreach_lerp(grads, momenta, momentum)  # Nesterov momentum, Sutskever et al. 2013, as means
-    updates = orthogonalised(torch.stack([gathered(direction) for direction in directions]), dtype) * step_size
+    updates = steps(torch.stack([gathered(direction) for direction in directions]), parts, dtype) * step_size
     torch._foreach_mul_(params, shrink)
     torch._foreach_add_(params, [laid_out_like(p, update) for p, update in zip(params, updates, strict=True)])
+
+
+def steps(
+    matrices: Float[Tensor, "batch rows columns"], parts: tuple[int, ...], dtype: torch.dtype
+) -> Float[Tensor, "batch rows columns"]:
+    """0.2 sqrt(max(rows, columns)) U for each part, where the parts of each matrix have so many rows."""
+    pieces = list(torch.split(matrices, list(parts), dim=1))
+    for n_rows in set(parts):  # all pieces of a shape at once
+        places = [place for place, n in enumerate(parts) if n == n_rows]
+        directions = orthogonalised(torch.cat([pieces[place] for place in places]), dtype)
+        size = 0.2 * max(n_rows, matrices.shape[2]) ** 0.5
+        for place, piece in zip(places, (directions * size).chunk(len(places)), strict=True):
+            pieces[place] = piece
+    return torch.cat(pieces, dim=1)
 
 
 def orthogonalised(

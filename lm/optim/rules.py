@@ -10,11 +10,13 @@ class UpdateRule(NamedTuple):
     """How one parameter is updated.
 
     `orthogonal`: by Muon's orthogonalised momentum instead of AdamW. `rate_scale`: the factor of the learning rate.
+    `parts`: the numbers of rows that are a matrix of their own for Muon; empty if the whole matrix is one.
     """
 
     orthogonal: bool = False
     weight_decay: float = 0.0
     rate_scale: float = 1.0
+    parts: tuple[int, ...] = ()
 
 
 def update_rule(spec: ParameterSpec, config: TrainConfig) -> UpdateRule:
@@ -41,4 +43,5 @@ def update_rule(spec: ParameterSpec, config: TrainConfig) -> UpdateRule:
     elif hidden:
         rate_scale = spec.wider**-0.5 if orthogonal else 1 / spec.wider
     is_matrix = spec.role in ("hidden", "embedding", "head")
-    return UpdateRule(orthogonal, config.weight_decay / rate_scale if is_matrix else 0.0, rate_scale)
+    parts = tuple(spec.parts.values()) if orthogonal and config.muon_parts else ()
+    return UpdateRule(orthogonal, config.weight_decay / rate_scale if is_matrix else 0.0, rate_scale, parts)

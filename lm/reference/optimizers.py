@@ -107,6 +107,8 @@ class AdamW(Adam):
 class Muon(AdamW):
     """p = p - lr * 0.2 * sqrt(max(rows, columns)) * U if the rule is orthogonal, otherwise AdamW.
 
+    If the rule has `parts`, numbers of rows, each of these parts of p is a matrix of its own.
+
     M is the running mean of g. U is the Nesterov momentum, momentum * M + (1 - momentum) * g, made orthogonal. Weight
     decay is that of AdamW. https://kellerjordan.github.io/posts/muon/, https://arxiv.org/abs/2502.16982 (section 2.2)
     """
@@ -131,9 +133,10 @@ class Muon(AdamW):
             return
         momentum = state["momentum"]
         momentum += (1 - self.momentum) * (grad - momentum)
-        update = orthogonalised(grad + self.momentum * (momentum - grad))
+        direction = grad + self.momentum * (momentum - grad)
+        pieces = np.split(direction, np.cumsum(rule.parts)[:-1]) if rule.parts else [direction]
         value *= 1 - learning_rate * rule.weight_decay
-        value -= learning_rate * 0.2 * max(value.shape) ** 0.5 * update
+        value -= learning_rate * np.concatenate([0.2 * max(p.shape) ** 0.5 * orthogonalised(p) for p in pieces])
 
 
 def orthogonalised(matrix: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:

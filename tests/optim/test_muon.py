@@ -155,6 +155,30 @@ def test_matrices_of_one_shape_are_updated_as_each_alone(dtype: torch.dtype) -> 
         torch.testing.assert_close(a, b, rtol=0, atol={torch.float32: 1e-4, torch.float64: 1e-12}[dtype])
 
 
+@pytest.mark.parametrize("parts", [(4, 4, 4), (4, 2, 2), (1, 5), (8,)])
+def test_parts_are_updated_as_matrices_of_their_own(parts: tuple[int, ...]) -> None:
+    generator = torch.Generator().manual_seed(0)
+    stored = [torch.randn(sum(parts), 3, generator=generator, dtype=torch.float64) for _ in range(2)]
+    together = [nn.Parameter(matrix.clone()) for matrix in stored]
+    apart = [[nn.Parameter(part.clone()) for part in torch.split(matrix, list(parts))] for matrix in stored]
+    one = Muon(
+        [{"params": together, "orthogonal": True, "parts": parts}], 0.1, 0.9, (0.9, 0.9), 1e-8, 0.2, torch.float64
+    )
+    alone = [{"params": [p], "orthogonal": True} for matrix in apart for p in matrix]
+    others = Muon(alone, 0.1, 0.9, (0.9, 0.9), 1e-8, 0.2, torch.float64)
+    for _ in range(3):
+        for p, matrix in zip(together, apart, strict=True):
+            p.grad = torch.randn(p.shape, generator=generator, dtype=torch.float64)
+            for part, grad in zip(matrix, torch.split(p.grad, list(parts)), strict=True):
+                part.grad = grad.clone()
+        one.step()
+        others.step()
+    for p, matrix, start in zip(together, apart, stored, strict=True):
+        # Sums in another order: a rounding of 1e-16 times the slope of the polynomial at 0, 485, three times.
+        torch.testing.assert_close(p.detach(), torch.cat([*matrix]).detach(), rtol=0, atol=1e-12)
+        assert not torch.equal(p, start)
+
+
 def test_a_parameter_without_a_gradient_stays_where_it_is_and_has_no_state() -> None:
     parameters, start = random_parameters(0), random_parameters(0)
     optimizer = muon(parameters)

@@ -50,6 +50,19 @@ def test_muon_takes_the_matrices_of_blocks_and_weight_decay_falls_on_all_matrice
     assert {rule.rate_scale for rule in found.values()} == {1.0}
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_muon_s_parts_are_those_of_the_table(optimizer: str) -> None:
+    table = parameter_table(model_config(n_kv_heads=1, bias=True), vocab_size=37)
+    found = {
+        name: update_rule(spec, train_config(optimizer=optimizer, muon_parts=True)) for name, spec in table.items()
+    }
+    in_parts = {f"blocks.{layer}.attention.qkv.weight" for layer in range(2)} if optimizer == "muon" else set()
+    assert {name: rule.parts for name, rule in found.items()} == {
+        name: (16, 8, 8) if name in in_parts else () for name in found
+    }
+    assert {rule.parts for rule in rules(optimizer).values()} == {()}
+
+
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(
     ("optimizer", "hidden", "others"),

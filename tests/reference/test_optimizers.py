@@ -122,11 +122,12 @@ SECTIONS: dict[str, dict[str, Any]] = {
 def test_muon_equals_its_twin_in_pytorch(
     rate: float, momentum: float, betas: tuple[float, float], rate_scale: float, seed: int
 ) -> None:
-    rules = [UpdateRule(True, 0.3, rate_scale), UpdateRule(False, 0.1, 1.0)]
-    actual = [Parameter(random_array(*shape, seed=seed + i)) for i, shape in enumerate([*MATRICES, (5,), (7, 2)])]
+    rules = [UpdateRule(True, 0.3, rate_scale), UpdateRule(False, 0.1, 1.0), UpdateRule(True, 0.3, 1.0, (4, 1, 1))]
+    actual = [Parameter(random_array(*s, seed=seed + i)) for i, s in enumerate([*MATRICES, (5,), (7, 2), (6, 3)])]
     expected = [nn.Parameter(torch.tensor(p.value)) for p in actual]
-    mine = Muon(actual, [rules[i >= len(MATRICES)] for i in range(len(actual))], momentum, betas, 1e-6)
-    split = (expected[: len(MATRICES)], expected[len(MATRICES) :])
+    n = len(MATRICES)
+    mine = Muon(actual, [rules[0]] * n + [rules[1]] * 2 + [rules[2]], momentum, betas, 1e-6)
+    split = (expected[:n], expected[n : n + 2], expected[n + 2 :])
     groups = [{"params": p, **rule._asdict()} for p, rule in zip(split, rules, strict=True)]
     theirs = TorchMuon(groups, rate, momentum, betas, 1e-6, dtype=torch.float64)
     for step in range(10):
