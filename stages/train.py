@@ -35,7 +35,8 @@ def main(stage: Stage) -> None:
         check_same_tokenizer(str(path), digest, str(train.path), train.card.tokenizer_sha256)
     sources = [open_source(tokens, model_config.context_length, config) for tokens in (train, valid)]
     with explaining_errors(config):
-        backend = build_backend(config, model_config, train.card.vocab_size, seed)
+        end_id = train.card.end_id if config.rows == "documents" else None
+        backend = build_backend(config, model_config, train.card.vocab_size, seed, end_id=end_id)
         trainer = Trainer(backend, sources[0], sources[1], config, seed)
         with Run(trainer, stage.facts(), folders) as training:
             training.take_steps()

@@ -5,7 +5,7 @@ Shapes: batch, heads, seq = query positions, total = key positions (seq plus wha
 """
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 from torch.nn.attention.flex_attention import BlockMask
@@ -49,18 +49,24 @@ class Attention(nn.Module):
         cache: KeyValueCache | None = None,
         memory: Float[Tensor, "batch memory d_model"] | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
+        visible: Bool[Tensor, "batch seq seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
         """The layer's output, without the residual. With a cache, x continues the positions that the cache holds.
+
+        A query looks only at keys where `visible` is True, besides all other rules.
 
         With a memory this is cross-attention: queries come from x, keys and values from the memory. Each query sees the
         whole memory. Positions have no effect, because positions in two sequences cannot be compared.
         """
         q, k, v = self._heads(x, cache, memory, positions)
-        plain = cache is None and memory is None and positions is None and x.shape[1] == self.config.context_length
-        if self.blocks is not None and plain and torch.compiler.is_compiling():
+        plain = cache is None and memory is None and positions is None and visible is None
+        whole = x.shape[1] == self.config.context_length
+        if self.blocks is not None and plain and whole and torch.compiler.is_compiling():
             y = flex_attend(q, k, v, self.blocks, self.slopes.values if self.config.positions == "alibi" else None)
         else:
-            mask = None if memory is not None else self._mask(x.shape[1], cache.length if cache else 0, positions)
+            mask = (
+                None if memory is not None else self._mask(x.shape[1], cache.length if cache else 0, positions, visible)
+            )
             dropout = self.config.dropout if self.training else 0.0
             y = attend(q, k, v, mask, dropout, self.kernel, causal=memory is None)
         y = self.out(y.transpose(1, 2).flatten(2))
@@ -110,7 +116,7 @@ class Attention(nn.Module):
         k, v = kv.view(*kv.shape[:2], -1, d_head).transpose(1, 2).chunk(2, dim=1)
         return q.view(*q.shape[:2], -1, d_head).transpose(1, 2), k, v
 
-    def _mask(self, seq: int, start: int, positions: Tensor | None) -> Mask | None:
+    def _mask(self, seq: int, start: int, positions: Tensor | None, visible: Tensor | None = None) -> Mask | None:
         """True where a query may look at a key, or the score to add; None if the plain causal rule is enough.
 
         A query looks at itself and at what stands before it in the text. Windows and ALiBi use the distance between
@@ -119,18 +125,20 @@ class Attention(nn.Module):
         config, device = self.config, self.qkv.weight.device
         if positions is None:
             local = config.window is not None and config.window < start + seq
-            if not local and config.positions != "alibi" and (start == 0 or seq == 1):
+            if not local and config.positions != "alibi" and (start == 0 or seq == 1) and visible is None:
                 return None
             keys = torch.arange(start + seq, device=device)
             distance = keys[start:, None] - keys
-            visible = distance >= 0
+            seen = distance >= 0
         else:
-            if config.window is None and config.positions != "alibi":
+            if config.window is None and config.positions != "alibi" and visible is None:
                 return None
             distance = (positions[:, :, None] - positions[:, None, :]).abs()
-            visible = torch.ones_like(distance, dtype=torch.bool).tril()
+            seen = torch.ones_like(distance, dtype=torch.bool).tril()
         if config.window is not None:
-            visible &= distance < config.window
+            seen = seen & (distance < config.window)
+        if visible is not None:
+            seen = seen & visible
         if config.positions != "alibi":
-            return visible if positions is None else visible[:, None]
-        return alibi_bias(self.slopes.values, distance).masked_fill(~visible.unsqueeze(-3), float("-inf"))
+            return seen if seen.ndim == 2 else seen[:, None]
+        return alibi_bias(self.slopes.values, distance).masked_fill(~seen.unsqueeze(-3), float("-inf"))

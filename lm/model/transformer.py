@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Bool, Float, Int, Int64
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 from torch.utils.checkpoint import checkpoint
@@ -42,12 +42,13 @@ class Block(nn.Module):
         x: Float[Tensor, "batch seq d_model"],
         cache: KeyValueCache | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
+        visible: Bool[Tensor, "batch seq seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
         """The residual stream after this block."""
         if self.pre:
-            x = x + self.attention(self.attention_norm(x), cache, positions=positions)
+            x = x + self.attention(self.attention_norm(x), cache, positions=positions, visible=visible)
             return x + self._feed_forward(self.feed_forward_norm(x))
-        x = self.attention_norm(x + self.attention(x, cache, positions=positions))
+        x = self.attention_norm(x + self.attention(x, cache, positions=positions, visible=visible))
         y: Tensor = self.feed_forward_norm(x + self._feed_forward(x))
         return y
 
@@ -105,14 +106,20 @@ class Transformer(nn.Module):
         ids: Int[Tensor, "batch seq"],
         cache: KeyValueCache | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
+        documents: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
-        """The last residual stream, normalised and scaled: the output of the whole model except its head."""
+        """The last residual stream, normalised and scaled: the output of the whole model except its head.
+
+        If `documents` gives each token the number of its document, attention sees the tokens of the same document only.
+        """
+        assert documents is None or cache is None, "a cache holds no numbers of documents"
+        visible = None if documents is None else documents[:, :, None] == documents[:, None, :]
         x = self.embed(ids, cache, positions)
         for block in self.blocks:
             if self.recompute and cache is None and torch.is_grad_enabled():
-                x = checkpoint(block, x, None, positions, use_reentrant=False)
+                x = checkpoint(block, x, None, positions, visible, use_reentrant=False)
             else:
-                x = block(x, cache, positions)
+                x = block(x, cache, positions, visible)
         if cache is not None:
             cache.advance(ids.shape[1])
         y: Tensor = self.final_norm(x)

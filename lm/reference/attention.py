@@ -47,13 +47,19 @@ class Attention:
         cache: KeyValueCache | None = None,
         memory: Float[np.ndarray, "batch memory d_model"] | None = None,
         positions: Int[np.ndarray, "batch seq"] | None = None,
+        documents: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch seq d_model"]:
         """The layer's output, without the residual. With a cache, x continues the positions that the cache holds.
+
+        If `documents` gives each token the number of its document, queries look at keys of the same document only.
 
         With a memory this is cross-attention: queries come from x, keys and values from the memory. Each query sees the
         whole memory. Positions have no effect, because positions in two sequences cannot be compared.
         """
         q, k, v, bias = self._heads(x, cache, memory, positions)
+        if documents is not None and bias is not None:  # a single token, which needs no bias, is in one document
+            same = documents[:, :, None] == documents[:, None, :]
+            bias = np.where(same[:, None, None], bias, bias.dtype.type(-np.inf))
         y = self.attend.forward(q, k, v, bias, generator)
         y = y.transpose(0, 3, 1, 2, 4).reshape(*x.shape[:2], -1)
         return self.dropout.forward(self.out.forward(y), generator)

@@ -46,14 +46,16 @@ class Block:
         generator: np.random.Generator | None,
         cache: KeyValueCache | None = None,
         positions: Int[np.ndarray, "batch seq"] | None = None,
+        documents: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch seq d_model"]:
         """The residual stream after this block."""
         if self.pre:
             normalised = self.attention_norm.forward(x)
-            x = x + self.attention.forward(normalised, generator, cache, positions=positions)
+            x = x + self.attention.forward(normalised, generator, cache, None, positions, documents)
             y = self.feed_forward.forward(self.feed_forward_norm.forward(x))
             return x + self.dropout.forward(y, generator)
-        x = self.attention_norm.forward(x + self.attention.forward(x, generator, cache, positions=positions))
+        y = self.attention.forward(x, generator, cache, None, positions, documents)
+        x = self.attention_norm.forward(x + y)
         y = self.feed_forward.forward(x)
         return self.feed_forward_norm.forward(x + self.dropout.forward(y, generator))
 
@@ -107,13 +109,15 @@ class Transformer:
         generator: np.random.Generator | None = None,
         cache: KeyValueCache | None = None,
         positions: Int[np.ndarray, "batch seq"] | None = None,
+        documents: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch seq vocab"]:
         """Logits of the token that follows each position.
 
         With a generator there is dropout, as in training. With a cache, ids continue the text that the cache holds.
-        Without one, `positions` may say where each token stands, as in `lm.model.transformer`.
+        Without one, `positions` may say where each token stands, and `documents` which document it belongs to, as in
+        `lm.model.transformer`.
         """
-        return self.head.forward(self.hidden(ids, generator, cache, positions))
+        return self.head.forward(self.hidden(ids, generator, cache, positions, documents))
 
     def hidden(
         self,
@@ -121,11 +125,12 @@ class Transformer:
         generator: np.random.Generator | None = None,
         cache: KeyValueCache | None = None,
         positions: Int[np.ndarray, "batch seq"] | None = None,
+        documents: Int[np.ndarray, "batch seq"] | None = None,
     ) -> Float[np.ndarray, "batch seq d_model"]:
         """The last residual stream, normalised and scaled: the output of the whole model except its head."""
         x = self.embed(ids, generator, cache, positions)
         for block in self.blocks:
-            x = block.forward(x, generator, cache, positions)
+            x = block.forward(x, generator, cache, positions, documents)
         if cache is not None:
             cache.advance(ids.shape[1])
         return self.final_norm.forward(x) * self.dtype.type(self.config.output_scale)

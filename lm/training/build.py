@@ -10,9 +10,16 @@ from lm.training.backend import Backend
 
 
 def build_backend(
-    config: TrainConfig, model_config: ModelConfig, vocab_size: int, seed: int, initial: Weights | None = None
+    config: TrainConfig,
+    model_config: ModelConfig,
+    vocab_size: int,
+    seed: int,
+    initial: Weights | None = None,
+    end_id: int | None = None,
 ) -> Backend:
     """A backend with a fresh model, or with a model that has the weights in `initial`.
+
+    With `end_id`, the token before each document, attention does not look from one document into the one before.
 
     Only the library of the backend is imported: NumPy trains where there is no PyTorch.
 
@@ -28,7 +35,8 @@ def build_backend(
         from lm.training.numpy_backend import NumpyBackend
 
         weights = initial or initial_weights(model_config, vocab_size, seed)
-        return NumpyBackend(NumpyTransformer(model_config, {name: w.copy() for name, w in weights.items()}), config)
+        arrays = NumpyTransformer(model_config, {name: w.copy() for name, w in weights.items()})
+        return NumpyBackend(arrays, config, end_id)
 
     _check_torch(config)
     import torch
@@ -43,7 +51,7 @@ def build_backend(
         model = Transformer(model_config, vocab_size, seed)
         if initial is not None:
             model.load_state_dict({name: torch.tensor(weight) for name, weight in initial.items()})
-        return TorchBackend(model, config, device, team)
+        return TorchBackend(model, config, device, team, end_id)
 
 
 def n_processes(config: TrainConfig) -> int:

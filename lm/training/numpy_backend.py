@@ -25,9 +25,10 @@ class NumpyBackend:
     may_overflow = False
     team = Team()
 
-    def __init__(self, model: Transformer, config: TrainConfig) -> None:
+    def __init__(self, model: Transformer, config: TrainConfig, end_id: int | None = None) -> None:
+        """`end_id`: the token before each document, if attention shall not look beyond it."""
         self.model, self.model_config, self.table = model, model.config, model.table
-        self._config = config
+        self._config, self._end_id = config, end_id
         self._parameters = list(model.parameters.values())
         self._optimizer = build_optimizer(model.parameters, model.table, config)
         self._loss = CrossEntropy()
@@ -93,7 +94,8 @@ class NumpyBackend:
 
     def _measure(self, part: Batch, total: float, generator: np.random.Generator | None) -> Measurement:
         """What a part adds to the means of a batch whose weights add up to `total`."""
-        logits = self.model.forward(part.inputs, generator)
+        documents = None if self._end_id is None else (part.inputs == self._end_id).cumsum(1)
+        logits = self.model.forward(part.inputs, generator, documents=documents)
         right = (logits.argmax(-1) == part.targets) * part.weights
         losses = self._loss.forward(logits, part.targets) * part.weights  # overwrites the logits
         return Measurement(float(losses.sum() / losses.dtype.type(total)), float(right.sum()) / total)

@@ -35,7 +35,15 @@ class TorchBackend:
     the whole batch, divided by the number of processes; all processes know both numbers. Then the means are exact.
     """
 
-    def __init__(self, model: Transformer, config: TrainConfig, device: torch.device, team: Team | None = None) -> None:
+    def __init__(
+        self,
+        model: Transformer,
+        config: TrainConfig,
+        device: torch.device,
+        team: Team | None = None,
+        end_id: int | None = None,
+    ) -> None:
+        """`end_id`: the token before each document, if attention shall not look beyond it."""
         self.team = team or Team()
         choices, words = choose_compute(config, model.config, model.vocab_size, device, self.team.size)
         config = config.model_copy(update={"precision": choices.precision})  # what `auto` stands for here
@@ -45,7 +53,7 @@ class TorchBackend:
         if choices.attention == "flex":
             model.to(device)
         model.compute_with(attention=choices.attention, recompute=choices.recompute)
-        objective = _Objective(model, device, choices.precision)
+        objective = _Objective(model, device, choices.precision, end_id)
         if choices.compile:
             # Compiled for each batch size separately. Otherwise the code would depend on the sizes that came before,
             # and these are different in a resumed run.
@@ -55,7 +63,7 @@ class TorchBackend:
                 fault := compiled_fault(objective.to(device), shape, model.vocab_size, choices.precision)
             ):
                 choices, words = plain_instead(choices, words, fault)
-                objective = _Objective(model, device, choices.precision)
+                objective = _Objective(model, device, choices.precision, end_id)
         self.compute_report = ComputeReport(choices.facts(), words)
         self._parallel = parallelise(objective, model.blocks, self.team, config.shard, device)
         self._optimizer = build_optimizer(model, model.table, config)
@@ -239,8 +247,9 @@ def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
 class _Objective(nn.Module):
     """Model and loss as one module, because DDP and FSDP wrap a module."""
 
-    def __init__(self, model: Transformer, device: torch.device, precision: Precision) -> None:
+    def __init__(self, model: Transformer, device: torch.device, precision: Precision, end_id: int | None) -> None:
         super().__init__()
+        self._end_id = end_id
         self.model, self.model_config, self.table = model, model.config, model.table
         self._device, self._precision = device, precision
         self._chunk_bytes = chunk_bytes(device)
@@ -249,8 +258,9 @@ class _Objective(nn.Module):
         self, inputs: Int[Tensor, "batch seq"], targets: Int[Tensor, "batch seq"], weights: Float[Tensor, "batch seq"]
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """The weighted sums of losses and of right predictions."""
+        documents = None if self._end_id is None else (inputs == self._end_id).cumsum(1)
         with autocast(self._device, self._precision):
-            hidden = self.model.hidden(inputs)
+            hidden = self.model.hidden(inputs, documents=documents)
         return linear_cross_entropy(
             hidden, self.model.head_weight, targets, weights, matmul_dtype(self._precision), self._chunk_bytes
         )

@@ -142,13 +142,31 @@ def test_positions_outside_the_context_are_a_clear_error(places: list[int]) -> N
         model(random_ids(1, 2), positions=torch.tensor([places]))
 
 
-def test_recomputed_activations_know_the_positions() -> None:
+@pytest.mark.parametrize("positions", ["rope", "alibi", "none"])
+@pytest.mark.parametrize("window", [None, 3])
+def test_a_document_does_not_see_what_stands_before_it_in_its_row(positions: str, window: int | None) -> None:
+    model = random_model(small_config(positions=positions, window=window), dtype=torch.float64)
+    ids, documents = random_ids(2, 9), torch.tensor([[0, 0, 0, 0, 1, 1, 1, 1, 2], [4, 5, 5, 5, 5, 5, 5, 5, 5]])
+    together = model.hidden(ids, documents=documents)
+    for row, numbers in enumerate(documents):
+        for number in numbers.unique():
+            alone = model.hidden(ids[row, numbers == number][None])[0]
+            # Rotations are in float32, so those at another place differ by its rounding.
+            torch.testing.assert_close(together[row, numbers == number], alone, rtol=0, atol=1e-5 * largest(alone))
+    assert not torch.allclose(together[0, 4:], model.hidden(ids)[0, 4:], rtol=0, atol=1e-3)
+    for kernel in ("math", "fused"):
+        model.compute_with(attention=kernel)
+        torch.testing.assert_close(model.hidden(ids, documents=documents), together, rtol=0, atol=1e-5)
+
+
+def test_recomputed_activations_know_positions_and_documents() -> None:
     model = random_model(small_config()).train()
     ids, positions = random_ids(2, 5), torch.tensor([[0, 2, 4, 6, 8], [3, 4, 5, 6, 7]])
+    documents = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 2, 2, 2]])
     gradients = []
     for recompute in (False, True):
         model.compute_with(recompute=recompute)
         model.zero_grad()
-        model(ids, positions=positions).square().sum().backward()
+        model.hidden(ids, None, positions, documents).square().sum().backward()  # type: ignore[no-untyped-call]
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))

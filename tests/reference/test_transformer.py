@@ -47,11 +47,12 @@ def test_logits_and_every_gradient_equal_those_of_autograd(
     model = random_model(config, seed, torch.float64)
     reference = numpy_twin(model)
     ids, targets = random_ids(batch, seq, seed), random_ids(batch, seq, seed + 1)
+    documents = (random_ids(batch, seq, seed + 2) % 3 == 0).cumsum(1) if data.draw(st.booleans()) else None
 
-    logits = model(ids)
+    logits = model.logits(model.hidden(ids, documents=documents))
     loss = cross_entropy(logits, targets).mean()
     loss.backward()  # type: ignore[no-untyped-call]
-    actual = reference.forward(ids.numpy())
+    actual = reference.forward(ids.numpy(), documents=None if documents is None else documents.numpy())
     assert_close(actual, logits, "logits")
     entropy = CrossEntropy()
     losses = entropy.forward(actual, targets.numpy())

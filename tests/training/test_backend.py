@@ -83,6 +83,24 @@ def test_the_parts_of_a_batch_do_not_share_their_dropout(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BACKENDS)
+def test_attention_looks_beyond_the_start_of_a_document_only_if_nobody_says_where_it_is(kind: str) -> None:
+    rows = np.array(
+        [[0, 1, 2, 3, 0, 7, 8, 9, 5], [0, 4, 5, 6, 0, 7, 8, 9, 5]]
+    )  # two documents a row; the second is one
+    second = np.tile(np.arange(8) > 3, (1, 1)).astype(np.float32)
+    batches = [Batch(row[None, :-1], row[None, 1:], second) for row in rows]
+    losses = {}
+    for end_id in (None, 0):
+        backend = build_backend(train_config(backend=kind), model_config(), VOCAB_SIZE, 1, end_id=end_id)
+        trained = [backend.gradient([batch], (1, 0))[0].loss for batch in batches]
+        measured = [backend.measure(batch).loss for batch in batches]
+        assert measured == pytest.approx(trained, rel=1e-6)
+        losses[end_id] = trained
+    assert losses[0][0] == pytest.approx(losses[0][1], rel=1e-6)
+    assert losses[None][0] != pytest.approx(losses[None][1], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", BACKENDS)
 def test_nothing_changes_before_the_update(kind: str) -> None:
     backend = small_backend(kind, DROPOUT)
     backend.gradient([BATCH], (1, 0))
