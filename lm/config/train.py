@@ -129,6 +129,8 @@ class TrainConfig(Section):
             raise self.wrong("shard", "must be false with precision fp16, because shards cannot share its loss scale")
         if self.shard and self.compile is True:
             raise self.wrong("shard", "must be false with compile, got true")
+        if self.attention == "flex" and self.rows == "documents":
+            raise self.wrong("attention", "'flex' needs rows 'windows', got 'documents'")
         if self.nesterov and not self.momentum:
             raise self.wrong("nesterov", "needs a momentum above 0, got momentum=0")
         if self.backend == "numpy":

@@ -202,7 +202,7 @@ def _attention(
     window = model_config.window
     masked = model_config.positions == "alibi" or (window is not None and window < model_config.context_length)
     long = model_config.context_length >= _LONG and model_config.d_head >= _WIDE
-    if flexible and half and (masked or long) and model_config.dropout == 0:
+    if flexible and half and (masked or long) and model_config.dropout == 0 and config.rows == "windows":
         return "flex", "reads no mask from memory" if masked else "faster in long contexts"
     kernel = faster_kernel(device, half, model_config.context_length, model_config.dropout)
     return kernel, "faster in half precision and short contexts" if kernel == "math" else "stores no scores"

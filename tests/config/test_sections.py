@@ -111,6 +111,9 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
     assert error_of(TrainConfig, TRAIN | {"momentum": 0.0, "nesterov": True}) == (
         "train.nesterov: needs a momentum above 0, got momentum=0"
     )
+    assert error_of(TrainConfig, TRAIN | {"attention": "flex", "rows": "documents"}) == (
+        "train.attention: 'flex' needs rows 'windows', got 'documents'"
+    )
     data = dict(YAML(typ="safe").load(PARAMS)["data"])
     assert error_of(DataConfig, data | {"source": "files", "train": []}) == (
         "data.train: must name at least one file when data.source is 'files', got []"

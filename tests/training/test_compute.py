@@ -310,6 +310,7 @@ def test_a_gpu_takes_flex_attention_for_masks_and_for_long_contexts(monkeypatch:
         ({}, {"window": 4, "n_heads": 8}),
         ({"compile": False}, {"window": 4}),
         ({"precision": "fp32"}, {"window": 4}),
+        ({"rows": "documents"}, {"window": 4}),
     ):
         assert attention(changes, model) == "fused"
     assert attention({"attention": "flex", "precision": "fp32"}, {}) == "flex"
