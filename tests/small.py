@@ -30,6 +30,7 @@ MODEL: dict[str, Any] = {
     "d_ff": 24,
     "feed_forward": "swiglu",
     "norm": "rmsnorm",
+    "norm_eps": 1e-5,
     "norm_position": "pre",
     "positions": "rope",
     "rope_theta": 10000.0,

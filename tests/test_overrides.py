@@ -33,6 +33,7 @@ MODEL: dict[str, list[Any]] = {
     "d_ff": [200],
     "feed_forward": ["gelu", "gelu_tanh", "silu", "relu2"],
     "norm": ["layernorm", "none"],
+    "norm_eps": [1e-3],
     "norm_position": ["post"],
     "positions": ["learned", "sinusoidal", "alibi", "none"],
     "rope_theta": [500000.0],

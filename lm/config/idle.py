@@ -31,7 +31,7 @@ UNSET: Mapping[str, Mapping[str, Any]] = {
         "max_bytes": None,
     },
     "tokenizer": {"trainer": "storyline", "vocab_size": 2048, "min_frequency": 1, "ties": "huggingface"},
-    "model": {"norm_position": "pre", "rope_theta": 10000.0, "window": None},
+    "model": {"norm_position": "pre", "norm_eps": 1e-05, "rope_theta": 10000.0, "window": None},
     "train": {
         "shard": False,
         "steps": 1200,
@@ -83,7 +83,7 @@ def _idle(section: Section) -> Iterator[tuple[str, tuple[str, ...]]]:
             if section.positions != "rope":
                 yield f"positions={section.positions}", ("rope_theta",)
             if section.norm == "none":
-                yield "norm=none", ("norm_position",)
+                yield "norm=none", ("norm_position",) if section.qk_norm else ("norm_position", "norm_eps")
             if section.window is not None and section.window >= section.context_length:
                 yield f"context_length={section.context_length}", ("window",)
         case TrainConfig():

@@ -30,6 +30,7 @@ class ModelConfig(Section):
     d_ff: Size | None
     feed_forward: Literal["swiglu", "gelu", "gelu_tanh", "silu", "relu2"]
     norm: Literal["rmsnorm", "layernorm", "none"]
+    norm_eps: Annotated[float, Field(gt=0)] = 1e-5  # of model files before this parameter was here
     norm_position: Literal["pre", "post"]
     positions: Literal["rope", "learned", "sinusoidal", "alibi", "none"]
     rope_theta: Annotated[float, Field(gt=1)]

@@ -32,7 +32,6 @@ from lm.formats.parameters import parameter_table
 from lm.tokenizer import definition
 from lm.tokenizer.tokenizer import Tokenizer
 
-_EPS = 1e-5
 _NAMES = {
     "embedding": "token_embd",
     "position_embedding": "position_embd",
@@ -146,7 +145,7 @@ def write_gguf(path: Path, home: GgufHome, model: Model, tokenizer: Tokenizer, d
     writer.add_head_count(config.n_heads)
     writer.add_head_count_kv(config.sizes.n_kv_heads)
     writer.add_vocab_size(model.vocab_size)
-    (writer.add_layer_norm_rms_eps if config.norm == "rmsnorm" else writer.add_layer_norm_eps)(_EPS)
+    (writer.add_layer_norm_rms_eps if config.norm == "rmsnorm" else writer.add_layer_norm_eps)(config.norm_eps)
     if config.positions == "rope":
         writer.add_rope_dimension_count(config.d_head)
         writer.add_rope_freq_base(config.rope_theta)

@@ -25,7 +25,6 @@ from lm.formats.transformers import APERTUS, GPT2, LLAMA, MPT, OPT, STARCODER2, 
 
 ANY = "any"
 _UNGATED = ("gelu", "gelu_tanh", "silu", "relu2")
-_EPS = 1e-5  # of all our norms
 _ACTIVATION = {"swiglu": "silu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh", "silu": "silu", "relu2": "relu2"}
 
 Switches = Mapping[str, Any]
@@ -36,6 +35,7 @@ def needs(
     norm: str,
     positions: Any,
     feed_forward: Any,
+    norm_eps: Any = ANY,
     norm_position: str = "pre",
     qk_norm: Any = False,
     window: Any = None,
@@ -130,7 +130,7 @@ def _llama(config: ModelConfig) -> dict[str, Any]:
         "head_dim": config.d_head,
         "hidden_act": _ACTIVATION[config.feed_forward],
         "max_position_embeddings": config.context_length,
-        "rms_norm_eps": _EPS,
+        "rms_norm_eps": config.norm_eps,
         "attention_bias": config.bias,
         "mlp_bias": config.bias,
         "attention_dropout": 0.0,
@@ -158,7 +158,7 @@ def _smollm3(config: ModelConfig) -> dict[str, Any]:
 
 def _layernorm_rope(config: ModelConfig) -> dict[str, Any]:
     """Nemotron and Starcoder2."""
-    settings = _llama(config) | {"norm_eps": _EPS, "norm_epsilon": _EPS, "use_bias": config.bias}
+    settings = _llama(config) | {"norm_eps": config.norm_eps, "norm_epsilon": config.norm_eps, "use_bias": config.bias}
     settings |= {"residual_dropout": 0.0, "embedding_dropout": 0.0, "sliding_window": config.window}
     settings["partial_rotary_factor"] = settings["rope_parameters"]["partial_rotary_factor"] = 1.0
     return settings
@@ -172,7 +172,7 @@ def _gpt2(config: ModelConfig) -> dict[str, Any]:
         "n_head": config.n_heads,
         "n_inner": config.sizes.d_ff,
         "activation_function": _ACTIVATION[config.feed_forward],
-        "layer_norm_epsilon": _EPS,
+        "layer_norm_epsilon": config.norm_eps,
         **dict.fromkeys(("resid_pdrop", "embd_pdrop", "attn_pdrop"), 0.0),
     }
 
@@ -184,7 +184,7 @@ def _mpt(config: ModelConfig) -> dict[str, Any]:
         "n_layers": config.n_layers,
         "expansion_ratio": 4,
         "max_seq_len": config.context_length,
-        "layer_norm_epsilon": _EPS,
+        "layer_norm_epsilon": config.norm_eps,
         "no_bias": True,
         "learned_pos_emb": False,
         "attn_config": {"attn_type": "multihead_attention", "alibi": True, "alibi_bias_max": 8, "attn_impl": "torch"},
@@ -311,7 +311,14 @@ HOMES = [
     Home(
         "OPTForCausalLM",
         "opt",
-        needs(norm="layernorm", norm_position="post", positions="learned", feed_forward=_UNGATED, bias=True),
+        needs(
+            norm="layernorm",
+            norm_eps=1e-5,
+            norm_position="post",
+            positions="learned",
+            feed_forward=_UNGATED,
+            bias=True,
+        ),
         OPT,
         _opt,
         _LEARNED,

@@ -36,8 +36,8 @@ class Attention(nn.Module):
         self.head_counts = [config.n_heads, n_kv_heads, n_kv_heads]
         self.qkv = nn.Linear(config.d_model, sum(self.head_counts) * config.d_head, bias=config.bias)
         self.out = nn.Linear(config.d_model, config.d_model, bias=config.bias)
-        self.query_norm = RMSNorm(config.d_head) if config.qk_norm else nn.Identity()
-        self.key_norm = RMSNorm(config.d_head) if config.qk_norm else nn.Identity()
+        self.query_norm = RMSNorm(config.d_head, config.norm_eps) if config.qk_norm else nn.Identity()
+        self.key_norm = RMSNorm(config.d_head, config.norm_eps) if config.qk_norm else nn.Identity()
         if config.positions == "rope":
             self.rotary = PositionTable(rotary_table(config.context_length, config.d_head, config.rope_theta))
         if config.positions == "alibi":

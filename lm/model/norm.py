@@ -1,16 +1,15 @@
 """Normalisation layers."""
 
-from typing import Literal
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from lm.config.model import ModelConfig
 from lm.model.upcast import upcast
 
 
 def rms_norm(
-    x: Float[Tensor, "*batch width"], weight: Float[Tensor, " width"], eps: float = 1e-5
+    x: Float[Tensor, "*batch width"], weight: Float[Tensor, " width"], eps: float
 ) -> Float[Tensor, "*batch width"]:
     """x / sqrt(mean(x^2) + eps) * weight over the last axis, computed in float32 or better, in the dtype of x.
 
@@ -23,7 +22,7 @@ def rms_norm(
 class RMSNorm(nn.Module):
     """`rms_norm` with a weight that starts as ones."""
 
-    def __init__(self, width: int, eps: float = 1e-5) -> None:
+    def __init__(self, width: int, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.eps = eps
@@ -36,7 +35,7 @@ class RMSNorm(nn.Module):
 class LayerNorm(nn.Module):
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axis (Ba et al. 2016, https://arxiv.org/abs/1607.06450)."""
 
-    def __init__(self, width: int, bias: bool, eps: float = 1e-5) -> None:
+    def __init__(self, width: int, bias: bool, eps: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.ones(width))
         self.bias = nn.Parameter(torch.zeros(width)) if bias else None
@@ -50,12 +49,12 @@ class LayerNorm(nn.Module):
         return (y if self.bias is None else y + self.bias).to(x.dtype)
 
 
-def build_norm(kind: Literal["rmsnorm", "layernorm", "none"], width: int, bias: bool) -> nn.Module:
-    """The norm layer of a configuration; `none` passes its input through."""
-    match kind:
+def build_norm(config: ModelConfig) -> nn.Module:
+    """The norm of the residual stream; `none` passes its input through."""
+    match config.norm:
         case "rmsnorm":
-            return RMSNorm(width)
+            return RMSNorm(config.d_model, config.norm_eps)
         case "layernorm":
-            return LayerNorm(width, bias)
+            return LayerNorm(config.d_model, config.bias, config.norm_eps)
         case "none":
             return nn.Identity()

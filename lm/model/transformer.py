@@ -31,9 +31,9 @@ class Block(nn.Module):
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
         self.pre = config.norm_position == "pre"
-        self.attention_norm = build_norm(config.norm, config.d_model, config.bias)
+        self.attention_norm = build_norm(config)
         self.attention = Attention(config, layer)
-        self.feed_forward_norm = build_norm(config.norm, config.d_model, config.bias)
+        self.feed_forward_norm = build_norm(config)
         self.feed_forward = FeedForward(config)
         self.dropout = config.dropout
 
@@ -81,8 +81,7 @@ class Transformer(nn.Module):
             self.sinusoidal = PositionTable(sinusoidal_table(config.context_length, config.d_model))
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
         # A post-norm block ends in a norm already.
-        final = config.norm if config.norm_position == "pre" else "none"
-        self.final_norm = build_norm(final, config.d_model, config.bias)
+        self.final_norm = build_norm(config) if config.norm_position == "pre" else nn.Identity()
         self.head = None if config.tie_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
         self.recompute = False
         self._draw_weights(seed)

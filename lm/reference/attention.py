@@ -35,8 +35,8 @@ class Attention:
         self.queries = Linear(parameters, f"{name}.qkv", slice(None, config.d_model))
         self.keys_values = Linear(parameters, f"{name}.qkv", slice(config.d_model, None))
         self.out = Linear(parameters, f"{name}.out")
-        self.query_norm = RMSNorm(parameters, f"{name}.query_norm") if config.qk_norm else NoNorm()
-        self.key_norm = RMSNorm(parameters, f"{name}.key_norm") if config.qk_norm else NoNorm()
+        self.query_norm = RMSNorm(parameters, f"{name}.query_norm", config.norm_eps) if config.qk_norm else NoNorm()
+        self.key_norm = RMSNorm(parameters, f"{name}.key_norm", config.norm_eps) if config.qk_norm else NoNorm()
         self.attend = Attend(config.dropout)
         self.dropout = Dropout(config.dropout)
 

@@ -3,16 +3,15 @@
 Derivations: docs/theory/layers.md, "Norms".
 """
 
-from typing import Literal
-
 import numpy as np
 from jaxtyping import Float
 
+from lm.config.model import ModelConfig
 from lm.reference.parameter import Parameters, sum_of_rows
 
 
 def rms_norm(
-    x: Float[np.ndarray, "*batch width"], weight: Float[np.ndarray, " width"], eps: float = 1e-5
+    x: Float[np.ndarray, "*batch width"], weight: Float[np.ndarray, " width"], eps: float
 ) -> Float[np.ndarray, "*batch width"]:
     """x / sqrt(mean(x^2) + eps) * weight over the last axis (Zhang & Sennrich 2019, eq. 4)."""
     return x * _inverse_rms(x, eps) * weight
@@ -24,7 +23,7 @@ class RMSNorm:
     With dn = dy w: dx = r (dn - n mean(dn n)), dw = sum(dy n). https://arxiv.org/abs/1910.07467
     """
 
-    def __init__(self, parameters: Parameters, name: str, eps: float = 1e-5) -> None:
+    def __init__(self, parameters: Parameters, name: str, eps: float) -> None:
         self.weight = parameters[f"{name}.weight"]
         self.eps = eps
 
@@ -51,7 +50,7 @@ class LayerNorm:
     https://arxiv.org/abs/1607.06450
     """
 
-    def __init__(self, parameters: Parameters, name: str, eps: float = 1e-5) -> None:
+    def __init__(self, parameters: Parameters, name: str, eps: float) -> None:
         self.weight = parameters[f"{name}.weight"]
         self.bias = parameters.get(f"{name}.bias")
         self.eps = eps
@@ -94,13 +93,13 @@ class NoNorm:
 Norm = RMSNorm | LayerNorm | NoNorm
 
 
-def build_norm(kind: Literal["rmsnorm", "layernorm", "none"], parameters: Parameters, name: str) -> Norm:
-    """The norm layer of a configuration; `none` passes its input through."""
-    match kind:
+def build_norm(config: ModelConfig, parameters: Parameters, name: str) -> Norm:
+    """The norm of the residual stream; `none` passes its input through."""
+    match config.norm:
         case "rmsnorm":
-            return RMSNorm(parameters, name)
+            return RMSNorm(parameters, name, config.norm_eps)
         case "layernorm":
-            return LayerNorm(parameters, name)
+            return LayerNorm(parameters, name, config.norm_eps)
         case "none":
             return NoNorm()
 

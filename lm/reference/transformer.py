@@ -34,9 +34,9 @@ class Block:
     def __init__(self, config: ModelConfig, parameters: Parameters, layer: int, positions: Positions) -> None:
         name = f"blocks.{layer}"
         self.pre = config.norm_position == "pre"
-        self.attention_norm = build_norm(config.norm, parameters, f"{name}.attention_norm")
+        self.attention_norm = build_norm(config, parameters, f"{name}.attention_norm")
         self.attention = Attention(config, parameters, f"{name}.attention", layer, positions)
-        self.feed_forward_norm = build_norm(config.norm, parameters, f"{name}.feed_forward_norm")
+        self.feed_forward_norm = build_norm(config, parameters, f"{name}.feed_forward_norm")
         self.feed_forward = FeedForward(config, parameters, f"{name}.feed_forward")
         self.dropout = Dropout(config.dropout)
 
@@ -100,7 +100,7 @@ class Transformer:
         self.dropout = Dropout(config.dropout)
         self.blocks = [Block(config, self.parameters, layer, self.positions) for layer in range(config.n_layers)]
         pre = config.norm_position == "pre"
-        self.final_norm = build_norm(config.norm, self.parameters, "final_norm") if pre else NoNorm()
+        self.final_norm = build_norm(config, self.parameters, "final_norm") if pre else NoNorm()
         self.head = Linear(self.parameters, "embedding" if config.tie_embeddings else "head")
 
     def forward(

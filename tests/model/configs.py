@@ -35,6 +35,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         d_ff=draw(st.sampled_from([None, 16, 21])),
         feed_forward=draw(st.sampled_from(["swiglu", "gelu", "gelu_tanh", "silu", "relu2"])),
         norm=draw(st.sampled_from(["rmsnorm", "layernorm", "none"])),
+        norm_eps=draw(st.sampled_from([1e-5, 1e-2])),
         norm_position=draw(st.sampled_from(["pre", "post"])),
         positions=positions,
         rope_theta=draw(st.sampled_from([10.0, 10000.0])),

@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.model.norm import LayerNorm, RMSNorm, build_norm
-from tests.model.configs import redraw
+from tests.model.configs import redraw, small_config
 
 # A mean of up to 65 numbers, a root and two products in float32: a few roundings of 6e-8 of numbers below 10.
 TOLERANCE: dict[str, Any] = {"rtol": 1e-5, "atol": 3e-6}
@@ -43,7 +43,7 @@ def test_layernorm_equals_pytorch_s(x: torch.Tensor, bias: bool, eps: float) -> 
     torch.testing.assert_close(ours(x), expected, **TOLERANCE)
 
 
-@pytest.mark.parametrize("norm", [RMSNorm(16), LayerNorm(16, bias=True)])
+@pytest.mark.parametrize("norm", [RMSNorm(16, 1e-5), LayerNorm(16, bias=True, eps=1e-5)])
 def test_half_precision_is_normalised_in_float32_and_rounded_once(norm: nn.Module) -> None:
     redraw(norm, seed=1)
     x = torch.randn(5, 16, generator=torch.Generator().manual_seed(2)).bfloat16()
@@ -54,12 +54,11 @@ def test_half_precision_is_normalised_in_float32_and_rounded_once(norm: nn.Modul
 
 def test_no_norm_passes_its_input_through() -> None:
     x = torch.randn(5, 16)
-    assert build_norm("none", 16, bias=True)(x) is x
+    assert build_norm(small_config(norm="none"))(x) is x
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_only_a_layernorm_has_a_bias_and_only_if_asked(bias: bool) -> None:
-    assert {name for name, _ in build_norm("layernorm", 16, bias).named_parameters()} == (
-        {"weight", "bias"} if bias else {"weight"}
-    )
-    assert {name for name, _ in build_norm("rmsnorm", 16, bias).named_parameters()} == {"weight"}
+    layernorm, rmsnorm = (build_norm(small_config(norm=norm, bias=bias)) for norm in ("layernorm", "rmsnorm"))
+    assert {name for name, _ in layernorm.named_parameters()} == ({"weight", "bias"} if bias else {"weight"})
+    assert {name for name, _ in rmsnorm.named_parameters()} == {"weight"}

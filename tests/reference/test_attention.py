@@ -112,5 +112,5 @@ def test_the_functions_alone_are_those_of_pytorch() -> None:
     assert_close(silu(30 * x), F.silu(30 * tensor))
     assert_close(softmax(1e3 * x), (1e3 * tensor).softmax(-1))
     assert_close(softmax(x, axis=1), tensor.softmax(1))
-    assert_close(rms_norm(x, scale), F.rms_norm(tensor, (8,), rest[2], eps=1e-5))
+    assert_close(rms_norm(x, scale, 1e-5), F.rms_norm(tensor, (8,), rest[2], eps=1e-5))
     assert_close(torch_rms_norm(tensor, rest[2], eps=1e-2).numpy(), F.rms_norm(tensor, (8,), rest[2], eps=1e-2))

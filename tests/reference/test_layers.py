@@ -73,7 +73,7 @@ def test_layernorm(shape: list[int], bias: bool, seed: int) -> None:
     weights = {"f.weight": random_array(5, seed=seed)} | ({"f.bias": random_array(5, seed=seed + 1)} if bias else {})
     parameters = parameters_of(weights)
     assert_same_as_torch(
-        LayerNorm(parameters, "f"),
+        LayerNorm(parameters, "f", 1e-5),
         [random_array(*shape, seed=seed + 2) + 3],
         parameters,
         lambda x, f_weight, f_bias=None: F.layer_norm(x, (5,), f_weight, f_bias, eps=1e-5),
@@ -86,13 +86,16 @@ def test_rmsnorm(shape: list[int], seed: int) -> None:
     parameters = parameters_of({"f.weight": random_array(shape[-1], seed=seed)})
     x = random_array(*shape, seed=seed + 1)
     assert_same_as_torch(
-        RMSNorm(parameters, "f"), [x], parameters, lambda x, f_weight: F.rms_norm(x, f_weight.shape, f_weight, eps=1e-5)
+        RMSNorm(parameters, "f", 1e-3),
+        [x],
+        parameters,
+        lambda x, f_weight: F.rms_norm(x, f_weight.shape, f_weight, 1e-3),
     )
 
 
 def test_no_norm_passes_everything_through() -> None:
     x = random_array(2, 3)
-    layer = build_norm("none", {}, "f")
+    layer = build_norm(model_config(norm="none"), {}, "f")
     assert isinstance(layer, NoNorm)
     assert layer.forward(x) is x
     assert layer.backward(x) is x
