@@ -12,7 +12,9 @@ from transformers.utils import logging
 from lm.exchange.rewrites import Model
 from lm.model.transformer import Transformer
 
-TOLERANCE = 1e-4  # of logits in float32; a wrong mapping shows at 0.1 and above
+# Of logits in float32: both sides round in every operation, and the more, the larger the logits are. A wrong mapping
+# shows at a tenth of the largest logit and above.
+_TOLERANCE, _RELATIVE = 1e-4, 3e-5
 _N_TEXTS, _LONGEST = 2, 512
 
 Logits = Callable[[torch.Tensor], Float[torch.Tensor, "batch seq vocab"]]
@@ -47,6 +49,11 @@ def logits_in_transformers(
     with torch.no_grad():
         logits: torch.Tensor = model(ids).logits
     return logits
+
+
+def tolerance(logits: Float[torch.Tensor, "batch seq vocab"]) -> float:
+    """How far the logits of an export may lie from these."""
+    return max(_TOLERANCE, _RELATIVE * float(logits.abs().max()))
 
 
 def largest_difference(

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.config.export import Dtype
-from lm.exchange.check import TOLERANCE, fixed_ids, largest_difference, logits_in_transformers, logits_of
+from lm.exchange.check import fixed_ids, largest_difference, logits_in_transformers, logits_of, tolerance
 from lm.exchange.code_folder import write_code_folder
 from lm.exchange.dtypes import check_dtype, rounded, stored_as
 from lm.exchange.gguf_file import find_gguf_home, read_gguf, write_gguf
@@ -92,10 +92,11 @@ def _report(
 ) -> Report:
     """What was written, after a check that the export computes what the stored weights compute."""
     ids = fixed_ids(rewritten)
-    difference = largest_difference(theirs, logits_of(stored, ids), str(place))
-    if difference > TOLERANCE:
+    ours = logits_of(stored, ids)
+    difference, most = largest_difference(theirs, ours, str(place)), tolerance(ours)
+    if difference > most:
         raise ValueError(
-            f"{place}: its logits must be those of our model within {TOLERANCE:g}, got a difference of {difference:.3g}"
+            f"{place}: its logits must be those of our model within {most:.2g}, got a difference of {difference:.3g}"
         )
     return {
         "architecture": architecture,
