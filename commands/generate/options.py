@@ -23,9 +23,9 @@ examples:
     python -m commands.generate models/base
     python -m commands.generate models/base "Once upon a time" --temperature 0.6
   four texts of one prompt; the same seed gives the same texts again:
-    python -m commands.generate models/base "The fox" --n 4 --seed 7 --min-p 0.05
+    python -m commands.generate models/base "One rainy morning" --n 4 --seed 7 --min-p 0.05
   the likeliest text that a search finds, with words that must and must not be in it:
-    python -m commands.generate models/base "One day" --beams 5 --require dragon --require cake --forbid sword
+    python -m commands.generate models/base "One rainy morning" --beams 5 --require cake --forbid rabbit
   a prompt from another program:
     echo "Once upon a time" | python -m commands.generate models/base --stop "The end."
   many prompts, one a line, and all that is known of each text as JSON, one line a text:
@@ -33,7 +33,7 @@ examples:
 """
 
 # What a text looks like if no option says otherwise. `top_p` counts only if no other option narrows the choice.
-DEFAULTS: Mapping[str, Any] = {"max_new_tokens": 250, "temperature": 0.8, "top_k": None, "top_p": 0.95}
+DEFAULTS: Mapping[str, Any] = {"max_new_tokens": 400, "temperature": 0.8, "top_k": None, "top_p": 0.95}
 NARROWING = ("top_k", "top_p", "min_p", "typical_p")
 
 
@@ -91,7 +91,7 @@ def build_parser() -> Parser:
         parser,
         "what is written",
         ("--n, -n", int, "N", "texts for each prompt; with --beams the N best (1)", "samples"),
-        ("--max-new-tokens", int, "N", "upper limit; a text may end itself earlier (250)"),
+        ("--max-new-tokens", int, "N", "upper limit; a text may end itself earlier (400)"),
         ("--seed", int, "N", "decides what is drawn; the same seed gives the same text (1337)"),
         ("--stop", str, "TEXT", "end a text before it says this; may be given several times", "stop", "append"),
         ("--forbid", str, "TEXT", "never write this; may be given several times", "forbid", "append"),
