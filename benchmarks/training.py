@@ -16,8 +16,9 @@ step. The cases take turns, so that a machine whose speed drifts is fair to all.
 
     tokens/s       of the median step of a round, without the first quarter (warm-up); the median of the rounds
     / best peer    speed over that of the fastest peer in the same round; in brackets the range of the rounds
-    share of peak  tokens/s times the FLOPs of a token, divided by the FLOP/s of a large square matrix product in the
-                   same precision, which takes turns with the cases. A token has 6 N + 12 L D T FLOPs: N parameters
+    MFU            tokens/s times the FLOPs of a token, over the FLOP/s that the machine can do: on a GPU in half
+                   precision those of its data sheet (`lm.training.utilisation`), otherwise those of a large square
+                   matrix product, which takes turns with the cases. A token has 6 N + 12 L D T FLOPs: N parameters
                    that are multiplied (a lookup is not), L layers, D = d_model, T = context_length; PaLM, appendix B,
                    https://arxiv.org/abs/2204.02311. FLOPs that a causal mask could save are counted too.
     peak memory    of the process, with the libraries it imports and the compiler; on a GPU, of PyTorch's tensors
@@ -55,6 +56,7 @@ from lm.formats.parameters import parameter_table
 from lm.system.devices import Precision
 from lm.training.compute import has_fast_half
 from lm.training.timing import machine
+from lm.training.utilisation import gpu_peak
 
 PEAK = "matrix product"
 OURS = "storyline"
@@ -113,12 +115,12 @@ def main() -> None:
         figures[model] = measure_model(model, options)
         if options.json:
             options.json.write_text(json.dumps({"about": _heading(options), "models": figures}, indent=2) + "\n")
-        print("\n".join(table(model, figures[model])), flush=True)
+        print("\n".join(table(model, figures[model], _data_sheet_gflops(options))), flush=True)
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", nargs="+", choices=SIZES, default=list(SIZES), help="sizes to measure (all)")
+    parser.add_argument("--model", nargs="+", choices=SIZES, help="sizes to measure (all; on a CPU those for one)")
     parser.add_argument("--case-filter", metavar="REGEX", default="", help="measure only cases whose names fit")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda if there is one")
     parser.add_argument(
@@ -139,7 +141,17 @@ def _options() -> argparse.Namespace:
     if options.device == "auto":
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
     options.precision = options.precision or ("bf16" if has_fast_half(torch.device(options.device)) else "fp32")
+    options.model = options.model or [
+        name for name, size in SIZES.items() if options.device == "cuda" or not size.large
+    ]
     return options
+
+
+def _data_sheet_gflops(options: argparse.Namespace) -> float | None:
+    if options.device != "cuda" or options.precision == "fp32":
+        return None
+    peak = gpu_peak(torch.cuda.get_device_name())
+    return peak and peak / 1e9
 
 
 def measure(case: Case) -> dict[str, float]:
@@ -216,13 +228,15 @@ def measure_model(model: str, options: argparse.Namespace) -> dict[str, list[dic
     return done
 
 
-def table(model: str, done: dict[str, list[dict[str, float]]]) -> Iterator[str]:
+def table(model: str, done: dict[str, list[dict[str, float]]], data_sheet_gflops: float | None = None) -> Iterator[str]:
     """The lines of a model's table."""
     size, cost, done = SIZES[model], flops_per_token(SIZES[model]), dict(done)
-    peak = _median(done.pop(PEAK), "gflops")
+    product = _median(done.pop(PEAK), "gflops")
+    peak = data_sheet_gflops or product
     yield f"\n## {model}: batch {size.batch_size} x {size.config.context_length}, vocabulary {size.vocab_size:,}\n"
-    yield f"{cost / 1e6:,.1f} MFLOP a token; a large square matrix product runs at {peak:,.0f} GFLOP/s.\n"
-    yield "| | parameters | tokens/s | / best peer | share of peak | peak memory, MiB | first step, s |"
+    sheet = f"; the data sheet says {data_sheet_gflops:,.0f}" if data_sheet_gflops else ""
+    yield f"{cost / 1e6:,.1f} MFLOP a token; a large square matrix product runs at {product:,.0f} GFLOP/s{sheet}.\n"
+    yield "| | parameters | tokens/s | / best peer | MFU | peak memory, MiB | first step, s |"
     yield "|---|---|---|---|---|---|---|"
     peers = [name for name in done if not name.startswith(OURS)]
     best = max(peers, key=lambda name: _median(done[name], "tokens_per_s"), default=None)

@@ -52,6 +52,9 @@ _LLAMA = _ANY | {
     "bias": False,
 }
 
+# The TinyStories model of Stanford's CS336, assignment 1.
+_CS336 = _LLAMA | {"context_length": 256, "d_model": 512, "n_layers": 4, "n_heads": 16, "d_ff": 1344}
+
 
 class Size(NamedTuple):
     """A model and its batch; `model` changes the section of params.yaml."""
@@ -59,6 +62,7 @@ class Size(NamedTuple):
     vocab_size: int
     batch_size: int
     model: Mapping[str, Any]
+    large: bool = False  # a step takes a CPU minutes
 
     @property
     def config(self) -> ModelConfig:
@@ -69,9 +73,11 @@ class Size(NamedTuple):
 SIZES = {
     "small-1.3m": Size(4096, 32, _GPT | {"context_length": 128, "d_model": 128, "n_layers": 4, "n_heads": 4}),
     "gpt-17.8m": Size(10_000, 16, _GPT | {"context_length": 256, "d_model": 512, "n_layers": 4, "n_heads": 8}),
-    # The TinyStories model of Stanford's CS336, assignment 1.
-    "llama-22.7m": Size(
-        10_000, 16, _LLAMA | {"context_length": 256, "d_model": 512, "n_layers": 4, "n_heads": 16, "d_ff": 1344}
+    "llama-22.7m": Size(10_000, 16, _CS336),
+    "llama-22.7m-128": Size(10_000, 128, _CS336, large=True),
+    # GPT-2 small, with a vocabulary rounded up as nanoGPT has it.
+    "gpt-124m": Size(
+        50_304, 32, _GPT | {"context_length": 1024, "d_model": 768, "n_layers": 12, "n_heads": 12}, large=True
     ),
 }
 

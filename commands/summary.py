@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.system.files import md5, read_json
-from lm.training.timing import in_words
+from lm.training.timing import in_words, utilisation
 
 # Which lines are true after the pipeline has run up to a target. What later stages made may be of another model.
 TARGETS = {
@@ -36,6 +36,8 @@ def _train(root: Path) -> list[str]:
     if timing.exists():
         values = read_json(timing)
         learned += f", {in_words(values['elapsed_s'][-1])} on {values['machine']}"
+        if share := utilisation(values):
+            learned += f", {share:.0%} of its peak (MFU)"
     lines = [learned]
     if metrics["diverged"]:
         lines.append(f"training diverged; the weights kept are those of step {metrics['kept_step']:,}")

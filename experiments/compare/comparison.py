@@ -61,6 +61,12 @@ class Row:
         speeds = [run.curves.tokens_per_s for run in self.runs if run.curves.tokens_per_s]
         return mean(speeds) if speeds else None
 
+    @property
+    def utilisation(self) -> float | None:
+        """The share of the machine's arithmetic that training used, the mean over the runs for which it is known."""
+        shares = [run.curves.utilisation for run in self.runs if run.curves.utilisation]
+        return mean(shares) if shares else None
+
     def swept_value(self, name: str) -> float:
         """The value of a parameter or metric, which must be a number.
 

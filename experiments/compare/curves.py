@@ -11,6 +11,7 @@ from dvc.api import DVCFileSystem
 from experiments.run.dvc_commands import ask_git
 from experiments.run.results import Result
 from lm.system.files import read_json
+from lm.training.timing import utilisation
 
 TRAIN, VALID, SAMPLES = "plots/train.csv", "plots/valid.csv", "samples/base.json"
 STEPS = "plots/steps.csv"  # whose MD5 names the file of how long the run took
@@ -37,6 +38,7 @@ class Curves:
     samples: tuple[Sample, ...] | None
     machine: str | None  # the machine that the run was timed on
     tokens_per_s: float | None
+    utilisation: float | None = None  # the share of the machine's arithmetic that training used
 
 
 def read_curves(result: Result, root: Path) -> Curves:
@@ -58,7 +60,7 @@ def read_curves(result: Result, root: Path) -> Curves:
     if elapsed_s and len(train):
         last = train.iloc[-1]
         speed = float(last["tokens"]) / float(last["elapsed_s"])
-    return Curves(train, valid, samples, values["machine"], speed)
+    return Curves(train, valid, samples, values["machine"], speed, utilisation(values))
 
 
 def _interpolated(elapsed_s: dict[int, float], steps: "pd.Series[int]") -> dict[int, float]:

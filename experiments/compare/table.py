@@ -16,10 +16,11 @@ def table(comparison: Comparison, metric: str) -> Cells:
     digits, best = _DIGITS[metric], comparison.best(metric)
     sizes = {row.n_parameters for row in comparison.rows}
     timed = any(row.tokens_per_s for row in comparison.rows)
+    peaked = any(row.utilisation for row in comparison.rows)
     swept = bool(comparison.experiment_set.swept)  # then the changes are the name
     header = ["experiment", *["changes"] * (not swept), "seeds", metric.replace("_", " "), "spread", "difference"]
     header += ["standard error", "p"]
-    header += ["parameters"] * (len(sizes) > 1) + ["tokens/s"] * timed + ["note"]
+    header += ["parameters"] * (len(sizes) > 1) + ["tokens/s"] * timed + ["MFU"] * peaked + ["note"]
     rows = []
     for row in comparison.rows:
         summary, difference = row.summaries.get(metric), row.differences.get(metric)
@@ -31,6 +32,7 @@ def table(comparison: Comparison, metric: str) -> Cells:
         cells += [p_text(difference.p) if difference and difference.p is not None else ""]
         cells += [f"{row.n_parameters:,}"] * (len(sizes) > 1)
         cells += [f"{row.tokens_per_s:,.0f}" if row.tokens_per_s else ""] * timed
+        cells += [f"{row.utilisation:.0%}" if row.utilisation else ""] * peaked
         rows.append([*cells, _note(row, comparison.baseline)])
     return header, rows
 

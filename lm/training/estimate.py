@@ -27,7 +27,7 @@ _FIRST_STEPS = 3
 _NEAR = 100  # times as much as another run, or a part of it
 
 
-def training_flops(config: ModelConfig, table: Table, n_tokens: int) -> float:
+def training_flops(config: ModelConfig, table: Table, n_tokens: float) -> float:
     """The floating-point operations of all matrix products of training on `n_tokens` tokens.
 
     For each token, two for each weight, and in attention four for each feature of a query and each position of the
@@ -71,9 +71,13 @@ def expected_s(flops: float, config: TrainConfig, timings: Path) -> float | None
     return flops * nearest[1] / nearest[0] if near else None
 
 
-def facts_of_speed(flops: float, config: TrainConfig) -> dict[str, float | str]:
-    """What a file of timings says of a run, so that `expected_s` can use it."""
-    return {"backend": config.backend, "device": config.device, "flops": flops}
+def facts_of_speed(flops: float, config: TrainConfig, peak: float | None = None) -> dict[str, float | str]:
+    """What a file of timings says of a run, so that `expected_s` can use it.
+
+    `peak`: the most operations a second of what it ran on, if it is known (`lm.training.utilisation`).
+    """
+    facts: dict[str, float | str] = {"backend": config.backend, "device": config.device, "flops": flops}
+    return facts if peak is None else facts | {"peak_flops": peak}
 
 
 def _earlier_runs(config: TrainConfig, timings: Path) -> Iterator[tuple[float, float]]:

@@ -36,6 +36,7 @@ from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
 from lm.training.saved_runs import About, write_about
 from lm.training.timing import Timing, in_words
 from lm.training.trainer import DivergedError, Trainer
+from lm.training.utilisation import peak_flops
 
 # A killed run loses at most this much work. A save takes about a second. The value does not change the result.
 SAVE_EVERY_S = float(os.environ.get("STORYLINE_SAVE_EVERY_S", "60"))
@@ -106,6 +107,7 @@ class Run:
         self.key = _key(trainer, facts)
         self._parameters = dict(facts["parameters"])
         self._timing = Timing()
+        self._peak: float | None = None  # operations a second; known once a run has lasted for some seconds
 
     @property
     def leads(self) -> bool:
@@ -147,15 +149,17 @@ class Run:
                 for loss in trainer.run():
                     now = time.monotonic()
                     speed = (trainer.tokens() - tokens_before) / (now - started)
-                    bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s", refresh=False)
+                    bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s{self._share(speed)}", refresh=False)
                     bar.update()
                     self._timing.lap(trainer.step)
                     if (rest_s := speedometer.rest_s(now - started, trainer.tokens())) and self.leads:
+                        self._peak = peak_flops(trainer.backend.compute_report.facts)
                         _say(f"about {in_words(rest_s)} of training left, and the validations; {_memory()} used so far")
                     if self.leads and len(trainer.valid_rows) > n_validated:
                         n_validated = len(trainer.valid_rows)
                         row = trainer.valid_rows[-1]
-                        _say(f"step {row.step:,}: validation loss {row.loss:.4f}, {speed:,.0f} tokens/s")
+                        figures = f"{speed:,.0f} tokens/s{self._share(speed)}"
+                        _say(f"step {row.step:,}: validation loss {row.loss:.4f}, {figures}")
                     if events:
                         events.write(trainer)
                     wish = _STOP if stop.made else _SAVE if now - saved >= SAVE_EVERY_S else _GO_ON
@@ -182,9 +186,16 @@ class Run:
 
         The time goes into a file named by the MD5 of the step curve: DVC knows the curve by it.
         """
-        facts = facts_of_speed(self._flops(self.trainer.step), self.trainer.config)
+        facts = facts_of_speed(self._flops(self.trainer.step), self.trainer.config, self._peak)
         self._timing.write(self._folders.timings / f"{md5(curve)}.json", **facts)
         write_about(self._folder.path, self._about([md5(path) for path in outs]))
+
+    def _share(self, tokens_per_s: float) -> str:
+        """The share of the processor's arithmetic, in words."""
+        if self._peak is None:
+            return ""
+        backend = self.trainer.backend
+        return f", {training_flops(backend.model_config, backend.table, 1) * tokens_per_s / self._peak:.0%} MFU"
 
     def _flops(self, n_steps: int) -> float:
         """The operations of the first steps."""

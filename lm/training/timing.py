@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,13 @@ class Timing:
     def write(self, path: Path, **facts: Any) -> None:
         """Write all laps, the name of the machine, and facts about the run."""
         write_json(path, {"machine": machine(), **facts, "steps": self.steps, "elapsed_s": self.elapsed_s})
+
+
+def utilisation(values: Mapping[str, Any]) -> float | None:
+    """The share of the processor's arithmetic that a run used, from what `write` wrote; None if it is not known."""
+    if not values["elapsed_s"] or not values["elapsed_s"][-1] or "peak_flops" not in values:
+        return None
+    return float(values["flops"] / values["elapsed_s"][-1] / values["peak_flops"])
 
 
 def in_words(seconds: float) -> str:

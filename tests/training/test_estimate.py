@@ -16,9 +16,10 @@ from lm.optim.build import build_optimizer
 from lm.system.files import md5, read_json, write_json
 from lm.system.memory import peak_memory_bytes
 from lm.training import estimate
+from lm.training import run as run_module
 from lm.training.estimate import Speedometer, expected_s, facts_of_speed, least_bytes, training_flops
 from lm.training.saved_runs import forget_recorded
-from lm.training.timing import machine
+from lm.training.timing import machine, utilisation
 from tests.small import model_config, train_config
 from tests.training.test_run import small_run
 
@@ -102,6 +103,7 @@ def test_a_run_says_how_long_it_will_take_and_how_much_memory_it_has_used(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(estimate, "_FIRST_S", 0.0)
+    monkeypatch.setattr(run_module, "peak_flops", lambda facts: {"cpu": 1e7}[facts["device"]])
     curve = tmp_path / "steps.csv"
     curve.write_text("step\n")
     said: list[str] = []
@@ -120,4 +122,10 @@ def test_a_run_says_how_long_it_will_take_and_how_much_memory_it_has_used(
     (timing,) = (tmp_path / "timings").iterdir()
     trainer = run.trainer
     flops = training_flops(trainer.backend.model_config, trainer.backend.table, trainer.tokens())
-    assert facts_of_speed(flops, trainer.config).items() <= read_json(timing).items()
+    values = read_json(timing)
+    assert facts_of_speed(flops, trainer.config, 1e7).items() <= values.items()
+    assert utilisation(values) == pytest.approx(flops / values["elapsed_s"][-1] / 1e7)
+    # The validations before the speed is measured tell no share. The last one tells that of the steps so far.
+    validations = re.findall(r"validation loss [\d.]+, ([\d,]+) tokens/s(?:, ([\d,]+)% MFU)?", said[0])
+    speed, share = (float(figure.replace(",", "")) for figure in validations[-1])
+    assert share == pytest.approx(100 * speed * flops / trainer.tokens() / 1e7, abs=0.6, rel=1e-3)

@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -136,14 +137,14 @@ def test_parameters_that_all_runs_have_but_not_the_definition_are_named_once() -
 
 
 def test_text_markdown_and_csv_hold_the_same() -> None:
-    comparison = made_comparison(
-        made_set(*BASE, *WIDE),
-        [
-            made_finished(run, 0.5 + i / 100, FALLING, n_parameters=10 ** (i + 3))
-            for i, run in enumerate([*BASE, *WIDE])
-        ],
-    )
+    finished = [
+        made_finished(run, 0.5 + i / 100, FALLING, n_parameters=10 ** (i + 3)) for i, run in enumerate([*BASE, *WIDE])
+    ]
+    timed = replace(finished[0].curves, tokens_per_s=9800.0, utilisation=0.314)
+    comparison = made_comparison(made_set(*BASE, *WIDE), [replace(finished[0], curves=timed), *finished[1:]])
     cells = table(comparison, "bits_per_byte")
+    assert [row[cells[0].index("tokens/s") :][:2] for row in cells[1]] == [["9,800", "31%"], ["", ""]]
+    assert cells[0][-2:] == ["MFU", "note"]
     assert as_text(cells).splitlines()[3].split("  ")[0] == "wide"
     header, rule, *rows_of_text = as_text(cells).splitlines()
     starts = [i for i in range(len(rule)) if rule[i] == "-" and rule[i - 1 : i] != "-"]

@@ -72,7 +72,9 @@ def ablations() -> Comparison:
         samples = tuple(replace(sample, text=sample.text.replace("{name}", run.experiment)) for sample in SAMPLES)
         train, valid = curve(n, 2.4 * bits, rise, timed), curve(n // 2, 2.4 * bits, rise, timed)
         valid[["step", "tokens"]] *= 2
-        return finished(run, bits, Curves(train, valid, samples, machine, 9800.0 if timed else None), diverged)
+        return finished(
+            run, bits, Curves(train, valid, samples, machine, *((9800.0, 0.314) if timed else (None, None))), diverged
+        )
 
     finished_runs = [
         done("baseline-s1", 0.870, 50),
