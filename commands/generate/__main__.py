@@ -31,7 +31,10 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         note("error: --batch: so many texts at once, or the model alone, do not fit into memory; lower --batch")
         return 1
-    except (ValueError, OSError) as error:
+    except OSError as error:  # the disk is full, for example
+        note(f"error: {error.strerror or error}")
+        return 1
+    except ValueError as error:
         for line in str(error).splitlines():
             note(f"error: {with_flags(line, parser)}")
         return 1
@@ -65,6 +68,7 @@ def ask(values: Mapping[str, Any], parser: Parser) -> Request:
 
 def write(request: Request, values: Mapping[str, Any]) -> None:
     """Write the texts, as they come."""
+    request.check()
     if n_long := request.n_long_prompts():
         context_length = request.trained.card.config.context_length
         note(f"note: the model sees {context_length} tokens at once, so only the end of {n_long} longer prompts")

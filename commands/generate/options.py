@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -196,7 +197,7 @@ def with_flags(message: str, parser: Parser) -> str:
     if colon and not name.startswith("sample."):
         message = parser.flag_of(name) + colon + rest
     for name in sorted(SampleConfig.model_fields, key=len, reverse=True):
-        message = message.replace(f"sample.{name}", parser.flag_of(name))
+        message = re.sub(rf"sample\.{name}\b(\.\d+)?", parser.flag_of(name), message)
     return message
 
 

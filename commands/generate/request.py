@@ -35,6 +35,10 @@ class Request:
         """How many texts will be written."""
         return len(self.config.prompts) * self.config.samples
 
+    def check(self) -> None:
+        """Raise ValueError when no text can be what is asked for."""
+        self._events(0, 1)  # which are not computed before somebody takes one
+
     def n_long_prompts(self) -> int:
         """How many prompts are longer than the context, so that the model sees only the end of them."""
         context_length, tokenizer = self.trained.card.config.context_length, self.trained.tokenizer

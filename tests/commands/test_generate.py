@@ -180,6 +180,12 @@ def test_a_long_prompt_is_continued_after_its_end(tell: Told) -> None:
     assert err == "note: the model sees 16 tokens at once, so only the end of 1 longer prompts\n"
 
 
+def test_a_person_is_told_that_a_text_was_cut_off(tell: Told, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    assert tell("x")[2] == "(cut off after 12 tokens; --max-new-tokens allows more)\n"
+    assert tell("x", "--max-new-tokens", "2000", "--temperature", "2")[2] == ""  # the model has ended it
+
+
 def test_the_tokenizer_lies_beside_the_model_or_is_given(tell: Told, folder: Path, tmp_path: Path) -> None:
     expected = tell("x")
     assert tell("x", model=folder / "model.safetensors") == expected
@@ -214,14 +220,23 @@ def test_the_tokenizer_lies_beside_the_model_or_is_given(tell: Told, folder: Pat
          "--temperature: no effect with --penalty-alpha=0.5"),
         (["--require", "x"], "--beams: must be 2 or more where --require holds something, got 1"),
         (["--beams", "2", "--n", "3"], "--n: must be at most beams=2, got 3"),
+        (["--forbid", ""], "--forbid: must not be empty, got ''"),
+        (["--beams", "2", "--require", "dragon", "--max-new-tokens", "3"],
+         "--max-new-tokens: must be 7 or more, because so many tokens spell what --require holds, got 3"),
         (["--device", "cuda"], "--device: must be 'cpu' or 'auto' with NumPy, got 'cuda'"),
+        (["--json", "/dev/full"], "No space left on device"),
         (["--json", "/nowhere/texts.jsonl"], "/nowhere/texts.jsonl: No such file or directory"),
         (["--prompts", "/nowhere/prompts.txt"], "/nowhere/prompts.txt: No such file or directory"),
         (["\udcff"], r"prompt: must be UTF-8, got '\udcff'"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_one_clear_line(tell: Told, words: list[str], message: str) -> None:
-    assert tell("x", *words) == (1, "", f"error: {message}\n")
+    if "/dev/full" in words and not Path("/dev/full").exists():
+        pytest.skip("this system has no disk that is always full")
+    for prompts in (["x"], ["x", "y"]):
+        status, out, err = tell(*prompts, *words)
+        assert (status, out) == (1, "")
+        assert re.sub(r"^0 of \d texts, 0 tokens in .* s: /dev/full\n", "", err) == f"error: {message}\n"
 
 
 def test_a_model_that_is_none_is_one_clear_line(tell: Told, folder: Path, tmp_path: Path) -> None:
