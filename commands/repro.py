@@ -14,6 +14,8 @@ from dvc.cli import main as dvc
 from dvc.repo import Repo
 
 from commands.summary import TARGETS, summary
+from lm.config.base import read_yaml
+from lm.config.sections import check_parameters
 
 _ADVICE = "Use `dvc push`"  # how DVC's line at the end of a run begins
 
@@ -39,18 +41,30 @@ class WithoutAdvice(io.TextIOBase):
 
 
 def main(words: list[str]) -> int:
-    """The exit status of DVC. Only if all went well, the summary is printed."""
+    """The exit status of DVC. Only if all went well, the summary is printed.
+
+    A mistake in params.yaml is told before DVC starts, because DVC shows YAML that is wrong as several lines.
+    """
     if len(words) > 1 or words[:1] == ["repro"] or not set(words) <= TARGETS.keys():
         sys.exit(__doc__)
+    try:
+        check_parameters(read_yaml(Path("params.yaml")))
+    except (ValueError, OSError) as error:
+        return _fail(error)
     with redirect_stdout(sys.stdout if _has_remote() else WithoutAdvice(sys.stdout)):
         status = int(dvc(["repro", *words]))
     if status == 0:
         try:
             print(summary(words[0] if words else "repro", Path()))
         except (ValueError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
+            return _fail(error)
     return status
+
+
+def _fail(error: Exception) -> int:
+    for line in str(error).splitlines():
+        print(f"error: {line}", file=sys.stderr)
+    return 1
 
 
 def _has_remote() -> bool:

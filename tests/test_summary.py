@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,7 @@ def test_a_run_ends_with_the_summary_unless_it_failed_and_tells_of_pushing_only_
 
     monkeypatch.chdir(tmp_path)
     write_outs(tmp_path)
+    shutil.copy(ROOT / "params.yaml", tmp_path)
     (tmp_path / "dvc.yaml").write_text("stages:\n  one:\n    cmd: test -s params.txt\n    deps: [params.txt]\n")
     (tmp_path / "params.txt").write_text("1")
     assert dvc(["init", "--no-scm", "--quiet"]) == 0
@@ -121,6 +123,29 @@ def test_a_run_ends_with_the_summary_unless_it_failed_and_tells_of_pushing_only_
     with_remote = run()
     assert "Use `dvc push`" in with_remote
     assert "\nresult    loss 0.6142" in with_remote
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        ("  n_heads: 4 ", "  n_heads: 4: 2 ", r"params\.yaml:\d+: not valid YAML: mapping values are not allowed here"),
+        ("  n_heads: 4 ", "  n_heads: 5 ", r"model\.d_model: must be a multiple of n_heads=5, got 128"),
+    ],
+)
+def test_a_mistake_in_params_yaml_is_one_line_before_dvc_starts(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    before: str,
+    after: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    assert before in text
+    (tmp_path / "params.yaml").write_text(text.replace(before, after))
+    assert repro.main([]) == 1
+    assert re.fullmatch(f"error: {message}\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize("words", [["repro"], ["train", "sample"], ["--force"]])
