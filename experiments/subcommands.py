@@ -117,6 +117,7 @@ def try_changes(arguments: argparse.Namespace) -> int:
     print(f"{name}: " + ", ".join(f"{metric} {metrics[metric]:.4f}" for metric in METRICS if metric in metrics))
     print(f"curves beside those of the commit: dvc plots diff HEAD {name}")
     print(f"take it into the workspace:        python -m experiments apply {name}")
+    print("                                   (dvc exp apply would write params.yaml without its nulls)")
     return 0
 
 
