@@ -68,7 +68,12 @@ def choose(
 
     The logits are an array or a tensor on any device.
     """
-    logits = finite(on_host(logits))
+    logits = on_host(logits)
+    if not isinstance(logits, np.ndarray):
+        from lm.generation.on_device import choose_on_device  # PyTorch is there, because the logits are its tensor
+
+        return choose_on_device(logits, sampling, uniform)
+    logits = finite(logits)
     if sampling.temperature == 0:
         ids = logits.argmax(-1)  # both libraries take the first of equals
         return ids if isinstance(ids, np.ndarray) else ids.cpu().numpy()

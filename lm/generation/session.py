@@ -11,14 +11,18 @@ from lm.config.model import ModelConfig
 
 @runtime_checkable  # so that the tests can check arguments
 class Session(Protocol):
-    """Several texts of the same length that a model has read.
+    """Several texts that a model has read. They may have different lengths.
 
     For example, three samples of one prompt: `model.session(1)`, `read` the prompt once, `select([0, 0, 0])`.
     """
 
     @property
+    def lengths(self) -> Int64[np.ndarray, " batch"]:
+        """How many positions of each text have been read."""
+
+    @property
     def length(self) -> int:
-        """How many positions have been read."""
+        """How many positions of the longest text have been read."""
 
     def read(self, ids: Int64[np.ndarray, "batch seq"], last: int | None = None) -> Float[Any, "batch positions vocab"]:
         """The logits of the token after each id, or after each of the `last` ids. The ids continue the texts.
@@ -34,8 +38,11 @@ class Session(Protocol):
     ) -> tuple[Float[Any, "batch seq d_model"], Float[Any, "batch 1 vocab"]]:
         """What the head reads after each id, and the logits of the token after the last one."""
 
-    def rewind(self, n_positions: int) -> None:
-        """Forget the last `n_positions` positions of every text."""
+    def refill(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
+        """Let these rows forget what they have read, and read these texts instead, which may be empty."""
+
+    def rewind(self, n_positions: Int64[np.ndarray, " batch"] | int) -> None:
+        """Forget the last `n_positions` positions of every text, or of each text its own number."""
 
     def select(self, rows: Sequence[int]) -> None:
         """Continue with these texts, in this order. A text may be chosen several times, or not at all."""

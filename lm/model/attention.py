@@ -1,7 +1,8 @@
 """Multi-head attention (Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762): causal self-attention,
 or attention of one sequence to another.
 
-Shapes: batch, heads, seq = query positions, total = key positions (seq plus what a cache holds).
+Shapes: batch, heads, seq = query positions, total = key positions. How attention reads a cache of past keys and values when it
+generates is in `lm.model.reader`.
 """
 
 import torch
@@ -12,7 +13,6 @@ from torch.nn.attention.flex_attention import BlockMask
 
 from lm.config.model import ModelConfig
 from lm.model.attend import Kernel, Mask, attend, attention_weights
-from lm.model.cache import KeyValueCache
 from lm.model.flex import flex_attend
 from lm.model.norm import RMSNorm
 from lm.model.positions import PositionTable, alibi_bias, alibi_slopes, rotary_table, rotate
@@ -26,10 +26,9 @@ class Attention(nn.Module):
     The rows of `qkv` are all query heads, then all key heads, then all value heads.
     """
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        self.layer = layer
         self.kernel: Kernel | None = None  # see `attend`
         self.blocks: BlockMask | None = None  # what each position sees, for the kernel `flex`
         n_kv_heads = config.sizes.n_kv_heads
@@ -46,27 +45,24 @@ class Attention(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch seq d_model"],
-        cache: KeyValueCache | None = None,
         memory: Float[Tensor, "batch memory d_model"] | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
         visible: Bool[Tensor, "batch seq seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
-        """The layer's output, without the residual. With a cache, x continues the positions that the cache holds.
+        """The layer's output, without the residual.
 
         A query looks only at keys where `visible` is True, besides all other rules.
 
         With a memory this is cross-attention: queries come from x, keys and values from the memory. Each query sees the
         whole memory. Positions have no effect, because positions in two sequences cannot be compared.
         """
-        q, k, v = self._heads(x, cache, memory, positions)
-        plain = cache is None and memory is None and positions is None and visible is None
+        q, k, v = self._heads(x, memory, positions)
+        plain = memory is None and positions is None and visible is None
         whole = x.shape[1] == self.config.context_length
         if self.blocks is not None and plain and whole and torch.compiler.is_compiling():
             y = flex_attend(q, k, v, self.blocks, self.slopes.values if self.config.positions == "alibi" else None)
         else:
-            mask = (
-                None if memory is not None else self._mask(x.shape[1], cache.length if cache else 0, positions, visible)
-            )
+            mask = None if memory is not None else self._mask(x.shape[1], positions, visible)
             dropout = self.config.dropout if self.training else 0.0
             y = attend(q, k, v, mask, dropout, self.kernel, causal=memory is None)
         y = self.out(y.transpose(1, 2).flatten(2))
@@ -79,16 +75,13 @@ class Attention(nn.Module):
         positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch heads seq total"]:
         """The attention weights of each position of x over the positions of x, or of the memory; before any dropout."""
-        q, k, _ = self._heads(x, None, memory, positions)
-        mask = None if memory is not None else self._mask(x.shape[1], 0, positions)
+        q, k, _ = self._heads(x, memory, positions)
+        mask = None if memory is not None else self._mask(x.shape[1], positions)
         return attention_weights(q, k, mask, causal=memory is None)
 
-    def _heads(
-        self, x: Tensor, cache: KeyValueCache | None, memory: Tensor | None, positions: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _heads(self, x: Tensor, memory: Tensor | None, positions: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Queries (batch, heads, seq, d_head), keys and values (batch, heads, total, d_head)."""
-        config, seq = self.config, x.shape[1]
-        assert cache is None or (memory is None and positions is None), "a cache holds neither memory nor positions"
+        config = self.config
         if memory is None:
             # (batch, seq, all heads, d_head) -> three of (batch, heads, seq, d_head)
             heads = self.qkv(x).unflatten(-1, (-1, config.d_head)).transpose(1, 2)
@@ -97,12 +90,9 @@ class Attention(nn.Module):
             q, k, v = self._heads_of_two(x, memory)
         q, k = self.query_norm(q), self.key_norm(k)
         if config.positions == "rope" and memory is None:
-            start = cache.length if cache else 0
-            places = slice(start, start + seq) if positions is None else positions
+            places = slice(x.shape[1]) if positions is None else positions
             table = self.rotary.values[:, places]
             q, k = rotate(q, table), rotate(k, table)
-        if cache is not None:
-            k, v = cache.extend(self.layer, k.to(q.dtype), v.to(q.dtype))
         if (group := config.n_heads // k.shape[1]) > 1:
             k, v = k.repeat_interleave(group, dim=1), v.repeat_interleave(group, dim=1)
         return q, k, v
@@ -116,7 +106,7 @@ class Attention(nn.Module):
         k, v = kv.view(*kv.shape[:2], -1, d_head).transpose(1, 2).chunk(2, dim=1)
         return q.view(*q.shape[:2], -1, d_head).transpose(1, 2), k, v
 
-    def _mask(self, seq: int, start: int, positions: Tensor | None, visible: Tensor | None = None) -> Mask | None:
+    def _mask(self, seq: int, positions: Tensor | None, visible: Tensor | None = None) -> Mask | None:
         """True where a query may look at a key, or the score to add; None if the plain causal rule is enough.
 
         A query looks at itself and at what stands before it in the text. Windows and ALiBi use the distance between
@@ -124,11 +114,11 @@ class Attention(nn.Module):
         """
         config, device = self.config, self.qkv.weight.device
         if positions is None:
-            local = config.window is not None and config.window < start + seq
-            if not local and config.positions != "alibi" and (start == 0 or seq == 1) and visible is None:
+            local = config.window is not None and config.window < seq
+            if not local and config.positions != "alibi" and visible is None:
                 return None
-            keys = torch.arange(start + seq, device=device)
-            distance = keys[start:, None] - keys
+            places = torch.arange(seq, device=device)
+            distance = places[:, None] - places
             seen = distance >= 0
         else:
             if config.window is None and config.positions != "alibi" and visible is None:

@@ -2,49 +2,77 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from lm.config.model import ModelConfig
 
+BLOCK = 64  # attention reads the columns of the cache in blocks, see `KeyValueCache.columns`
+
 
 class KeyValueCache:
-    """Room for the keys and values of `context_length` tokens in every layer.
+    """The keys and values of several texts, which may have different lengths, in every layer.
 
-    Shapes: each store is (n_layers, batch, n_kv_heads, context_length, d_head). `length` counts the filled positions.
+    Shape of the store: (n_layers, rows, 2 * n_kv_heads, columns, d_head), the heads of the keys first. It has at least
+    as many rows as there are texts, and two at least. Column i of a row holds its position i. `lengths` says how many
+    columns of each text are filled. The columns grow as texts do, up to the context.
     """
 
     def __init__(self, config: ModelConfig, batch_size: int, device: torch.device, dtype: torch.dtype) -> None:
-        shape = (config.n_layers, batch_size, config.sizes.n_kv_heads, config.context_length, config.d_head)
-        self._keys = torch.zeros(shape, device=device, dtype=dtype)
-        self._values = torch.zeros(shape, device=device, dtype=dtype)
-        self.length = 0
+        self._limit = _blocks(config.context_length)
+        columns = min(2 * BLOCK, self._limit)
+        shape = (config.n_layers, max(2, batch_size), 2 * config.sizes.n_kv_heads, columns, config.d_head)
+        self.store = torch.zeros(shape, device=device, dtype=dtype)
+        self.lengths: Int64[np.ndarray, " batch"] = np.zeros(batch_size, np.int64)
 
-    def extend(
-        self, layer: int, keys: Float[Tensor, "batch heads seq d_head"], values: Float[Tensor, "batch heads seq d_head"]
-    ) -> tuple[Float[Tensor, "batch heads total d_head"], Float[Tensor, "batch heads total d_head"]]:
-        """All keys and values of a layer, with the given ones appended. After all layers, call `advance`."""
-        end = self.length + keys.shape[2]
-        self._keys[layer, :, :, self.length : end] = keys
-        self._values[layer, :, :, self.length : end] = values
-        return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
+    def columns(self, end: int) -> int:
+        """How many columns attention reads when the longest text has `end` positions: whole blocks.
 
-    def advance(self, n_tokens: int) -> None:
-        """Count the tokens that every layer has now appended."""
-        self.length += n_tokens
+        Sums over whole blocks, in which columns without a key weigh 0, are the same for every number of blocks. So a
+        text does not depend on longer texts beside it. There is room for so many columns when this returns.
+        """
+        columns = _blocks(end)
+        if columns > (have := self.store.shape[3]):
+            shape = list(self.store.shape)
+            shape[3] = min(max(2 * have, columns), self._limit)
+            store = self.store.new_zeros(shape)
+            store[:, :, :, :have] = self.store
+            self.store = store
+        return columns
 
-    def rewind(self, n_tokens: int) -> None:
-        """Forget the last tokens; others may then be appended in their place."""
-        assert 0 <= n_tokens <= self.length, f"{n_tokens} of {self.length} positions"
-        self.length -= n_tokens
+    def rewind(self, n_tokens: Int64[np.ndarray, " batch"] | int) -> None:
+        """Forget the last tokens of each row; others may then be read in their place."""
+        assert np.all((np.asarray(n_tokens) >= 0) & (n_tokens <= self.lengths)), (
+            f"{n_tokens} of {self.lengths} positions"
+        )
+        self.lengths = self.lengths - n_tokens
 
     def select(self, rows: Sequence[int]) -> None:
-        """Keep these rows of the batch, in this order; a row may be repeated."""
-        index = torch.tensor(rows, device=self._keys.device)
-        self._keys, self._values = (self._selected(store, index) for store in (self._keys, self._values))
+        """Keep these texts, in this order; a text may be repeated. Those that keep their place cost nothing."""
+        moved = [place for place, row in enumerate(rows) if place != row]
+        used = _blocks(int(self.lengths[list(rows)].max()))
+        if moved:
+            source = torch.tensor([rows[place] for place in moved], device=self.store.device)
+            copies = self.store[:, :, :, :used].index_select(1, source)
+            if len(rows) > self.store.shape[1]:
+                old, shape = self.store, list(self.store.shape)
+                shape[1] = len(rows)
+                self.store = self.store.new_zeros(shape)
+                self.store[:, : old.shape[1], :, :used] = old[:, :, :, :used]
+            self.store[:, moved, :, :used] = copies
+        self.lengths = self.lengths[list(rows)]
 
-    def _selected(self, store: Tensor, rows: Tensor) -> Tensor:
-        selected = store.new_empty(len(store), len(rows), *store.shape[2:])
-        selected[:, :, :, : self.length] = store[:, :, :, : self.length].index_select(1, rows)
-        return selected
+
+def write(
+    store: Float[Tensor, "batch heads columns d_head"],
+    places: Int[Tensor, "batch seq"],
+    heads: Float[Tensor, "batch seq heads d_head"],
+) -> None:
+    """Put the keys and values of a layer into its store, each row at its own places."""
+    store[torch.arange(len(places), device=places.device)[:, None], :, places] = heads
+
+
+def _blocks(n: int) -> int:
+    return -(-n // BLOCK) * BLOCK

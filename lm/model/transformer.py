@@ -1,10 +1,8 @@
 """The Transformer language model: token ids in, logits of the next token out."""
 
-from collections.abc import Sequence
 
-import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, Int64
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 from torch.utils.checkpoint import checkpoint
@@ -13,12 +11,14 @@ from lm.config.model import ModelConfig
 from lm.formats.parameters import parameter_table
 from lm.model.attend import Kernel
 from lm.model.attention import Attention
-from lm.model.cache import KeyValueCache
 from lm.model.feed_forward import FeedForward
 from lm.model.flex import visible_blocks
 from lm.model.norm import build_norm
 from lm.model.positions import PositionTable, sinusoidal_table
 from lm.model.upcast import upcast
+
+if TYPE_CHECKING:
+    from lm.model.reader import CachedSession
 
 
 class Block(nn.Module):
@@ -28,11 +28,11 @@ class Block(nn.Module):
     does: norm(x + f(x)). Xiong et al. 2020 compare them (https://arxiv.org/abs/2002.04745).
     """
 
-    def __init__(self, config: ModelConfig, layer: int) -> None:
+    def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.pre = config.norm_position == "pre"
         self.attention_norm = build_norm(config)
-        self.attention = Attention(config, layer)
+        self.attention = Attention(config)
         self.feed_forward_norm = build_norm(config)
         self.feed_forward = FeedForward(config)
         self.dropout = config.dropout
@@ -40,15 +40,14 @@ class Block(nn.Module):
     def forward(
         self,
         x: Float[Tensor, "batch seq d_model"],
-        cache: KeyValueCache | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
         visible: Bool[Tensor, "batch seq seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
         """The residual stream after this block."""
         if self.pre:
-            x = x + self.attention(self.attention_norm(x), cache, positions=positions, visible=visible)
+            x = x + self.attention(self.attention_norm(x), positions=positions, visible=visible)
             return x + self._feed_forward(self.feed_forward_norm(x))
-        x = self.attention_norm(x + self.attention(x, cache, positions=positions, visible=visible))
+        x = self.attention_norm(x + self.attention(x, positions=positions, visible=visible))
         y: Tensor = self.feed_forward_norm(x + self._feed_forward(x))
         return y
 
@@ -79,7 +78,7 @@ class Transformer(nn.Module):
             self.position_embedding = nn.Embedding(config.context_length, config.d_model)
         if config.positions == "sinusoidal":
             self.sinusoidal = PositionTable(sinusoidal_table(config.context_length, config.d_model))
-        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layers))
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.n_layers))
         # A post-norm block ends in a norm already.
         self.final_norm = build_norm(config) if config.norm_position == "pre" else nn.Identity()
         self.head = None if config.tie_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
@@ -89,21 +88,18 @@ class Transformer(nn.Module):
     def forward(
         self,
         ids: Int[Tensor, "batch seq"],
-        cache: KeyValueCache | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch seq vocab"]:
         """Logits of the token that follows each position.
 
-        With a cache, ids continue the text that the cache holds. Without one, `positions` may say where each token
-        stands, from 0 to context_length - 1. If `positions` is None, they count from 0. The causal rule does not depend
-        on positions, only on the order of the ids.
+        `positions` may say where each token stands, from 0 to context_length - 1. If it is None, they count from 0. The
+        causal rule does not depend on positions, only on the order of the ids.
         """
-        return self.logits(self.hidden(ids, cache, positions))
+        return self.logits(self.hidden(ids, positions))
 
     def hidden(
         self,
         ids: Int[Tensor, "batch seq"],
-        cache: KeyValueCache | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
         documents: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
@@ -111,23 +107,19 @@ class Transformer(nn.Module):
 
         If `documents` gives each token the number of its document, attention sees the tokens of the same document only.
         """
-        assert documents is None or cache is None, "a cache holds no numbers of documents"
         visible = None if documents is None else documents[:, :, None] == documents[:, None, :]
-        x = self.embed(ids, cache, positions)
+        x = self.embed(ids, positions)
         for block in self.blocks:
-            if self.recompute and cache is None and torch.is_grad_enabled():
-                x = checkpoint(block, x, None, positions, visible, use_reentrant=False)
+            if self.recompute and torch.is_grad_enabled():
+                x = checkpoint(block, x, positions, visible, use_reentrant=False)
             else:
-                x = block(x, cache, positions, visible)
-        if cache is not None:
-            cache.advance(ids.shape[1])
+                x = block(x, positions, visible)
         y: Tensor = self.final_norm(x)
         return y if self.config.base_width is None else y * self.config.output_scale
 
     def embed(
         self,
         ids: Int[Tensor, "batch seq"],
-        cache: KeyValueCache | None = None,
         positions: Int[Tensor, "batch seq"] | None = None,
     ) -> Float[Tensor, "batch seq d_model"]:
         """The residual stream before the first block: token embeddings, plus position embeddings if the model has them.
@@ -135,16 +127,14 @@ class Transformer(nn.Module):
         Raises:
             ValueError: when a position is outside the context.
         """
-        start = cache.length if cache else 0
-        end = start + ids.shape[1]
-        assert end <= self.config.context_length, f"{end} positions in a context of {self.config.context_length}"
-        assert positions is None or cache is None, "a cache counts its positions itself"
+        seq = ids.shape[1]
+        assert seq <= self.config.context_length, f"{seq} positions in a context of {self.config.context_length}"
         if positions is not None and not 0 <= int(positions.min()) <= int(positions.max()) < self.config.context_length:
             raise ValueError(
                 f"positions: must be from 0 to {self.config.context_length - 1}, "
                 f"got {int(positions.min())} to {int(positions.max())}"
             )
-        places = slice(start, end) if positions is None else positions
+        places = slice(seq) if positions is None else positions
         x: Tensor = self.embedding(ids)
         if self.config.positions == "learned":
             x = x + self.position_embedding.weight[places]
@@ -156,11 +146,11 @@ class Transformer(nn.Module):
         self, ids: Int[Tensor, "batch seq"], positions: Int[Tensor, "batch seq"] | None = None
     ) -> list[Float[Tensor, "batch heads query key"]]:
         """The attention weights of each position over all positions, one tensor per layer. Each row sums to 1."""
-        x, weights = self.embed(ids, None, positions), []
+        x, weights = self.embed(ids, positions), []
         for block in self.blocks:
             assert isinstance(block, Block)
             weights.append(block.attention_weights(x, positions))
-            x = block(x, None, positions)
+            x = block(x, positions)
         return weights
 
     @property
@@ -190,8 +180,10 @@ class Transformer(nn.Module):
                 )
 
     def session(self, batch_size: int) -> "CachedSession":
-        """A session of `batch_size` texts, for generation. The model goes to evaluation mode."""
-        return CachedSession(self.eval(), batch_size)
+        """A session of `batch_size` texts, for generation with the weights as they are now."""
+        from lm.model.reader import Reader  # it is built on this module
+
+        return Reader(self).session(batch_size)
 
     @property
     def n_parameters(self) -> int:
@@ -208,41 +200,3 @@ class Transformer(nn.Module):
                 nn.init.constant_(p, spec.start)
             else:
                 nn.init.normal_(p, std=spec.deviation, generator=generator)
-
-
-class CachedSession:
-    """A `lm.generation.session.Session` that keeps what it has read in a key/value cache, in the model's precision."""
-
-    def __init__(self, model: Transformer, batch_size: int) -> None:
-        weight = model.embedding.weight
-        self._model, self._device = model, weight.device
-        self._cache = KeyValueCache(model.config, batch_size, weight.device, weight.dtype)
-
-    @property
-    def length(self) -> int:
-        """How many positions have been read."""
-        return self._cache.length
-
-    @torch.no_grad()
-    def read(
-        self, ids: Int64[np.ndarray, "batch seq"], last: int | None = None
-    ) -> Float[Tensor, "batch positions vocab"]:
-        """The logits of the token after each id, or after each of the `last` ids. The ids continue the texts."""
-        hidden = self._model.hidden(torch.from_numpy(ids).to(self._device), self._cache)
-        return self._model.logits(hidden if last is None else hidden[:, -last:])
-
-    @torch.no_grad()
-    def read_states(
-        self, ids: Int64[np.ndarray, "batch seq"]
-    ) -> tuple[Float[Tensor, "batch seq d_model"], Float[Tensor, "batch 1 vocab"]]:
-        """What the head reads after each id, and the logits of the token after the last one."""
-        hidden = self._model.hidden(torch.from_numpy(ids).to(self._device), self._cache)
-        return hidden, self._model.logits(hidden[:, -1:])
-
-    def rewind(self, n_positions: int) -> None:
-        """Forget the last `n_positions` positions of every text."""
-        self._cache.rewind(n_positions)
-
-    def select(self, rows: Sequence[int]) -> None:
-        """Continue with these texts, in this order. A text may be chosen several times, or not at all."""
-        self._cache.select(rows)

@@ -84,12 +84,12 @@ class Attention:
         """Queries, keys and values as `Attend` takes them, and the bias that is added to the scores."""
         config, (batch, seq, _) = self.config, x.shape
         assert cache is None or (memory is None and positions is None), "a cache holds neither memory nor positions"
-        start = cache.length if cache else 0
+        starts = np.zeros(1, np.int64) if cache is None else cache.lengths
         self._has_memory = memory is not None
         if memory is None:
             heads = self.qkv.forward(x).reshape(batch, seq, -1, config.d_head)
             q, k, v = np.split(heads, [config.n_heads, config.n_heads + self.n_kv_heads], axis=2)
-            bias = self.positions.bias(start, seq, positions)
+            bias = self.positions.bias(starts, seq, positions)
         else:
             q = self.queries.forward(x).reshape(batch, seq, -1, config.d_head)
             heads = self.keys_values.forward(memory).reshape(batch, memory.shape[1], -1, config.d_head)
@@ -98,7 +98,9 @@ class Attention:
         q, k = self.query_norm.forward(q), self.key_norm.forward(k)
         if self.positions.rotary is not None and memory is None:
             rotary = self.positions.rotary
-            self._table = rotary[:, start : start + seq] if positions is None else rotary[:, positions]
+            if cache is not None:
+                positions = cache.places(seq)
+            self._table = rotary[:, :seq] if positions is None else rotary[:, positions]
             q, k = rotate(q, self._table), rotate(k, self._table)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)

@@ -76,9 +76,9 @@ class Positions:
             self.sinusoidal = sinusoidal_table(config.context_length, config.d_model).astype(dtype)
 
     def bias(
-        self, start: int, seq: int, positions: Int[np.ndarray, "batch seq"] | None = None
+        self, starts: Int[np.ndarray, " #batch"], seq: int, positions: Int[np.ndarray, "batch seq"] | None = None
     ) -> Float[np.ndarray, "_ _ _ query key"] | None:
-        """The bias for the scores of `seq` queries from position `start` on; None if it would be zero everywhere.
+        """The bias for the scores of `seq` queries of each text from its start on; None if it would be zero everywhere.
 
         It is -infinity for keys that come after the query, or that lie outside the window. With ALiBi, it is minus the
         slope times how many tokens back the key lies. If positions are given, windows and ALiBi use the distance
@@ -88,6 +88,11 @@ class Positions:
         if positions is not None:
             distance = np.abs(positions[:, :, None] - positions[:, None, :])
             return self._bias_of(distance, np.tri(seq, dtype=bool))
+        start = int(starts[0])
+        if (starts != start).any():
+            places = starts[:, None] + np.arange(seq)
+            distance = places[:, :, None] - np.arange(places.max() + 1)
+            return self._bias_of(distance, distance >= 0)
         local = config.window is not None and config.window < start + seq
         if seq == 1 and not local and config.positions != "alibi":
             return None
@@ -97,7 +102,7 @@ class Positions:
         return self._bias[1]
 
     def _bias_of(
-        self, distance: Int[np.ndarray, "batch query key"], visible: Bool[np.ndarray, "query key"]
+        self, distance: Int[np.ndarray, "batch query key"], visible: Bool[np.ndarray, "*batch query key"]
     ) -> Float[np.ndarray, "batch _ _ query key"]:
         config = self._config
         if config.window is not None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Int64
 
 from lm.config.model import ModelConfig
 from lm.formats.model_file import Weights, check_weights
@@ -147,8 +147,8 @@ class Transformer:
         Raises:
             ValueError: when a position is outside the context.
         """
-        start = cache.length if cache else 0
-        end = start + ids.shape[1]
+        seq = ids.shape[1]
+        end = seq if cache is None else int(cache.lengths.max()) + seq
         assert end <= self.config.context_length, f"{end} positions in a context of {self.config.context_length}"
         assert positions is None or cache is None, "a cache counts its positions itself"
         if positions is not None and not 0 <= positions.min() <= positions.max() < self.config.context_length:
@@ -157,7 +157,10 @@ class Transformer:
                 f"got {positions.min()} to {positions.max()}"
             )
         self._positions = positions
-        places = slice(start, end) if positions is None else positions
+        if cache is not None:
+            places: Any = cache.places(seq)
+        else:
+            places = slice(seq) if positions is None else positions
         x = self.embedding.forward(ids)
         if self.position_embedding is not None:
             x += self.position_embedding.value[places]
@@ -209,9 +212,14 @@ class CachedSession:
         self._cache = KeyValueCache(model.config, batch_size, model.dtype)
 
     @property
+    def lengths(self) -> Int64[np.ndarray, " batch"]:
+        """How many positions of each text have been read."""
+        return self._cache.lengths
+
+    @property
     def length(self) -> int:
-        """How many positions have been read."""
-        return self._cache.length
+        """How many positions of the longest text have been read."""
+        return int(self._cache.lengths.max())
 
     def read(
         self, ids: Int[np.ndarray, "batch seq"], last: int | None = None
@@ -223,12 +231,19 @@ class CachedSession:
     def read_states(
         self, ids: Int[np.ndarray, "batch seq"]
     ) -> tuple[Float[np.ndarray, "batch seq d_model"], Float[np.ndarray, "batch 1 vocab"]]:
-        """What the head reads after each id, and the logits of the token after the last one."""
+        """What the head reads at each id, and the logits of the token after the last one."""
         hidden = self._model.hidden(ids, cache=self._cache)
         return hidden, self._model.head.forward(hidden[:, -1:])
 
-    def rewind(self, n_positions: int) -> None:
-        """Forget the last `n_positions` positions of every text."""
+    def refill(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
+        """Let these rows forget what they have read, and read these texts instead, which may be empty."""
+        for row, text in zip(rows, texts, strict=True):
+            if text:
+                self._model.hidden(np.array([text], np.int64), cache=self._cache.empty_row(row))
+            self._cache.lengths[row] = len(text)
+
+    def rewind(self, n_positions: Int64[np.ndarray, " batch"] | int) -> None:
+        """Forget the last `n_positions` positions of every text, or of each text its own number."""
         self._cache.rewind(n_positions)
 
     def select(self, rows: Sequence[int]) -> None:

@@ -10,10 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from lm.generation.events import End, Event, Token, collect
+from lm.generation.events import collect
 from lm.generation.generate import generate
 from lm.generation.sampling import GREEDY, Sampling
 from lm.generation.session import LanguageModel
+from lm.model.matrices import Weights
+from lm.model.reader import Reader
 from lm.model.transformer import Transformer
 from tests.small import model_config, numpy_twin, random_model
 
@@ -93,46 +95,66 @@ class Counting:
 
     def session(self, batch_size: int) -> "CountingSession":
         self.notes.append(f"session of {batch_size}")
-        return CountingSession(self.notes)
+        return CountingSession(self.notes, batch_size)
 
 
 class CountingSession:
-    def __init__(self, notes: list[object]) -> None:
-        self.length, self.notes = 0, notes
+    def __init__(self, notes: list[object], batch_size: int) -> None:
+        self.lengths, self.notes = np.zeros(batch_size, np.int64), notes
+
+    @property
+    def length(self) -> int:
+        return int(self.lengths.max())
 
     def read(self, ids: NDArray[np.int64], last: int | None = None) -> NDArray[np.floating[Any]]:
-        self.length += ids.shape[1]
+        self.lengths = self.lengths + ids.shape[1]
         self.notes.append(ids.tolist())
         return np.eye(VOCAB_SIZE, dtype=np.float32)[(ids + 1) % VOCAB_SIZE][:, -(last or 0) :]
 
-    def read_states(self, ids: NDArray[np.int64]) -> tuple[NDArray[Any], NDArray[Any]]:
-        raise AssertionError("nothing needs the states")
+    def read_states(self, ids: NDArray[np.int64]) -> Any:
+        raise AssertionError("nobody asks for states")
 
-    def rewind(self, n_positions: int) -> None:
-        self.length -= n_positions
-        self.notes.append(f"rewind {n_positions}")
+    def refill(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
+        if rows:
+            self.lengths[list(rows)] = [len(text) for text in texts]
+            self.notes.append(f"refill {dict(zip(rows, map(list, texts), strict=True))}")
+
+    def rewind(self, n_positions: NDArray[np.int64] | int) -> None:
+        raise AssertionError("nothing is taken back")
 
     def select(self, rows: Sequence[int]) -> None:
-        raise AssertionError("a row leaves or moves")
+        self.lengths = self.lengths[list(rows)]
+        self.notes.append(f"select {list(rows)}")
 
 
 def test_any_model_with_a_session_generates_and_reads_each_token_once_until_its_context_is_full() -> None:
     model = Counting(context_length=4)
     assert texts_of(model, [[3], [7, 8]], GREEDY, 5) == [[4, 5, 6, 7, 8], [9, 10, 11, 12, 13]]
-    # Of a full context the older half is dropped, and the rest is read anew.
     assert model.notes == [
-        *["session of 2", [[3], [7]], [[4], [8]], [[5], [9]], [[6], [10]]],
-        *["rewind 4", [[6, 7], [10, 11]], [[8], [12]]],
+        *["session of 2", "refill {0: [], 1: [7]}", "select [0, 1]"],
+        *[[[3], [8]], [[4], [9]], [[5], [10]]],
+        # Of a full context the older half is dropped, and the rest is read anew.
+        *["refill {1: [10]}", [[6], [11]], "refill {0: [6]}", [[7], [12]]],
     ]
 
 
-def test_tokens_come_as_they_are_drawn_and_a_text_that_has_ended_gives_no_more() -> None:
+def test_a_prompt_is_read_once_for_all_its_texts_and_a_text_that_has_ended_leaves() -> None:
     model = Counting(context_length=64)
-    events = generate(model, [[21], [1, 1]], GREEDY, max_new_tokens=3, end_id=END_ID, seed=0)
-    assert next(events) == Token(0, 22)
-    assert len(model.notes) == 2  # a session, and one position
-    rest: list[Event] = [End(0, "model"), Token(1, 2), Token(1, 3), Token(1, 4), End(1, "length")]
-    assert list(events) == rest
+    events = generate(model, [[9, 21], [3, 5], [9, 21]], GREEDY, max_new_tokens=3, end_id=END_ID, seed=0, samples=2)
+    assert collect(events, 6) == [[22], [22], [6, 7, 8], [6, 7, 8], [22], [22]]
+    assert model.notes == [
+        *["session of 2", "refill {0: [9], 1: [3]}", "select [0, 0, 1, 1, 0, 0]"],
+        *[[[21], [21], [5], [5], [21], [21]], [[22], [22], [6], [6], [22], [22]]],
+        *["select [3, 2]", [[7], [7]]],
+    ]
+
+
+def test_the_samples_of_a_prompt_differ_and_the_first_is_the_one_it_has_alone() -> None:
+    model, prompts = never_ending(), [[0, 5], [0, 7, 2]]
+    events = generate(model, prompts, SAMPLED, max_new_tokens=12, end_id=END_ID, seed=4, samples=3)
+    together = collect(events, 6)
+    assert together[::3] == texts_of(model, prompts, SAMPLED, 12, seed=4)
+    assert len({tuple(text) for text in together}) == 6
 
 
 # The same examples in every run: a draw that falls within rounding of the edge between two tokens, one in some
@@ -154,6 +176,24 @@ def test_a_text_does_not_depend_on_the_texts_beside_it(prompts: list[list[int]],
 
 
 MODEL = random_model(VOCAB_SIZE)
+
+
+@pytest.mark.parametrize("weights", ["fp32", "bf16", "int8"])
+def test_on_a_cpu_the_logits_of_a_text_are_the_same_to_the_last_bit_whatever_stands_beside_it(weights: Weights) -> None:
+    model = Reader(random_model(VOCAB_SIZE, context_length=150, n_heads=4, d_model=32, d_ff=64), weights)
+    generator = np.random.Generator(np.random.Philox(key=1))
+    lengths = [3, 70, 1, 129, 40]  # of one, two and three blocks of the cache
+    texts = [generator.integers(0, VOCAB_SIZE, n).tolist() for n in lengths]
+    following = generator.integers(0, VOCAB_SIZE, (5, 4))
+
+    def logits(rows: list[int]) -> torch.Tensor:
+        session = model.session(len(rows))
+        session.refill(range(len(rows)), [texts[row] for row in rows])
+        return torch.cat([session.read(following[rows, at][:, None]) for at in range(4)], 1)
+
+    together = logits([0, 1, 2, 3, 4])
+    for rows in ([0], [1], [3], [4, 2], [2, 0, 4]):
+        assert torch.equal(logits(rows), together[rows])
 
 
 def test_a_seed_decides_the_text() -> None:

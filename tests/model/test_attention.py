@@ -22,7 +22,7 @@ SWITCHES = [
 
 def attention_of(config: ModelConfig) -> Attention:
     """A layer in float64 whose every weight matters."""
-    attention = Attention(config, layer=0).double().eval()
+    attention = Attention(config).double().eval()
     redraw(attention, seed=1)
     return attention
 

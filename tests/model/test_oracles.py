@@ -156,7 +156,7 @@ def test_a_block_with_layernorm_is_a_causal_encoder_layer_of_pytorch(
         "feed_forward.down.": "linear2.",
     }
     weights, kinds = theirs.state_dict(), ("weight", "bias") if bias else ("weight",)
-    ours = Block(config, layer=0)
+    ours = Block(config)
     ours.load_state_dict({a + kind: weights[b + kind] for a, b in names.items() for kind in kinds})
 
     x = torch.randn(3, 12, config.d_model, generator=torch.Generator().manual_seed(2))

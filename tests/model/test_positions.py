@@ -125,7 +125,7 @@ def test_the_alibi_bias_is_minus_slope_times_distance() -> None:
 def test_attention_with_alibi_equals_sums_written_out(n_heads: int, window: int | None) -> None:
     d_head, seq = 4, 9
     config = small_config(positions="alibi", n_heads=n_heads, d_model=n_heads * d_head, window=window)
-    attention = Attention(config, layer=0).double().requires_grad_(False)
+    attention = Attention(config).double().requires_grad_(False)
     redraw(attention, seed=1)
     x = torch.randn(1, seq, config.d_model, generator=torch.Generator().manual_seed(2)).double()
     q, k, v = attention.qkv(x)[0].view(seq, 3, n_heads, d_head).unbind(1)  # each (seq, heads, d_head)

@@ -1,7 +1,5 @@
 """Properties of the whole model that hold for every configuration."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from lm.config.model import ModelConfig
-from lm.model.cache import KeyValueCache
+from lm.model.reader import Reader
 from lm.model.transformer import Block, Transformer
 from tests.model.configs import VOCAB_SIZE, configs, largest, random_ids, random_model, small_config
 
@@ -85,25 +83,6 @@ def test_a_window_reaches_n_layers_times_window_less_one_tokens_back_and_no_furt
         assert changed.tolist() == expected
 
 
-@every_config
-@given(configs(), seeds, st.data())
-def test_cached_logits_equal_uncached_ones_however_the_text_is_cut(
-    config: ModelConfig, seed: int, data: st.DataObject
-) -> None:
-    seq = data.draw(st.integers(1, config.context_length), label="seq")
-    cuts = data.draw(st.sets(st.integers(1, seq)), label="cuts")
-    bounds = sorted({0, seq} | cuts)
-    model, ids = random_model(config, seed, torch.float64), random_ids(2, seq, seed)
-    cache = KeyValueCache(config, 2, torch.device("cpu"), torch.float64)
-    with torch.no_grad():
-        expected = model(ids)
-        pieces = [model(ids[:, a:b], cache) for a, b in pairwise(bounds)]
-    assert cache.length == seq
-    # Norms and rotations round to float32 (6e-8); a sum in another order may tip such a rounding, and three layers
-    # and a softmax multiply it. A wrong position, mask or slot of the cache changes logits by a tenth and more.
-    torch.testing.assert_close(torch.cat(pieces, 1), expected, rtol=0, atol=1e-5 * largest(expected))
-
-
 @pytest.mark.parametrize("positions", POSITIONS)
 @pytest.mark.parametrize(
     ("precision", "tolerance"),
@@ -119,11 +98,10 @@ def test_generating_token_by_token_gives_the_logits_of_training(
 ) -> None:
     config = small_config(positions=positions, n_kv_heads=2, window=7)
     model, ids = random_model(config), random_ids(2, 12)
-    cache = KeyValueCache(config, 2, torch.device("cpu"), torch.float32)
+    session = Reader(model, "fp32").session(2)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
         expected = model(ids)
-    with torch.no_grad():
-        pieces = [model(ids[:, :5], cache), *(model(ids[:, t : t + 1], cache) for t in range(5, 12))]
+    pieces = [session.read(ids[:, :5].numpy()), *(session.read(ids[:, t : t + 1].numpy()) for t in range(5, 12))]
     cached = torch.cat(pieces, 1)
     torch.testing.assert_close(cached, expected.float(), rtol=0, atol=tolerance * largest(expected))
 
@@ -134,7 +112,7 @@ def test_a_text_gets_the_same_logits_alone_and_in_a_batch(config: ModelConfig, s
     model, ids = random_model(config, seed, torch.float64), random_ids(3, config.context_length, seed)
     together = model(ids)
     alone = torch.cat([model(ids[i : i + 1]) for i in range(3)])
-    # The same reason as for the cache: float32 roundings inside the norms, tipped by another order of summation.
+    # Float32 roundings inside the norms, tipped by another order of summation.
     torch.testing.assert_close(alone, together, rtol=0, atol=1e-5 * largest(together))
 
 
@@ -209,9 +187,9 @@ def test_dropout_falls_on_embeddings_attention_and_what_each_sublayer_writes() -
 def test_more_tokens_than_the_context_are_refused(positions: str) -> None:
     config = small_config(positions=positions)
     model = Transformer(config, VOCAB_SIZE)
-    cache = KeyValueCache(config, 1, torch.device("cpu"), torch.float32)
+    session = model.session(1)
     with pytest.raises(AssertionError, match="13 positions in a context of 12"):
         model(random_ids(1, 13))
-    model(random_ids(1, 12), cache)
+    session.read(random_ids(1, 12).numpy())
     with pytest.raises(AssertionError, match="13 positions in a context of 12"):
-        model(random_ids(1, 1), cache)
+        session.read(random_ids(1, 1).numpy())

@@ -35,7 +35,7 @@ from tests.small import numpy_twin
 )
 def test_the_layer_has_outputs_and_gradients_of_its_twin(changes: dict[str, Any], memory: bool) -> None:
     config = small_config(**changes)
-    twin = TorchAttention(config, layer=0).double().eval()
+    twin = TorchAttention(config).double().eval()
     redraw(twin, seed=1)
     weights = {f"a.{name}": p.detach().numpy() for name, p in twin.named_parameters()}
     parameters = parameters_of(weights)
@@ -44,7 +44,7 @@ def test_the_layer_has_outputs_and_gradients_of_its_twin(changes: dict[str, Any]
 
     def function(x: torch.Tensor, *others: torch.Tensor, **parameters: torch.Tensor) -> torch.Tensor:
         named = {name: parameters[f"a.{name}".replace(".", "_")] for name, _ in twin.named_parameters()}
-        y: torch.Tensor = torch.func.functional_call(twin, named, (x, None, *others))
+        y: torch.Tensor = torch.func.functional_call(twin, named, (x, *others))
         return y
 
     assert_same_as_torch(_Both(layer), inputs, parameters, function)

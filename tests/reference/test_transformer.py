@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from lm.config.model import ModelConfig
 from lm.formats.model_file import ModelCard, save_model
 from lm.model.load import load_model as load_torch_model
-from lm.reference.cache import KeyValueCache
 from lm.reference.initial import initial_weights
 from lm.reference.load import load_model
 from lm.reference.loss import CrossEntropy
@@ -104,21 +103,6 @@ def test_float32_stays_float32_and_rounds_as_pytorch_does(config: ModelConfig, s
     for name, gradient in gradients_of(reference).items():
         assert gradient.dtype == np.float32, name
         np.testing.assert_allclose(gradient, gradients[name], rtol=0, atol=1e-4 * size, err_msg=name)
-
-
-@settings(max_examples=60)
-@given(configs(), st.data())
-def test_reading_in_pieces_with_a_cache_equals_reading_at_once(config: ModelConfig, data: st.DataObject) -> None:
-    model = numpy_twin(random_model(config, dtype=torch.float64))
-    ids = ids_of(2, config.context_length)
-    cache = KeyValueCache(config, 2, np.float64)
-    whole, pieces, start = model.forward(ids), [], 0
-    while start < config.context_length:
-        end = data.draw(st.integers(start + 1, config.context_length))
-        pieces.append(model.forward(ids[:, start:end], cache=cache))
-        start = end
-        assert cache.length == end
-    assert_close(np.concatenate(pieces, axis=1), whole)
 
 
 @settings(max_examples=40)

@@ -1,0 +1,61 @@
+"""How the next token is chosen on a GPU: as in `lm.generation.sampling`, without a look at the logits from outside."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Float64, Int64
+from torch import Tensor
+
+from lm.generation.sampling import Sampling
+
+
+def choose_on_device(
+    logits: Float[Tensor, "batch vocab"], sampling: Sampling, uniform: Float64[np.ndarray, " batch"]
+) -> Int64[np.ndarray, " batch"]:
+    """One id per row: that of `sampling.choose`. Only these ids leave the device."""
+    exact = torch.float64 if logits.device.type in ("cpu", "cuda") else torch.float32  # others may have no float64
+    x = logits.detach().nan_to_num().to(exact)
+    if sampling.temperature == 0:
+        return x.argmax(-1).cpu().numpy()
+    smallest = torch.finfo(exact).tiny
+    weights = ((x - x.amax(-1, keepdim=True)) / max(sampling.temperature, smallest)).exp()
+    if _filters(sampling):
+        ids = x.sort(dim=-1, descending=True, stable=True).indices
+        kept = _kept(weights.gather(-1, ids), sampling)
+        weights = torch.zeros_like(weights).scatter_(-1, ids, kept)
+    reached = weights.cumsum(-1)
+    draws = torch.from_numpy(uniform).to(logits.device, exact)
+    wanted = draws[:, None] * reached[:, -1:]
+    # Rounding must not carry the sum past the last token that may be drawn.
+    places = (reached <= wanted).sum(-1).clamp_max((reached < reached[:, -1:]).sum(-1))
+    return places.cpu().numpy()
+
+
+def _filters(sampling: Sampling) -> bool:
+    return any(x is not None for x in (sampling.top_k, sampling.top_p, sampling.min_p, sampling.typical_p))
+
+
+def _kept(weights: Tensor, sampling: Sampling) -> Tensor:
+    """The weights, the largest first, with 0 for what the filters leave out."""
+    if sampling.top_k is not None:
+        weights[:, sampling.top_k :] = 0
+    if sampling.top_p is not None and sampling.top_p < 1:
+        before = weights.cumsum(-1) - weights
+        weights = weights.masked_fill(before >= sampling.top_p * weights.sum(-1, keepdim=True), 0)
+    if sampling.min_p is not None:
+        weights = weights.masked_fill(weights < sampling.min_p, 0)
+    if sampling.typical_p is not None and sampling.typical_p < 1:
+        weights = _typical(weights, sampling.typical_p)
+    return weights
+
+
+def _typical(weights: Tensor, p: float) -> Tensor:
+    probabilities = weights / weights.sum(-1, keepdim=True)
+    surprise: Any = -probabilities.clamp_min(torch.finfo(weights.dtype).tiny).log()
+    distance = (surprise - (probabilities * surprise).sum(-1, keepdim=True)).abs()
+    distance = distance.masked_fill(weights == 0, torch.inf)
+    ranked, order = distance.sort(-1)
+    reached = probabilities.gather(-1, order).cumsum(-1)
+    last = (reached < p).sum(-1, keepdim=True).clamp_max(weights.shape[1] - 1)
+    return weights.masked_fill(distance > ranked.gather(-1, last), 0)
