@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from lm.analysis.evaluation import evaluate, summarise
+from lm.analysis.evaluation import Predictor, evaluate, summarise
 from lm.analysis.minimal_pairs import accuracy_by_group, summarise_pairs
 from lm.config.evaluate import EvaluateConfig
 from lm.config.train import TrainConfig
@@ -18,7 +18,7 @@ from lm.corpus.text_file import read_documents
 from lm.formats.model_file import check_same_tokenizer
 from lm.formats.tokens import TokenFile
 from lm.model.load import load_model
-from lm.model.transformer import Transformer
+from lm.model.reader import Reader
 from lm.system.devices import choose_device, explaining_memory_errors
 from lm.system.files import read_json, replacing, write_json
 from lm.system.gpus import claim_gpu
@@ -38,11 +38,12 @@ def main(stage: Stage) -> None:
         f"evaluate.batch_size: {batch_size} contexts at once, or the model alone, do not fit into memory; "
         "lower it or change evaluate.device"
     ):
-        model, card = load_model(stage.path("model"))
+        trained, card = load_model(stage.path("model"))
         check_same_tokenizer(
             str(tokens.path), tokens.card.tokenizer_sha256, str(stage.path("model")), card.tokenizer_sha256
         )
-        model.to(device)
+        trained.to(device)
+        model = trained if config.weights == "fp32" else Reader(trained, config.weights, "evaluate.weights")
         with tqdm(desc="evaluate", total=len(tokens.ids), unit=" tokens", unit_scale=True, disable=None) as bar:
             evaluation = evaluate(model, documents, card.end_id, batch_size, bar.update)
         pairs = _minimal_pairs(stage, config, model, batch_size)
@@ -76,7 +77,7 @@ def main(stage: Stage) -> None:
             table.to_csv(file, index=False, lineterminator="\n")
 
 
-def _minimal_pairs(stage: Stage, config: EvaluateConfig, model: Transformer, batch_size: int) -> pd.DataFrame:
+def _minimal_pairs(stage: Stage, config: EvaluateConfig, model: Predictor, batch_size: int) -> pd.DataFrame:
     """The accuracy on each group of minimal pairs; without rows if there are none to evaluate on."""
     if config.minimal_pairs is None:
         return pd.DataFrame(columns=["group", "accuracy", "standard_error", "n_pairs"])

@@ -11,12 +11,14 @@ from jaxtyping import Bool, Float, Float32, Int64
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lm.model.reader import Reader
 from lm.model.transformer import Transformer
 from lm.training.divergence import has_diverged
 from lm.training.loss import chunk_bytes, cross_entropy
 
 Ids = NDArray[np.uint16]
 Floats = NDArray[np.float64]
+Predictor = Transformer | Reader
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def batches(ordered: Sequence[Row], n_tokens: int) -> Iterator[Sequence[Row]]:
 
 @torch.no_grad()
 def evaluate(
-    model: Transformer,
+    model: Predictor,
     documents: Sequence[Ids],
     end_id: int,
     batch_size: int,
@@ -82,7 +84,7 @@ def evaluate(
     first token is predicted too. A batch holds as many tokens as `batch_size` contexts; it changes only the rounding.
     `progress` is called with the number of tokens that each batch has scored.
     """
-    context_length, device = model.config.context_length, next(model.parameters()).device
+    context_length, device = model.config.context_length, model.device
     n_tokens = np.array([len(document) for document in documents], dtype=np.int64)
     loss = np.zeros(len(documents))
     n_correct = np.zeros(len(documents), dtype=np.int64)
@@ -92,7 +94,8 @@ def evaluate(
     ordered = sorted(
         rows([len(document) for document in documents], context_length), key=lambda row: row.start - row.end
     )
-    model.eval()
+    if isinstance(model, Transformer):
+        model.eval()
     for batch in batches(ordered, batch_size * context_length):
         width = max(row.end - row.start for row in batch)
         targets = np.full((len(batch), width), end_id, dtype=np.int64)
@@ -123,7 +126,7 @@ def evaluate(
 
 
 def _predict(
-    model: Transformer, hidden: Float[Tensor, "n d_model"], targets: Int64[Tensor, " n"]
+    model: Predictor, hidden: Float[Tensor, "n d_model"], targets: Int64[Tensor, " n"]
 ) -> tuple[Float32[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """The loss of each target, and whether it was the likeliest token. The logits exist only a chunk at a time."""
     n_rows = max(1, chunk_bytes(hidden.device) // (4 * model.vocab_size))

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from lm.analysis.evaluation import evaluate
+from lm.analysis.evaluation import Predictor, evaluate
 from lm.corpus.minimal_pairs import MinimalPair
-from lm.model.transformer import Transformer
 from lm.tokenizer.tokenizer import Tokenizer
 
 
 def accuracy_by_group(
-    model: Transformer, tokenizer: Tokenizer, pairs: Sequence[MinimalPair], batch_size: int
+    model: Predictor, tokenizer: Tokenizer, pairs: Sequence[MinimalPair], batch_size: int
 ) -> pd.DataFrame:
     """The share of pairs that the model gets right, for each group, in the order of their first pairs.
 

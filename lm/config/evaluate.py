@@ -12,6 +12,7 @@ class EvaluateConfig(Section):
 
     batch_size: Annotated[int, Field(ge=1)] | None
     device: Literal["auto", "cpu", "cuda", "mps"]
+    weights: Literal["fp32", "bf16", "int8", "int4"] = "fp32"
     minimal_pairs: Annotated[str, Field(min_length=1)] | None = None
 
     def batch_size_on(self, device: str) -> int:

@@ -104,14 +104,23 @@ class Reader:
         """A session of `batch_size` texts, for generation."""
         return CachedSession(self, batch_size)
 
-    def hidden(
+    @torch.no_grad()
+    def hidden(self, ids: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_model"]:
+        """The last residual stream, normalised and scaled, of whole texts that start at position 0."""
+        batch, seq = ids.shape
+        cache = KeyValueCache(self.config, batch, self.device, self.dtype)
+        total = cache.columns(seq)
+        positions = torch.arange(seq, device=self.device).expand(batch, -1)
+        return self.states(ids, positions, cache.store[:, :batch], total)
+
+    def states(
         self,
         ids: Int[Tensor, "batch seq"],
         positions: Int[Tensor, "batch seq"],
         store: Float[Tensor, "n_layers batch heads columns d_head"],
         total: int,
     ) -> Float[Tensor, "batch seq d_model"]:
-        """The last residual stream, normalised and scaled, of new tokens that stand at these positions.
+        """The last residual stream, normalised and scaled, of new tokens of each text, at these positions.
 
         Their keys and values go into the store of a cache. Attention reads its first `total` columns.
         """
@@ -332,7 +341,7 @@ class CachedSession:
         total = cache.columns(int(ends.max()))
         positions = torch.from_numpy(starts[:, None] + np.arange(ids.shape[1]))
         store = cache.store[:, rows]  # a view if the rows are a slice
-        hidden = self._reader.hidden(torch.from_numpy(ids).to(device), positions.to(device), store, total)
+        hidden = self._reader.states(torch.from_numpy(ids).to(device), positions.to(device), store, total)
         if not isinstance(rows, slice):
             cache.store[:, rows] = store
         cache.lengths[rows] = ends

@@ -23,7 +23,7 @@ class Replay:
         self._positions = torch.full_like(self._ids, min(store.shape[3], reader.config.context_length) - 1)
 
         def step() -> Tensor:
-            return reader.hidden(self._ids, self._positions, store, store.shape[3])
+            return reader.states(self._ids, self._positions, store, store.shape[3])
 
         # Libraries set themselves up in a first run, which must not be recorded.
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]

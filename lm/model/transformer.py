@@ -186,6 +186,11 @@ class Transformer(nn.Module):
         return Reader(self).session(batch_size)
 
     @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.embedding.weight.device
+
+    @property
     def n_parameters(self) -> int:
         """How many numbers training adjusts; a tied matrix counts once."""
         return sum(p.numel() for p in self.parameters())

@@ -1,0 +1,67 @@
+"""Tests of lm/model/reader.py and matrices.py. Sessions against whole texts: tests/generation/test_session.py."""
+
+import numpy as np
+import pytest
+import torch
+
+from lm.analysis.evaluation import evaluate
+from lm.model.matrices import Weights, product, quantised
+from lm.model.reader import Reader
+from tests.model.configs import VOCAB_SIZE, random_model, small_config
+
+
+@pytest.mark.parametrize(
+    ("weights", "most"),
+    [
+        ("fp32", 1e-6),  # some roundings of 6e-8
+        ("bf16", 0.01),  # weights, inputs and outputs are rounded by 2^-9 at most
+        ("int8", 0.02),  # the same, and weights by half of 1/127 of the largest of their row
+        ("int4", 0.15),  # weights by half of 1/15 of the range of their group
+    ],
+)
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_products_are_those_of_the_matrix_within_the_rounding_of_their_weights(
+    weights: Weights, most: float, with_bias: bool
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, x, bias = (torch.randn(shape, generator=generator) for shape in ((100, 64), (5, 64), (100,)))
+    kind = torch.float32 if weights == "fp32" else torch.bfloat16
+    multiply = product(
+        weight.to(kind) if weights in ("fp32", "bf16") else weight, bias.to(kind) if with_bias else None, weights
+    )
+    expected = x @ weight.T + (bias if with_bias else 0)
+    error = multiply(x.to(kind)).float() - expected
+    assert error.std() / expected.std() < most
+    assert multiply(x.to(kind)).dtype == kind
+
+
+def test_int8_is_off_by_half_a_step_at_most_and_a_row_of_zeros_stays_zero() -> None:
+    weight = torch.randn(6, 40, generator=torch.Generator().manual_seed(1)) * torch.logspace(-9, 3, 6)[:, None]
+    weight[2] = 0
+    numbers, scale = quantised(weight)
+    error = (numbers.float() * scale.float()[:, None] - weight).abs()
+    # Where the scale was rounded down, by 2^-9 at most, 127 steps are not quite the largest number.
+    assert (error <= scale.float()[:, None] * (0.5 + 127 * 2**-8)).all()
+    assert (numbers[2] == 0).all()
+
+
+def test_what_cannot_run_is_one_line_that_names_the_parameter() -> None:
+    model = random_model(small_config(n_heads=4, d_model=48))
+    with pytest.raises(ValueError, match=r"^sample\.weights: int4 needs widths that are multiples of 32, and .* 48$"):
+        Reader(model, "int4", "sample.weights")
+    with pytest.raises(ValueError, match=r"^weights: 'int8' runs on a CPU only, and the device is 'meta'$"):
+        Reader(model.to("meta"), "int8")
+
+
+@pytest.mark.parametrize(("weights", "most"), [("fp32", 1e-5), ("bf16", 0.03), ("int8", 0.03), ("int4", 0.3)])
+def test_a_text_is_evaluated_with_the_weights_of_generation(weights: Weights, most: float) -> None:
+    model = random_model(small_config(d_model=64, d_ff=32, n_heads=4, window=7))
+    generator = np.random.Generator(np.random.Philox(key=2))
+    documents = [generator.integers(1, VOCAB_SIZE, n).astype(np.uint16) for n in (3, 40, 12)]
+    expected = evaluate(model, documents, 0, 2)
+    result = evaluate(Reader(model, weights), documents, 0, 2)
+    assert result.n_tokens.tolist() == expected.n_tokens.tolist()
+    error = np.abs(result.loss - expected.loss) / expected.n_tokens
+    # A random model is sure of most tokens and wrong, so a loss is some 5 nats a token.
+    assert error.max() < most
+    assert weights == "fp32" or error.max() > 1e-5
