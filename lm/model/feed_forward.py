@@ -1,10 +1,15 @@
 """The position-wise feed-forward layer."""
 
+from typing import Literal
+
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.config.model import ModelConfig
+
+
+Kind = Literal["swiglu", "gelu", "gelu_tanh", "silu", "relu2"]
 
 
 class FeedForward(nn.Module):
@@ -24,18 +29,22 @@ class FeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch d_model"]:
         """The layer's output, without the residual."""
-        up = self.up(x)
-        match self.kind:
-            case "swiglu":
-                assert self.gate is not None
-                hidden = F.silu(self.gate(x)) * up
-            case "gelu":
-                hidden = F.gelu(up)
-            case "gelu_tanh":
-                hidden = F.gelu(up, approximate="tanh")
-            case "silu":
-                hidden = F.silu(up)
-            case "relu2":
-                hidden = F.relu(up).square()
-        y: Tensor = self.down(hidden)
+        gate = None if self.gate is None else self.gate(x)
+        y: Tensor = self.down(activation(self.kind, self.up(x), gate))
         return y
+
+
+def activation(kind: Kind, up: Float[Tensor, "*n d_ff"], gate: Float[Tensor, "*n d_ff"] | None) -> Tensor:
+    """What the matrix `down` reads. SwiGLU alone has a gate."""
+    match kind:
+        case "swiglu":
+            assert gate is not None
+            return F.silu(gate) * up
+        case "gelu":
+            return F.gelu(up)
+        case "gelu_tanh":
+            return F.gelu(up, approximate="tanh")
+        case "silu":
+            return F.silu(up)
+        case "relu2":
+            return F.relu(up).square()

@@ -18,6 +18,7 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.config.model import ModelConfig
 from lm.model.cache import KeyValueCache, write
+from lm.model.feed_forward import activation
 from lm.model.matrices import Product, Weights, product
 from lm.model.norm import LayerNorm, RMSNorm
 from lm.model.positions import alibi_bias, alibi_slopes, rotary_table, sinusoidal_table
@@ -220,18 +221,10 @@ class Reader:
         return layer.out(y.permute(0, 3, 1, 2, 4).reshape(len(x), -1))
 
     def _feed_forward(self, layer: _Layer, x: Tensor) -> Tensor:
-        up = layer.up(x)
-        match self.config.feed_forward:
-            case "swiglu":
-                gate, up = up.chunk(2, dim=-1)
-                up = F.silu(gate) * up
-            case "gelu":
-                up = F.gelu(up)
-            case "silu":
-                up = F.silu(up)
-            case "relu2":
-                up = F.relu(up).square()
-        return layer.down(up)
+        gate, up = None, layer.up(x)
+        if self.config.feed_forward == "swiglu":
+            gate, up = up.chunk(2, dim=-1)
+        return layer.down(activation(self.config.feed_forward, up, gate))
 
 
 class CachedSession:
@@ -311,14 +304,14 @@ class CachedSession:
         self._cache.lengths = self._cache.lengths[:1]
         return hidden
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _read(self, ids: Int64[np.ndarray, "batch seq"], rows: slice | list[int]) -> Tensor:
         """The hidden states of ids that continue these rows."""
         piece = max(1, _TOKENS_AT_ONCE // len(ids))
         pieces = [self._piece(ids[:, at : at + piece], rows) for at in range(0, ids.shape[1], piece)]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def _replayed(self, ids: Int64[np.ndarray, "batch 1"]) -> Tensor:
         """The hidden states of one more token of each text, by a CUDA graph."""
         from lm.model.replay import Replay  # it is built on this module
