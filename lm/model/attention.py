@@ -1,8 +1,8 @@
 """Multi-head attention (Vaswani et al. 2017, section 3.2, https://arxiv.org/abs/1706.03762): causal self-attention,
 or attention of one sequence to another.
 
-Shapes: batch, heads, seq = query positions, total = key positions. How attention reads a cache of past keys and values when it
-generates is in `lm.model.reader`.
+Shapes: batch, heads, seq = query positions, total = key positions. How generation reads a cache of past keys and values
+is in `lm.model.reader`.
 """
 
 import torch

@@ -51,17 +51,16 @@ class KeyValueCache:
 
     def select(self, rows: Sequence[int]) -> None:
         """Keep these texts, in this order; a text may be repeated. Those that keep their place cost nothing."""
-        moved = [place for place, row in enumerate(rows) if place != row]
+        moved = np.array([place for place, row in enumerate(rows) if place != row], np.int64)
         used = _blocks(int(self.lengths[list(rows)].max()))
-        if moved:
-            source = torch.tensor([rows[place] for place in moved], device=self.store.device)
-            copies = self.store[:, :, :, :used].index_select(1, source)
+        if len(moved):
+            copies = self.store[:, torch.from_numpy(np.asarray(rows)[moved]), :, :used]
             if len(rows) > self.store.shape[1]:
                 old, shape = self.store, list(self.store.shape)
                 shape[1] = len(rows)
                 self.store = self.store.new_zeros(shape)
                 self.store[:, : old.shape[1], :, :used] = old[:, :, :, :used]
-            self.store[:, moved, :, :used] = copies
+            self.store[:, torch.from_numpy(moved), :, :used] = copies
         self.lengths = self.lengths[list(rows)]
 
 

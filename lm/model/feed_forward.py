@@ -8,7 +8,6 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.config.model import ModelConfig
 
-
 Kind = Literal["swiglu", "gelu", "gelu_tanh", "silu", "relu2"]
 
 

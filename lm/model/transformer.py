@@ -1,5 +1,6 @@
 """The Transformer language model: token ids in, logits of the next token out."""
 
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float, Int

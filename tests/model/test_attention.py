@@ -167,6 +167,6 @@ def test_recomputed_activations_know_positions_and_documents() -> None:
     for recompute in (False, True):
         model.compute_with(recompute=recompute)
         model.zero_grad()
-        model.hidden(ids, None, positions, documents).square().sum().backward()  # type: ignore[no-untyped-call]
+        model.hidden(ids, positions, documents).square().sum().backward()  # type: ignore[no-untyped-call]
         gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
     assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
