@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from lm.config.base import Section
 
 Phrase = Annotated[str, Field(min_length=1)]
+Subtracted = Annotated[float, Field(ge=-100, le=100)]
 
 _SHARED = ("prompts", "device", "strategies")  # parameters that no strategy changes
 
@@ -22,15 +23,15 @@ class SampleConfig(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] | None
     min_p: Annotated[float, Field(ge=0, le=1)] | None = None
     typical_p: Annotated[float, Field(gt=0, le=1)] | None = None
-    repetition_penalty: Annotated[float, Field(gt=0)] = 1.0
-    frequency_penalty: float = 0.0
-    presence_penalty: float = 0.0
+    repetition_penalty: Annotated[float, Field(ge=0.01, le=100)] = 1.0
+    frequency_penalty: Subtracted = 0.0
+    presence_penalty: Subtracted = 0.0
     no_repeat_ngram: Annotated[int, Field(ge=1)] | None = None
     stop: list[Phrase] = Field(default_factory=list)
     forbid: list[Phrase] = Field(default_factory=list)
     require: list[Phrase] = Field(default_factory=list)
     beams: Annotated[int, Field(ge=1)] = 1
-    length_penalty: float = 1.0
+    length_penalty: Annotated[float, Field(ge=-10, le=10)] = 1.0
     early_stopping: bool | Literal["never"] = False
     penalty_alpha: Annotated[float, Field(ge=0, le=1)] | None = None
     samples: Annotated[int, Field(ge=1)] = 1
