@@ -63,22 +63,25 @@ def test_greedy_texts_are_those_of_transformers(penalties: dict[str, Any]) -> No
         assert texts == [their_texts(prompt, 1, 20, do_sample=False, **theirs)[0] for prompt in PROMPTS]
 
 
-@pytest.mark.parametrize("penalties", PENALTIES, ids=str)
-@pytest.mark.parametrize(
-    "beams",
-    [Beams(2), Beams(4, 0.0), Beams(5, 2.0), Beams(5, 1.0, True), Beams(3, -1.0, "never"), Beams(4, 1.5, "never")],
-    ids=str,
-)
+SEARCHES = [
+    Beams(2),
+    Beams(4, 0.0),
+    Beams(5, 2.0),
+    Beams(5, 1.0, True),
+    Beams(3, -1.0, "never"),
+    Beams(4, 1.5, "never"),
+]
+
+
+@pytest.mark.parametrize(("beams", "penalties"), zip(SEARCHES, PENALTIES * 2, strict=True), ids=str)
 def test_beams_find_the_texts_of_transformers(beams: Beams, penalties: dict[str, Any]) -> None:
     theirs = {("no_repeat_ngram_size" if k == "no_repeat_ngram" else k): v for k, v in penalties.items()}
     settings = {"length_penalty": beams.length_penalty, "early_stopping": beams.early_stopping, "do_sample": False}
-    sampling, n = Sampling(**penalties), beams.n
+    n, ends = beams.n, dict[str, Any](max_new_tokens=12, end_id=END_ID)
+    expected = [text for prompt in PROMPTS for text in their_texts(prompt, n, 12, num_beams=n, **settings, **theirs)]
     for model in (MODEL, numpy_twin(MODEL)):
-        texts = collect(
-            beam_search(model, PROMPTS, beams, sampling, max_new_tokens=12, end_id=END_ID, n_best=n), n * len(PROMPTS)
-        )
-        for i, prompt in enumerate(PROMPTS):
-            assert texts[i * n : i * n + n] == their_texts(prompt, n, 12, num_beams=n, **settings, **theirs)
+        found = beam_search(model, PROMPTS, beams, Sampling(**penalties), n_best=n, **ends)
+        assert collect(found, n * len(PROMPTS)) == expected
 
 
 def test_as_many_beams_as_there_are_texts_find_the_likeliest() -> None:

@@ -23,6 +23,7 @@ def found(automaton: Automaton, state: int, text: bytes) -> list[bool]:
 
 
 @given(phrases, letters)
+@example(["aba", "b"], "ab")
 def test_a_phrase_is_found_at_every_place_where_it_ends(phrases: list[str], text: str) -> None:
     encoded = text.encode()
     ends = [any(encoded[: i + 1].endswith(phrase.encode()) for phrase in phrases) for i in range(len(encoded))]

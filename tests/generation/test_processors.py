@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from torch import Tensor
@@ -41,6 +41,7 @@ def as_array(logits: Any) -> NDArray[np.float64]:
     st.sampled_from([1.0, 1.3, 0.5]),
     st.none() | st.integers(1, 7),
 )
+@example(0, [[3] * 6] * 3, 1.0, 6)
 def test_penalties_are_those_of_transformers(
     kind: str, seed: int, texts: list[list[int]], penalty: float, ngram: int | None
 ) -> None:

@@ -25,7 +25,7 @@ each_library = pytest.mark.parametrize("library", MODELS)
 
 
 def config(**changes: object) -> SampleConfig:
-    values = {"prompts": ["a", "", "b c"], "max_new_tokens": 40, "temperature": 1.0, "top_k": None, "top_p": None}
+    values = {"prompts": ["a", "", "b c"], "max_new_tokens": 25, "temperature": 1.0, "top_k": None, "top_p": None}
     return SampleConfig.parse(values | {"device": "cpu"} | changes)
 
 
