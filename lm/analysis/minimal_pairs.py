@@ -16,13 +16,14 @@ def accuracy_by_group(
 ) -> pd.DataFrame:
     """The share of pairs that the model gets right, for each group, in the order of their first pairs.
 
-    A sentence has the probability of all its tokens at the start of a document. Its end token does not count. A pair is
-    right if the good sentence is at least as probable as the bad one, as in lm-eval. The standard error is that of a
-    mean over independent pairs, and NaN for a single one.
+    A sentence has the probability of all its tokens at the start of a document, with a space before it and without an
+    end token. A pair is right if the good sentence is at least as probable as the bad one. All this is as in lm-eval,
+    so that its published accuracies can be compared. The standard error is that of a mean over independent pairs, and
+    NaN for a single one.
 
     Columns: group, accuracy, standard_error, n_pairs.
     """
-    texts = [pair.good for pair in pairs] + [pair.bad for pair in pairs]
+    texts = [f" {pair.good}" for pair in pairs] + [f" {pair.bad}" for pair in pairs]
     sentences = [np.array(ids, dtype=tokenizer.dtype) for ids in tokenizer.encode_batch(texts)]
     loss = evaluate(model, sentences, tokenizer.end_id, batch_size).loss
     right = pd.Series(loss[: len(pairs)] <= loss[len(pairs) :], dtype=float)

@@ -25,7 +25,7 @@ def test_a_pair_is_right_if_the_good_sentence_is_likelier() -> None:
     model = random_model(bpe.vocab_size, context_length=64)
 
     def log_probability(text: str) -> float:
-        ids = [bpe.end_id, *bpe.encode(text)]
+        ids = [bpe.end_id, *bpe.encode(f" {text}")]
         with torch.no_grad():
             predicted = model(torch.tensor([ids]))[0].double().log_softmax(-1)
         return sum(float(predicted[place, id]) for place, (_, id) in enumerate(pairwise(ids)))
