@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from lm.distributed.sharded_tensors import gathered, laid_out_like
-from lm.optim.optimizers import AdamW, Pace, ParameterGroups, Slots
+from lm.optim.optimizers import AdamW, Pace, ParameterGroups, Slots, compiled_once
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # Jordan's: steepest at 0, so that small singular values grow fastest
 N_ITERATIONS = 5
@@ -43,10 +43,10 @@ class Muon(AdamW):
         self._momentum, self._dtype = momentum, dtype
         self._turn = _turn
 
-    def compile(self) -> None:
-        """Fuse the operations between the matrix products too."""
-        super().compile()
-        self._turn = torch.compile(_turn, dynamic=False)
+    def compile(self, compiled: bool = True) -> None:
+        """Fuse the operations between the matrix products too, or no longer."""
+        super().compile(compiled)
+        self._turn = compiled_once(_turn) if compiled else _turn
 
     def _kind(self, group: dict[str, Any], p: Tensor) -> Hashable:
         """All matrices of a shape are updated together: few large products instead of many small ones."""

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -19,6 +20,12 @@ class Pace(NamedTuple):
     shrink: float | Tensor = 1.0
     step_size: float | Tensor = 0.0
     correction: float | Tensor = 1.0
+
+
+@cache
+def compiled_once(function: Callable[..., None]) -> Callable[..., None]:
+    """The function, compiled for each combination of shapes."""
+    return torch.compile(function, dynamic=False)
 
 
 class Portion(NamedTuple):
@@ -55,8 +62,8 @@ class PacedOptimizer(Optimizer):
             grads = [p.grad for p in params if p.grad is not None]
             self._apply(group, params, slots, grads, Pace(*pace))
 
-    def compile(self) -> None:
-        """Fuse the operations of `apply`, where the optimizer knows how. It then takes its numbers as tensors."""
+    def compile(self, compiled: bool = True) -> None:
+        """Fuse the operations of `apply`, or no longer. Compiled, it must get its numbers as tensors."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from the state of an optimizer of this class."""
@@ -155,9 +162,9 @@ class Adam(PacedOptimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay})
         self._move = _move
 
-    def compile(self) -> None:
-        """Fuse the operations on each tensor into one kernel."""
-        self._move = torch.compile(_move, dynamic=False)
+    def compile(self, compiled: bool = True) -> None:
+        """Fuse the operations on each tensor into one kernel, or no longer."""
+        self._move = compiled_once(_move) if compiled else _move
 
     def _pace(self, group: dict[str, Any], params: list[Tensor], slots: list[Slots]) -> Pace:
         for p, slot in zip(params, slots, strict=True):

@@ -3,11 +3,13 @@
 With torch 2.11 the gradient of a compiled loss was exactly zero once, without an error or a warning.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from lm.optim.optimizers import PacedOptimizer
 
 # The largest difference of the gradients that rounding explains, relative to the gradient.
 _TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 5e-2}
@@ -15,6 +17,9 @@ _TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2, "fp16": 5e-2}
 _WITH_DROPOUT = 0.5
 # A parameter whose gradient is a smaller part of the whole than this is judged by the whole.
 _SMALL = 1e-2
+# Muon's products in bfloat16 round differently where operations are fused.
+_UPDATE_TOLERANCE = 5e-2
+_EPS = torch.finfo(torch.float32).eps
 # The plain step keeps more activations, so it takes its rows in so many portions.
 _N_PORTIONS = 4
 
@@ -48,6 +53,37 @@ def compiled_fault(objective: nn.Module, shape: tuple[int, int], vocab_size: int
     dropout = any(getattr(module, "dropout", 0.0) for module in objective.modules())
     tolerance = _WITH_DROPOUT if dropout else _TOLERANCE[precision]
     return _difference(loss, expected_loss, actual, expected, tolerance, dropout)
+
+
+def update_fault(optimizer: PacedOptimizer, paces: Sequence[Sequence[Tensor]], changed: list[Tensor]) -> str | None:
+    """What is wrong with the compiled update of an optimizer; None if nothing is, and then the optimizer is compiled.
+
+    It is tried on the gradients at hand, with the numbers of the next step. `changed` are the tensors that an update
+    changes. They are as before afterwards.
+    """
+    before = [tensor.clone() for tensor in changed]
+    try:
+        optimizer.compile()
+        optimizer.apply(paces)
+        results = [tensor.clone() for tensor in changed]
+        copy_all(before, changed)
+        optimizer.compile(False)
+        optimizer.apply(paces)
+        for start, mine, plain in zip(before, results, changed, strict=True):
+            error, size = float((mine - plain).norm()), float((plain - start).norm())
+            if not error <= _UPDATE_TOLERANCE * size + _EPS * float(plain.norm()):
+                part = error / max(size, 1e-30)
+                return f"of a tensor of shape {tuple(plain.shape)} it differs by {part:.2g} of its size"
+    finally:
+        copy_all(before, changed)
+    optimizer.compile()
+    return None
+
+
+def copy_all(sources: list[Tensor], targets: list[Tensor]) -> None:
+    """Copy each tensor into its target."""
+    for source, target in zip(sources, targets, strict=True):
+        target.copy_(source)
 
 
 def _difference(

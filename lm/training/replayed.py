@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lm.system.devices import memory_errors
+from lm.training.compile_check import copy_all
 
 _NO_MEMORY = "not enough memory to record kernels, so they are not replayed"
 
@@ -63,7 +64,7 @@ class Replayed:
             with memory_errors():
                 after = [tensor.clone() for tensor in changed]
                 record = self._recorder.record(self._function, inputs)
-                _copy(before, changed)
+                copy_all(before, changed)
                 record.replay()
                 same = all(map(torch.equal, [record.output, *changed], [result, *after]))
         except MemoryError:
@@ -74,13 +75,8 @@ class Replayed:
             else:
                 warnings.warn("a replay has other bits than a call, so kernels are not replayed", stacklevel=2)
         if after:
-            _copy(after, changed)
+            copy_all(after, changed)
         return result
-
-
-def _copy(sources: list[Tensor], targets: list[Tensor]) -> None:
-    for source, target in zip(sources, targets, strict=True):
-        target.copy_(source)
 
 
 class Record(NamedTuple):

@@ -1,5 +1,6 @@
 """Training with PyTorch, on any of its devices, in one process or several."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -18,7 +19,7 @@ from lm.optim.build import build_optimizer, clip_gradients
 from lm.system.devices import Precision, autocast, matmul_dtype, memory_errors
 from lm.training.backend import ComputeReport, Measurement, State
 from lm.training.batch import Batch, total_weight
-from lm.training.compile_check import compiled_fault
+from lm.training.compile_check import compiled_fault, update_fault
 from lm.training.compute import choose_compute, plain_instead, replays, set_up
 from lm.training.loss import chunk_bytes, linear_cross_entropy
 from lm.training.replayed import Replayed
@@ -68,14 +69,13 @@ class TorchBackend:
         self._parallel = parallelise(objective, model.blocks, self.team, config.shard, device)
         self._optimizer = build_optimizer(model, model.table, config)
         self._replays = replays(choices, model.config)
-        if self._replays:
-            self._optimizer.compile()
         # float16 gradients underflow unless the loss is scaled up first (arXiv:1710.03740, section 3.2).
         self._scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
         self._unscaled = False
         self._gradient: Callable[..., Tensor] = self._compute_gradient
         self._apply: Callable[[Tensor], Tensor] | None = None
         self._record_anew()
+        self._update_tried = False  # whether the compiled update has been compared with the plain one
         self._moves = False  # whether an update is known to change the weights
 
     @property
@@ -107,7 +107,10 @@ class TorchBackend:
         looks = not (self._moves or self.may_overflow) and learning_rate > _ROUNDED_AWAY
         before = [p.detach().clone() for p in self.model.parameters()] if looks else None
         if self._apply is not None:
-            self._apply(torch.tensor(self._optimizer.pace()))
+            paces = torch.tensor(self._optimizer.pace())
+            if not self._update_tried:
+                self._try_compiled_update(paces)
+            self._apply(paces)
         else:
             self._scaler.step(self._optimizer)
             self._scaler.update()
@@ -148,6 +151,20 @@ class TorchBackend:
             torch._foreach_zero_(gradients)
         else:
             self._optimizer.zero_grad()
+
+    @torch.no_grad()
+    def _try_compiled_update(self, paces: Tensor) -> None:
+        """Compile the optimizer's update if it then does what the plain one does."""
+        self._update_tried = True
+        rows = [row.unbind() for row in paces.to(self._device)]
+        try:
+            with memory_errors():
+                fault = update_fault(self._optimizer, rows, [*self.model.parameters(), *self._moments()])
+        except MemoryError:
+            fault = "there is not enough memory to compare it with the plain one"
+            self._optimizer.compile(False)
+        if fault:
+            warnings.warn(f"the compiled update of the optimizer is not taken: {fault}", stacklevel=2)
 
     def _apply_update(self, paces: Tensor) -> Tensor:
         self._optimizer.apply([row.unbind() for row in paces])

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +10,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
-from lm.training.compile_check import compiled_fault
+from lm.optim import muon, optimizers
+from lm.optim.muon import Muon
+from lm.optim.optimizers import AdamW
+from lm.training.compile_check import compiled_fault, update_fault
 
 VOCAB_SIZE = 11
 SHAPE = (6, 5)
@@ -143,3 +147,44 @@ def test_compiled_functions_have_the_plain_gradients_and_a_run_whose_compiled_st
     *functions, words = done.stdout.splitlines()
     assert functions == [f"{name} {by}" for name in ("loss", "attention", "flex") for by in ("eager", "aot_eager")]
     assert words.startswith("not compiled (a compiled step is wrong here: the gradient of ")
+
+
+def tried_update(kind: str, patch: pytest.MonkeyPatch, factor: float = 1.0) -> tuple[str | None, bool, bool]:
+    """The fault of a compiled update that multiplies a tensor too; whether all stayed; whether it is compiled now."""
+    torch.manual_seed(0)
+    params = [nn.Parameter(torch.randn(6, 4)) for _ in range(3)]
+    for p in params:
+        p.grad = torch.randn(6, 4)
+    group = [{"params": params, "weight_decay": 0.1, "orthogonal": kind == "muon"}]
+    made: Any = Muon(group, 0.01, 0.9, (0.9, 0.95), 1e-8) if kind == "muon" else AdamW(group, 0.01, (0.9, 0.95), 1e-8)
+    optimizer: AdamW = made
+    compiled = []
+
+    def compile_(function: Callable[..., None]) -> Callable[..., None]:
+        def changed(params: list[Tensor], *arguments: Any) -> None:
+            function(params, *arguments)
+            params[0].mul_(factor)
+
+        compiled.append(changed)
+        return changed
+
+    patch.setattr(optimizers, "compiled_once", compile_)
+    patch.setattr(muon, "compiled_once", compile_)
+    paces = [[torch.tensor(number) for number in pace] for pace in optimizer.pace()]
+    moments = [slot for slots in optimizer.state.values() for slot in slots.values() if isinstance(slot, Tensor)]
+    tensors = [*(p.detach() for p in params), *moments]
+    before = [tensor.clone() for tensor in tensors]
+    fault = update_fault(optimizer, paces, tensors)
+    function = optimizer._turn if isinstance(optimizer, Muon) else optimizer._move
+    return fault, all(map(torch.equal, before, tensors)), function in compiled
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_a_compiled_update_must_do_what_the_plain_one_does(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tried_update(kind, monkeypatch) == (None, True, True)
+    for factor in (1.01, float("nan")):
+        fault, same, compiled = tried_update(kind, monkeypatch, factor)
+        assert fault is not None
+        assert fault.startswith("of a tensor of shape (6, 4) it differs by ")
+        assert same
+        assert not compiled
