@@ -6,7 +6,6 @@ If the entropy of the corpus is known, the stage also measures how far the model
 import sys
 
 import numpy as np
-import pandas as pd
 from tqdm import tqdm
 
 from lm.analysis.evaluation import Predictor, evaluate, summarise
@@ -15,12 +14,13 @@ from lm.config.evaluate import EvaluateConfig
 from lm.config.train import TrainConfig
 from lm.corpus.minimal_pairs import read_pairs
 from lm.corpus.text_file import read_documents
+from lm.formats.columns import Columns, write_columns
 from lm.formats.model_file import check_same_tokenizer
 from lm.formats.tokens import TokenFile
 from lm.model.load import load_model
 from lm.model.reader import Reader
 from lm.system.devices import choose_device, explaining_memory_errors
-from lm.system.files import read_json, replacing, write_json
+from lm.system.files import read_json, write_json
 from lm.system.gpus import claim_gpu
 from lm.tokenizer.load import load_tokenizer
 from stages.support import Stage, repository_root, run
@@ -63,24 +63,21 @@ def main(stage: Stage) -> None:
         )
     # The weights were chosen among those of all validations by their loss on parts of this text.
     chosen = {"chosen_on_this_text": train.keep == "best" or train.patience is not None}
-    write_json(stage.path("metrics"), figures | chosen | (summarise_pairs(pairs) if len(pairs) else {}))
+    write_json(stage.path("metrics"), figures | chosen | (summarise_pairs(pairs) if len(pairs["group"]) else {}))
     reached = np.flatnonzero(evaluation.position_count)
-    curve = pd.DataFrame(
-        {
-            "position": reached,
-            "loss": evaluation.position_loss[reached],
-            "n_tokens": evaluation.position_count[reached],
-        }
-    )
-    for name, table in {"position_curve": curve, "minimal_pairs": pairs}.items():
-        with replacing(stage.path(name)) as file:
-            table.to_csv(file, index=False, lineterminator="\n")
+    curve = {
+        "position": reached,
+        "loss": evaluation.position_loss[reached],
+        "n_tokens": evaluation.position_count[reached],
+    }
+    write_columns(stage.path("position_curve"), curve)
+    write_columns(stage.path("minimal_pairs"), pairs)
 
 
-def _minimal_pairs(stage: Stage, config: EvaluateConfig, model: Predictor, batch_size: int) -> pd.DataFrame:
+def _minimal_pairs(stage: Stage, config: EvaluateConfig, model: Predictor, batch_size: int) -> Columns:
     """The accuracy on each group of minimal pairs; without rows if there are none to evaluate on."""
     if config.minimal_pairs is None:
-        return pd.DataFrame(columns=["group", "accuracy", "standard_error", "n_pairs"])
+        return {name: np.array([]) for name in ("group", "accuracy", "standard_error", "n_pairs")}
     pairs = read_pairs(config.minimal_pairs, repository_root(), read_json(stage.path("pairs_inputs")))
     return accuracy_by_group(model, load_tokenizer(stage.path("tokenizer")), pairs, batch_size)
 

@@ -1,7 +1,5 @@
 """Draw the curves of a run as PNG pictures. `dvc plots diff` overlays the same curves of several runs."""
 
-import pandas as pd
-
 from lm.analysis.pictures import (
     nats_per_token,
     plot_gradient_norm,
@@ -10,6 +8,7 @@ from lm.analysis.pictures import (
     plot_loss_by_position,
 )
 from lm.config.observe import ObserveConfig
+from lm.formats.columns import read_columns
 from lm.system.files import read_json
 from lm.training.curves import StepRow, read_rows, thinned, write_rows
 from stages.support import Stage, run
@@ -19,12 +18,12 @@ def main(stage: Stage) -> None:
     """Write the training curve, in which each row is the mean of some steps, and draw every picture."""
     steps = read_rows(stage.path("step_curve"), StepRow)
     write_rows(stage.path("train_curve"), StepRow, thinned(steps, stage.section(ObserveConfig, "log_every").log_every))
-    train, valid = pd.read_csv(stage.path("train_curve")), pd.read_csv(stage.path("valid_curve"))
+    train, valid = read_columns(stage.path("train_curve")), read_columns(stage.path("valid_curve"))
     floor = nats_per_token(read_json(stage.path("floor")), read_json(stage.path("card"))["n_tokens"])
     plot_loss(train, valid, floor, stage.path("loss"))
     plot_learning_rate(train, stage.path("learning_rate"))
     plot_gradient_norm(train, stage.path("gradient_norm"))
-    plot_loss_by_position(pd.read_csv(stage.path("position_curve")), stage.path("loss_by_position"))
+    plot_loss_by_position(read_columns(stage.path("position_curve")), stage.path("loss_by_position"))
 
 
 if __name__ == "__main__":

@@ -7,10 +7,10 @@ the frequency of tokens by rank, compression by vocabulary size, and the lengths
 from itertools import islice
 
 import numpy as np
-import pandas as pd
 
 from lm.analysis.pictures import plot_compression, plot_document_lengths, plot_token_frequency
 from lm.corpus.text_file import read_documents
+from lm.formats.columns import write_columns
 from lm.formats.tokens import TokenFile
 from lm.system.files import replacing
 from lm.tokenizer.bpe import BpeTokenizer
@@ -45,14 +45,12 @@ def main(stage: Stage) -> None:
         sizes = compression(tokenizer, count_file(text, n_processes=1))
     else:  # such a tokenizer has no smaller sizes
         n_tokens = tokens.card.n_tokens - tokens.card.n_documents
-        sizes = pd.DataFrame(
-            {"vocab_size": [tokenizer.vocab_size], "bytes_per_token": [tokens.card.n_bytes / n_tokens]}
-        )
+        bytes_per_token = tokens.card.n_bytes / n_tokens
+        sizes = {"vocab_size": np.array([tokenizer.vocab_size]), "bytes_per_token": np.array([bytes_per_token])}
     lengths = length_histogram(np.array([len(document) for document in tokens.documents()]))
 
     for name, curve in (("frequency", frequency), ("compression", sizes), ("lengths", lengths)):
-        with replacing(stage.path(f"{name}_curve")) as file:
-            curve.to_csv(file, index=False, lineterminator="\n")
+        write_columns(stage.path(f"{name}_curve"), curve)
     plot_token_frequency(frequency, stage.path("frequency"))
     plot_compression(sizes, stage.path("compression"))
     plot_document_lengths(lengths, stage.path("lengths"))

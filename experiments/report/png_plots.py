@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -83,8 +82,8 @@ def _draw_small_curves(comparison: Comparison, rows: Sequence[Row], column: str,
 def _grid(n: int) -> tuple[Figure, list[Axes]]:
     """`n` small axes of equal ranges, three in a row."""
     n_rows = math.ceil(n / 3)
-    figure, grid = plt.subplots(n_rows, 3, figsize=(10, 2.3 * n_rows + 0.6), sharex=True, sharey=True, squeeze=False,
-                                layout="constrained")  # fmt: skip
+    figure = Figure(figsize=(10, 2.3 * n_rows + 0.6), layout="constrained")
+    grid = figure.subplots(n_rows, 3, sharex=True, sharey=True, squeeze=False)
     for unused in grid.flat[n:]:
         unused.set_visible(False)
     for axes in grid.flat[:n]:

@@ -4,11 +4,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
-import matplotlib as mpl
-
-mpl.use("Agg")  # write files only, even where there is a screen
-
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,7 +18,8 @@ _MANTISSAS = [(1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (
 
 def new_figure(title: str, x: str, y: str) -> tuple[Figure, Axes]:
     """An empty figure in our style, with its title and the names of its axes."""
-    figure, axes = plt.subplots(figsize=(7.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")  # without pyplot, which takes long to import
+    axes = figure.subplots()
     axes.set_title(title, loc="left")
     axes.set_xlabel(x)
     axes.set_ylabel(y)
@@ -137,8 +133,7 @@ def name_ends(axes: Axes, names: Sequence[tuple[float, str, str]], size: float =
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG and close it."""
+    """Write a figure as PNG."""
     with replacing(path) as file:
         # No software version inside: the same curve gives the same bytes.
         figure.savefig(file, format="png", dpi=130, metadata={"Software": None})
-    plt.close(figure)

@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
+from numpy.typing import NDArray
 
 from lm.analysis.figure import log_axis, log_ticks, name_ends, new_figure, plain_axis, save_figure, set_ticks
+from lm.formats.columns import Columns
 
 _COLOURS = {"train": "#9db4d0", "valid": "#c2410c", "plain": "#1f4e79", "muted": "#6b7280"}
 _NAMES = {**_COLOURS, "train": "#5b7ba3"}  # of names: a light line is easier to see than light letters
@@ -17,7 +19,7 @@ def nats_per_token(bits: Sequence[float] | None, n_tokens: int) -> float | None:
     return None if bits is None else math.fsum(bits) * math.log(2) / n_tokens
 
 
-def plot_loss(train: pd.DataFrame, valid: pd.DataFrame, floor: float | None, path: Path) -> None:
+def plot_loss(train: Columns, valid: Columns, floor: float | None, path: Path) -> None:
     """Training and validation loss against tokens seen, both axes logarithmic.
 
     `floor`, in nats per token, is the entropy of the validation text where it is known: no model can be better.
@@ -26,10 +28,10 @@ def plot_loss(train: pd.DataFrame, valid: pd.DataFrame, floor: float | None, pat
     axes.plot(train["tokens"], train["loss"], color=_COLOURS["train"])
     axes.plot(valid["tokens"], valid["loss"], color=_COLOURS["valid"], marker="o", markersize=3)
     names = []
-    if len(train):
-        names.append((train["loss"].iloc[-1], "training", _NAMES["train"]))
-    if len(valid):  # a run may diverge before its first validation
-        last, lowest = valid["loss"].iloc[-1], valid["loss"].min()
+    if len(train["loss"]):
+        names.append((train["loss"][-1], "training", _NAMES["train"]))
+    if len(valid["loss"]):  # a run may diverge before its first validation
+        last, lowest = valid["loss"][-1], valid["loss"].min()
         text = f"validation {last:.3f}" + (f" (lowest {lowest:.3f})" if lowest < last else "")
         names.append((last, text, _NAMES["valid"]))
     if floor is not None:
@@ -41,7 +43,7 @@ def plot_loss(train: pd.DataFrame, valid: pd.DataFrame, floor: float | None, pat
     save_figure(figure, path)
 
 
-def plot_learning_rate(train: pd.DataFrame, path: Path) -> None:
+def plot_learning_rate(train: Columns, path: Path) -> None:
     """The learning rate of each step."""
     figure, axes = new_figure("Learning rate", "step", "learning rate")
     axes.plot(train["step"], train["learning_rate"], color=_COLOURS["plain"])
@@ -51,7 +53,7 @@ def plot_learning_rate(train: pd.DataFrame, path: Path) -> None:
     save_figure(figure, path)
 
 
-def plot_gradient_norm(train: pd.DataFrame, path: Path) -> None:
+def plot_gradient_norm(train: Columns, path: Path) -> None:
     """The norm of the gradient before clipping, on a logarithmic axis."""
     figure, axes = new_figure("Gradient norm (before clipping)", "step", "L2 norm")
     axes.plot(train["step"], train["gradient_norm"], color=_COLOURS["plain"], linewidth=0.9)
@@ -60,40 +62,52 @@ def plot_gradient_norm(train: pd.DataFrame, path: Path) -> None:
     save_figure(figure, path)
 
 
-def plot_loss_by_position(positions: pd.DataFrame, path: Path) -> None:
+def plot_loss_by_position(positions: Columns, path: Path) -> None:
     """Loss by position: how much the text before a token helps to predict it."""
     figure, axes = new_figure("Validation loss by position in the document", "position", "nats per token")
-    smooth = positions["loss"].rolling(9, center=True, min_periods=1).mean()
+    smooth = rolling_mean(positions["loss"], 9)
     axes.plot(positions["position"] + 1, positions["loss"], color=_COLOURS["train"], linewidth=0.8)
     axes.plot(positions["position"] + 1, smooth, color=_COLOURS["valid"])
     axes.set_ylim(bottom=0)
     plain_axis(axes, "x", whole=True)
     plain_axis(axes, "y")
-    if len(positions):
+    if len(positions["loss"]):
         ends = (
-            (positions["loss"].iloc[-1], "each position", _NAMES["train"]),
-            (smooth.iloc[-1], "mean of 9", _NAMES["valid"]),
+            (positions["loss"][-1], "each position", _NAMES["train"]),
+            (smooth[-1], "mean of 9", _NAMES["valid"]),
         )
         name_ends(axes, ends)
     save_figure(figure, path)
 
 
-def plot_token_frequency(frequencies: pd.DataFrame, path: Path) -> None:
+def rolling_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """The mean of the `width` values around each value, an odd number; at the ends of those that are there.
+
+    >>> rolling_mean(np.array([1.0, 2.0, 6.0]), 3).tolist()
+    [1.5, 3.0, 4.0]
+    """
+    half = width // 2
+    return np.array(
+        [math.fsum(part) / len(part) for i in range(len(values)) for part in [values[max(0, i - half) : i + half + 1]]]
+    )
+
+
+def plot_token_frequency(frequencies: Columns, path: Path) -> None:
     """The share of each token by rank, both axes logarithmic, beside Zipf's law."""
     figure, axes = new_figure("How frequent tokens are", "rank of the token", "share of all tokens")
     axes.plot(frequencies["rank"], frequencies["share"], color=_COLOURS["plain"])
-    middle, ends = frequencies.iloc[len(frequencies) // 2], frequencies["rank"].iloc[[0, -1]]
-    law = middle["share"] * middle["rank"] / ends
+    middle, ends = len(frequencies["rank"]) // 2, frequencies["rank"][[0, -1]]
+    law = frequencies["share"][middle] * frequencies["rank"][middle] / ends
     # A line of two points. Which of more points on a straight line are drawn would depend on the processor's rounding.
     axes.plot(ends, law, color=_COLOURS["muted"], linestyle=":")
     log_axis(axes, "x")
     log_axis(axes, "y")
-    last = frequencies["share"].iloc[-1]
-    name_ends(axes, [(last, "validation text", _NAMES["plain"]), (law.iloc[-1], "1 / rank", _NAMES["muted"])])
+    last = frequencies["share"][-1]
+    name_ends(axes, [(last, "validation text", _NAMES["plain"]), (law[-1], "1 / rank", _NAMES["muted"])])
     save_figure(figure, path)
 
 
-def plot_compression(sizes: pd.DataFrame, path: Path) -> None:
+def plot_compression(sizes: Columns, path: Path) -> None:
     """Bytes per token by vocabulary size; the axis of the size is logarithmic."""
     figure, axes = new_figure("Compression of the validation text", "vocabulary size (logarithmic)", "bytes per token")
     axes.plot(sizes["vocab_size"], sizes["bytes_per_token"], color=_COLOURS["plain"], marker="o", markersize=3)
@@ -106,7 +120,7 @@ def plot_compression(sizes: pd.DataFrame, path: Path) -> None:
     save_figure(figure, path)
 
 
-def plot_document_lengths(lengths: pd.DataFrame, path: Path) -> None:
+def plot_document_lengths(lengths: Columns, path: Path) -> None:
     """How many documents have about how many tokens; the axis of tokens is logarithmic."""
     figure, axes = new_figure("How long documents are", "tokens", "documents of the validation text")
     axes.fill_between(lengths["tokens"], lengths["documents"], step="mid", color=_COLOURS["train"])

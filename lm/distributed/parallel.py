@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 import torch
 from torch import nn
-from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 from lm.distributed.team import Team
@@ -25,6 +24,8 @@ def parallelise(
         return objective.to(device)
     if not shard:
         return DistributedDataParallel(objective.to(device), gradient_as_bucket_view=True, forward_sync_buffers=False)
+    from torch.distributed.fsdp import fully_shard  # takes a second, and few runs use it
+
     for block in blocks:
         fully_shard(block.to(device))  # one block at a time, because all of them may not fit
     fully_shard(objective.to(device))
@@ -34,8 +35,8 @@ def parallelise(
 @contextmanager
 def holds_back_gradients(module: nn.Module, wanted: bool) -> Iterator[None]:
     """A `with` block. If `wanted`, its gradients stay in this process; a later block sends their sum."""
-    if isinstance(module, FSDPModule):
-        module.set_requires_gradient_sync(not wanted)
+    if set_sync := getattr(module, "set_requires_gradient_sync", None):  # a module that `fully_shard` has changed
+        set_sync(not wanted)
         yield
     elif isinstance(module, DistributedDataParallel) and wanted:
         with module.no_sync():

@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from functools import cache
+from inspect import unwrap
 from typing import Any, NamedTuple
 
 import torch
@@ -44,6 +45,12 @@ class PacedOptimizer(Optimizer):
 
     _kept: tuple[tuple[bool, ...], list[Portion]] | None = None  # for the parameters that have gradients
 
+    # PyTorch wraps these methods, to keep its compiler away from them. A call of a wrapper imports the compiler. This
+    # takes longer than the training of a small model.
+    add_param_group = unwrap(Optimizer.add_param_group)
+    state_dict = unwrap(Optimizer.state_dict)
+    zero_grad = unwrap(Optimizer.zero_grad)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Update every parameter that has a gradient."""
@@ -67,7 +74,7 @@ class PacedOptimizer(Optimizer):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from the state of an optimizer of this class."""
-        super().load_state_dict(state_dict)
+        unwrap(Optimizer.load_state_dict)(self, state_dict)
         self._kept = None
 
     @abstractmethod

@@ -3,9 +3,9 @@
 from bisect import bisect_right
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
+from lm.formats.columns import Columns
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.counting import WordCounts
 from lm.tokenizer.merges import Merges
@@ -56,17 +56,17 @@ def longest_tokens(tokenizer: Tokenizer, count: int) -> list[int]:
     return sorted(ids, key=lambda id: len(tokenizer.token_bytes(id)), reverse=True)[:count]
 
 
-def token_frequencies(counts: NDArray[np.int64]) -> pd.DataFrame:
+def token_frequencies(counts: NDArray[np.int64]) -> Columns:
     """The share of each token among all tokens, by rank, at ranks that are evenly spaced on a log axis.
 
     By Zipf's law (1949), the share of a word falls as 1 / rank. `counts` are by id: (vocab_size,).
     """
     share = np.sort(counts[counts > 0])[::-1] / counts.sum()
     ranks = np.array(geometric(1, len(share), _POINTS))
-    return pd.DataFrame({"rank": ranks, "share": share[ranks - 1]})
+    return {"rank": ranks, "share": share[ranks - 1]}
 
 
-def compression(tokenizer: BpeTokenizer, words: WordCounts) -> pd.DataFrame:
+def compression(tokenizer: BpeTokenizer, words: WordCounts) -> Columns:
     """Bytes per token of a text by vocabulary size: a smaller vocabulary has only the first merges.
 
     This is exact, because the first merges that BPE learns do not depend on the size of the vocabulary.
@@ -79,10 +79,11 @@ def compression(tokenizer: BpeTokenizer, words: WordCounts) -> pd.DataFrame:
         _, n_tokens = Merges(pairs[:n], products[:n]).merge_words(id_of_byte[words.data], words.lengths)
         vocab_size = tokenizer.vocab_size - len(set(products)) + len(set(products[:n]))
         rows.append((vocab_size, n_bytes / (words.counts @ n_tokens)))
-    return pd.DataFrame(rows, columns=["vocab_size", "bytes_per_token"])
+    vocab_sizes, ratios = zip(*rows, strict=True)
+    return {"vocab_size": np.array(vocab_sizes), "bytes_per_token": np.array(ratios)}
 
 
-def length_histogram(lengths: NDArray[np.int64]) -> pd.DataFrame:
+def length_histogram(lengths: NDArray[np.int64]) -> Columns:
     """The number of documents by their number of tokens, in bins that are equally wide on a log axis.
 
     `tokens` is the geometric middle of a bin. `lengths` are at least 1: (n_documents,). If all are equal, there is one
@@ -90,10 +91,10 @@ def length_histogram(lengths: NDArray[np.int64]) -> pd.DataFrame:
     """
     shortest, longest = int(lengths.min()), int(lengths.max())
     if shortest == longest:
-        return pd.DataFrame({"tokens": [float(shortest)], "documents": [len(lengths)]})
+        return {"tokens": np.array([float(shortest)]), "documents": np.array([len(lengths)])}
     thousandths = geometric(1000 * shortest, 1000 * longest, 2 * _BINS + 1)  # edges and middles in turn
     counts, _ = np.histogram(1000 * lengths, bins=thousandths[::2])
-    return pd.DataFrame({"tokens": np.array(thousandths[1::2]) / 1000, "documents": counts})
+    return {"tokens": np.array(thousandths[1::2]) / 1000, "documents": counts}
 
 
 def geometric(first: int, last: int, count: int) -> list[int]:

@@ -133,8 +133,11 @@ def set_up(choices: ComputeChoices) -> None:
     # Otherwise compiled code on a CPU adds up the embedding's gradient with atomic additions, in the order in which the
     # threads arrive. cuBLAS and the attention kernels of a GPU have similar cases.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # On Apple's GPUs the embedding's gradient has no deterministic operation, so there it is only a warning.
-    torch.use_deterministic_algorithms(True, warn_only=choices.device == "mps")
+    if choices.device == "cpu" and not choices.compile:
+        torch.set_deterministic_debug_mode("error")  # the same as below, without the import of the compiler
+    else:
+        # On Apple's GPUs the embedding's gradient has no deterministic operation, so there it is only a warning.
+        torch.use_deterministic_algorithms(True, warn_only=choices.device == "mps")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for debugging, and slow
     if choices.compile:
         from torch._dynamo import config as tracer

@@ -1,6 +1,5 @@
 """The curves of a run: a row for each step, a row for each validation, and the means that a picture shows."""
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
@@ -9,10 +8,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from lm.system.files import replacing
+from lm.formats.columns import read_columns, write_columns
 
 
 @dataclass(frozen=True)
@@ -56,17 +54,13 @@ def from_columns(kind: type[Row], columns: Mapping[str, NDArray[Any]]) -> list[R
 
 def write_rows(path: Path, kind: type[Row], rows: Sequence[Row]) -> None:
     """Write rows as CSV, one column for each field."""
-    with replacing(path) as file:
-        pd.DataFrame(to_columns(kind, rows)).to_csv(file, index=False, lineterminator="\n")
+    write_columns(path, to_columns(kind, rows))
 
 
 def read_rows(path: Path, kind: type[Row]) -> list[Row]:
-    """The rows in a file that `write_rows` wrote, with exactly the same numbers. pandas would round some of them."""
-    types = {field.name: field.type for field in fields(kind)}
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
-    columns = {name: np.array([line[name] or "nan" for line in lines], dtype=str) for name in types}
-    return from_columns(kind, {name: columns[name].astype(type_) for name, type_ in types.items()})
+    """The rows in a file that `write_rows` wrote, with exactly the same numbers."""
+    columns = read_columns(path)
+    return from_columns(kind, {field.name: columns[field.name].astype(field.type) for field in fields(kind)})
 
 
 def thinned(rows: Sequence[StepRow], every: int) -> list[StepRow]:

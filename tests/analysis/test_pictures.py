@@ -4,35 +4,32 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 
 from lm.analysis import pictures
 from lm.analysis.figure import log_ticks, name_ends, new_figure
+from lm.formats.columns import Columns
 from lm.system.files import md5
 
 
-def curve(losses: list[float], every: int = 10) -> pd.DataFrame:
+def curve(losses: list[float], every: int = 10) -> Columns:
     steps = every * np.arange(1, len(losses) + 1)
-    columns = {"step": steps, "tokens": 320 * steps, "loss": losses, "accuracy": 0.5, "learning_rate": 0.01}
-    return pd.DataFrame(columns | {"gradient_norm": losses})
+    loss, rate = np.array(losses), np.full(len(losses), 0.01)
+    return {"step": steps, "tokens": 320 * steps, "loss": loss, "learning_rate": rate, "gradient_norm": loss}
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Axes]]:
-    """The axes of the pictures that a test draws, kept open."""
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
+    """The axes of the pictures that a test draws."""
     kept: list[Axes] = []
     monkeypatch.setattr(pictures, "save_figure", lambda figure, path: kept.extend(figure.axes))
-    yield kept
-    plt.close("all")
+    return kept
 
 
 def boxes(axes: Axes) -> list[Any]:
@@ -78,7 +75,7 @@ def test_the_loss_names_its_last_value_and_a_lower_one_before(drawn: list[Axes])
 
 
 def test_an_axis_says_when_it_is_logarithmic(drawn: list[Axes]) -> None:
-    lengths = pd.DataFrame({"tokens": [215.0, 260.0, 340.0], "documents": [1, 5, 2]})
+    lengths = {"tokens": np.array([215.0, 260.0, 340.0]), "documents": np.array([1, 5, 2])}
     pictures.plot_document_lengths(lengths, Path())
     assert drawn[0].get_xscale() == "log"
     assert (drawn[0].get_xlabel(), drawn[0].get_ylabel()) == (
@@ -117,13 +114,13 @@ def test_many_names_are_spread_over_the_height(drawn: list[Axes]) -> None:
 
 
 _DRAW = """
-import sys, pathlib, numpy as np, pandas as pd
+import sys, pathlib, numpy as np
 from lm.analysis import pictures
 out = pathlib.Path(sys.argv[1])
 steps = np.arange(1, 301)
-table = pd.DataFrame({"step": steps, "tokens": 1000 * steps, "loss": 0.5 + 7 / steps**0.7, "rank": steps})
-table = table.assign(gradient_norm=1 + 1 / steps, position=steps, share=0.1 / steps**1.1)
-pictures.plot_loss(table, table.iloc[::50], 0.4, out / "loss.png")
+table = {"step": steps, "tokens": 1000 * steps, "loss": 0.5 + 7 / steps**0.7, "rank": steps}
+table |= {"gradient_norm": 1 + 1 / steps, "position": steps, "share": 0.1 / steps**1.1}
+pictures.plot_loss(table, {name: column[::50] for name, column in table.items()}, 0.4, out / "loss.png")
 pictures.plot_gradient_norm(table, out / "gradient_norm.png")
 pictures.plot_loss_by_position(table, out / "loss_by_position.png")
 pictures.plot_token_frequency(table, out / "token_frequency.png")

@@ -74,31 +74,35 @@ def test_compression_ends_at_that_of_the_tokenizer_and_starts_at_bytes() -> None
     curve = compression(TOKENIZER, WORDS)
     text = "the hen and the fox" + "the 狐 and\tthe hen"
     n_tokens = sum(len(TOKENIZER.encode(part)) for part in ("the hen and the fox", "the 狐 and\tthe hen"))
-    assert curve["vocab_size"].iloc[[0, -1]].tolist() == [257, TOKENIZER.vocab_size]
-    assert curve["bytes_per_token"].iloc[0] == 1
-    assert curve["bytes_per_token"].iloc[-1] == pytest.approx(len(text.encode()) / n_tokens, rel=1e-12)
-    assert curve["bytes_per_token"].is_monotonic_increasing
+    assert curve["vocab_size"][[0, -1]].tolist() == [257, TOKENIZER.vocab_size]
+    assert curve["bytes_per_token"][0] == 1
+    assert curve["bytes_per_token"][-1] == pytest.approx(len(text.encode()) / n_tokens, rel=1e-12)
+    assert (np.diff(curve["bytes_per_token"]) > 0).all()
 
 
 @pytest.mark.parametrize("vocab_size", [257, 260, 264])
 def test_compression_at_a_smaller_size_is_what_a_tokenizer_of_that_size_gives(vocab_size: int) -> None:
     smaller = learn_bpe(WORDS, CONFIG.model_copy(update={"vocab_size": vocab_size}))
-    curve = compression(TOKENIZER, WORDS).set_index("vocab_size")["bytes_per_token"]
-    assert curve[vocab_size] == compression(smaller, WORDS)["bytes_per_token"].iloc[-1]
+    curve = compression(TOKENIZER, WORDS)
+    (at_size,) = curve["bytes_per_token"][curve["vocab_size"] == vocab_size]
+    assert at_size == compression(smaller, WORDS)["bytes_per_token"][-1]
 
 
 def test_frequencies_fall_with_rank_and_leave_out_what_never_occurs() -> None:
     curve = token_frequencies(np.array([0, 6, 1, 0, 3]))
     assert curve["rank"].tolist() == [1, 2, 3]
     assert curve["share"].tolist() == [0.6, 0.3, 0.1]
-    assert len(token_frequencies(np.arange(50_000))) <= 200
+    assert len(token_frequencies(np.arange(50_000))["rank"]) <= 200
 
 
 def test_every_document_is_in_one_bin() -> None:
     curve = length_histogram(np.array([1, 10, 10, 1000]))
     assert curve["documents"].sum() == 4
-    assert curve["tokens"].between(1, 1000).all()
-    assert length_histogram(np.array([7, 7])).values.tolist() == [[7.0, 2]]
+    assert 1 <= curve["tokens"].min() <= curve["tokens"].max() <= 1000
+    assert {name: column.tolist() for name, column in length_histogram(np.array([7, 7])).items()} == {
+        "tokens": [7.0],
+        "documents": [2],
+    }
     lengths = np.random.Generator(np.random.Philox(key=0)).integers(3, 5000, 1000)
     curve = length_histogram(lengths)
     counts, edges = np.histogram(np.log10(lengths), bins=40)

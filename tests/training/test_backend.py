@@ -1,5 +1,7 @@
 """What every backend of training promises, tried on each of them."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from commands.deps import ROOT
 from lm.training.backend import Arrays, Backend, State
 from lm.training.batch import Batch
 from lm.training.build import build_backend
@@ -254,3 +257,23 @@ def test_an_update_that_changes_no_weight_is_an_error_once(monkeypatch: pytest.M
     backend.update(0.1)
     monkeypatch.setattr(backend._optimizer, "apply", lambda paces: None)
     backend.update(0.1)  # looked at once, because that costs a copy
+
+
+_STEP = """
+import sys
+import numpy as np
+from tests.small import model_config, train_config
+from lm.training.batch import Batch
+from lm.training.build import build_backend
+from lm.training.run import Run
+backend = build_backend(train_config(compile=False), model_config(), 32, seed=0)
+backend.gradient([Batch.of_windows(np.zeros((2, 5), dtype=np.int64))], (0, 0))
+backend.update(0.1)
+backend.load_state(backend.state())
+print([name for name in ("torch._dynamo", "torch.distributed.tensor", "pandas") if name in sys.modules])
+"""
+
+
+def test_a_plain_step_imports_neither_the_compiler_nor_what_only_several_processes_need() -> None:
+    done = subprocess.run([sys.executable, "-c", _STEP], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
