@@ -163,6 +163,23 @@ def test_several_texts_of_a_prompt_stand_together_and_those_of_a_search_are_rank
     assert tell("a", "--beams", "3", "--require", "x", "--forbid", "y")[1].count("x") > 0
 
 
+def test_a_stop_string_is_never_shown(tell: Told) -> None:
+    plain = tell("x", "--seed", "2")[1].removesuffix("\n")
+    stop = re.findall(r"[!-~]{2}", plain[1:])[0]
+    options = ["--seed", "2", "--stop", "not there", "--stop", stop]
+    assert tell("x", *options)[1] == plain[: plain.index(stop, 1)] + "\n"
+    assert tell("x", "", *options)[1].startswith(plain[: plain.index(stop, 1)] + "\n\n")
+    text = json.loads(tell("x", *options, "--json", "-")[1])
+    assert (text["text"], text["ended"]) == (plain[1 : plain.index(stop, 1)], "stop")
+
+
+def test_top_p_is_a_default_only_where_nothing_else_narrows_the_choice(tell: Told) -> None:
+    hot = ("x", "--temperature", "2")
+    assert tell(*hot) == tell(*hot, "--top-p", "0.95")
+    assert tell(*hot) != tell(*hot, "--top-p", "1")
+    assert tell(*hot, "--min-p", "0") == tell(*hot, "--top-p", "1")
+
+
 def test_special_tokens_in_a_prompt_are_plain_text_unless_asked_otherwise(tell: Told) -> None:
     prompt = f"a{END_OF_TEXT}b"
     plain, special = tell(prompt, "--max-new-tokens", "3")[1], tell(prompt, "--special", "--max-new-tokens", "3")[1]
