@@ -8,7 +8,7 @@ from tqdm import tqdm
 from lm.analysis.strategies import as_json, as_markdown, write_texts
 from lm.config.sample import SampleConfig
 from lm.formats.model_file import check_same_tokenizer
-from lm.model.load import load_model
+from lm.model.load import load_reader
 from lm.system.devices import choose_device, explaining_memory_errors
 from lm.system.files import replacing, write_json
 from lm.system.gpus import claim_gpu
@@ -25,11 +25,11 @@ def main(stage: Stage) -> None:
         f"sample.prompts: {len(config.prompts)} texts at once, or the model alone, do not fit into memory; "
         "give fewer prompts or change sample.device"
     ):
-        model, card = load_model(stage.path("model"))
+        device = choose_device(config.device, "sample.device")
+        model, card = load_reader(stage.path("model"), config.weights, device, "sample.weights")
         check_same_tokenizer(
             str(stage.path("tokenizer")), tokenizer.sha256, str(stage.path("model")), card.tokenizer_sha256
         )
-        model.to(choose_device(config.device, "sample.device"))
         with tqdm(desc="sample", unit=" tokens", disable=None) as bar:
             sets = write_texts(model, tokenizer, config, end_id=card.end_id, seed=seed, progress=bar.update)
 

@@ -61,6 +61,7 @@ def ask(values: Mapping[str, Any], parser: Parser) -> Request:
         values.get("tokenizer"),
         backend=values.get("backend", "auto"),
         device=config.device,
+        weights=config.weights,
     )
     logprobs = values.get("logprobs", 0) if "json" in values else None
     return Request(trained, config, seed, values.get("batch", BATCH), "special" in values, logprobs)

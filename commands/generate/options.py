@@ -35,6 +35,7 @@ examples:
 
 # What a text looks like if no option says otherwise. `top_p` counts only if no other option narrows the choice.
 DEFAULTS: Mapping[str, Any] = {"max_new_tokens": 400, "temperature": 0.8, "top_k": None, "top_p": 0.95}
+WEIGHTS = ("fp32", "bf16", "int8", "int4")
 NARROWING = ("top_k", "top_p", "min_p", "typical_p")
 
 
@@ -150,6 +151,14 @@ def build_parser() -> Parser:
         ("--tokenizer", Path, "FILE", "the tokenizer.json, if it does not lie beside the model"),
     )
     model.add_argument("--backend", choices=["auto", "torch", "numpy"], help="auto: PyTorch where it is installed")
+    weights = model.add_mutually_exclusive_group()
+    weights.add_argument(
+        "--weights", choices=WEIGHTS, help="precision of the matrices: fewer bits are less exact (fp32)"
+    )
+    for name in WEIGHTS[1:]:
+        weights.add_argument(
+            f"--{name}", dest="weights", action="store_const", const=name, help=f"the same as --weights {name}"
+        )
     model.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="auto: a GPU if there is one")
     parser.add_argument("--options", metavar="TEXT", help=argparse.SUPPRESS)  # taken out before parsing
     return parser

@@ -10,7 +10,7 @@ from lm.config.base import Section
 Phrase = Annotated[str, Field(min_length=1)]
 Subtracted = Annotated[float, Field(ge=-100, le=100)]
 
-_SHARED = ("prompts", "device", "strategies")  # parameters that no strategy changes
+_SHARED = ("prompts", "device", "weights", "strategies")  # parameters that no strategy changes
 
 
 class SampleConfig(Section):
@@ -37,6 +37,7 @@ class SampleConfig(Section):
     samples: Annotated[int, Field(ge=1)] = 1
     strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
     device: Literal["auto", "cpu", "cuda", "mps"]
+    weights: Literal["fp32", "bf16", "int8", "int4"] = "fp32"
 
     @model_validator(mode="after")
     def _search(self) -> Self:
@@ -78,4 +79,4 @@ class SampleConfig(Section):
 
     def settings(self) -> dict[str, Any]:
         """How texts are written, without what they continue and where it is computed."""
-        return self.model_dump(exclude=set(_SHARED))
+        return self.model_dump(exclude={"prompts", "device", "strategies"})

@@ -90,6 +90,7 @@ def test_a_text_does_not_depend_on_those_beside_it_nor_on_the_batch(tell: Told, 
     assert tell("--prompts", file, "--batch", "2")[1] == together
     assert together.startswith(tell("The fox")[1])
     assert tell("The fox", backend="torch")[1] == tell("The fox")[1]
+    assert tell("The fox", "--int8", backend="torch")[0] == 0
 
 
 def test_the_prompt_comes_from_the_standard_input(tell: Told) -> None:
@@ -241,6 +242,7 @@ def test_the_tokenizer_lies_beside_the_model_or_is_given(tell: Told, folder: Pat
         (["--beams", "2", "--require", "dragon", "--max-new-tokens", "3"],
          "--max-new-tokens: must be 7 or more, because so many tokens spell what --require holds, got 3"),
         (["--device", "cuda"], "--device: must be 'cpu' or 'auto' with NumPy, got 'cuda'"),
+        (["--int8"], "--weights: must be 'fp32' with NumPy, got 'int8'"),
         (["--json", "/dev/full"], "No space left on device"),
         (["--json", "/nowhere/texts.jsonl"], "/nowhere/texts.jsonl: No such file or directory"),
         (["--prompts", "/nowhere/prompts.txt"], "/nowhere/prompts.txt: No such file or directory"),

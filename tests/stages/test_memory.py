@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lm.config.base import Section
+from lm.model.reader import Reader
 from lm.model.transformer import Transformer
 from stages import evaluate, sample
 from tests.workspace import Workspace
@@ -41,23 +42,30 @@ def stage_in(workspace: Workspace) -> Any:
     return SimpleNamespace(path=path, section=section, seed=lambda: 1)
 
 
-@pytest.mark.parametrize("stage", MESSAGES, ids=lambda stage: stage.__name__)
+PLACES = [
+    *((evaluate, Transformer, name) for name in ("__init__", "hidden", "logits")),
+    *((sample, Reader, name) for name in ("__init__", "states", "logits")),
+]
+
+
+@pytest.mark.parametrize(("stage", "model", "place"), PLACES, ids=lambda value: getattr(value, "__name__", value))
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("place", ["__init__", "hidden", "logits"])
 def test_running_out_of_memory_is_one_line_wherever_it_happens(
-    micro: Workspace, monkeypatch: pytest.MonkeyPatch, stage: Any, error: Exception, place: str
+    micro: Workspace, monkeypatch: pytest.MonkeyPatch, stage: Any, model: type, error: Exception, place: str
 ) -> None:
     def fail(*_args: Any, **_options: Any) -> Any:
         raise error
 
-    monkeypatch.setattr(Transformer, place, fail)
+    monkeypatch.setattr(model, place, fail)
     with pytest.raises(ValueError, match=MESSAGES[stage]) as raised:
         stage.main(stage_in(micro))
     assert "\n" not in str(raised.value)
 
 
-@pytest.mark.parametrize("stage", MESSAGES, ids=lambda stage: stage.__name__)
-def test_another_error_stays_what_it_is(micro: Workspace, monkeypatch: pytest.MonkeyPatch, stage: Any) -> None:
-    monkeypatch.setattr(Transformer, "hidden", lambda *_args, **_options: torch.zeros(2) @ torch.zeros(3))
+@pytest.mark.parametrize(("stage", "model", "place"), [PLACES[1], PLACES[4]])
+def test_another_error_stays_what_it_is(
+    micro: Workspace, monkeypatch: pytest.MonkeyPatch, stage: Any, model: type, place: str
+) -> None:
+    monkeypatch.setattr(model, place, lambda *_args, **_options: torch.zeros(2) @ torch.zeros(3))
     with pytest.raises(RuntimeError, match="inconsistent tensor size"):
         stage.main(stage_in(micro))
