@@ -1,4 +1,4 @@
-"""Tokens per second of whole training steps in bf16, with and without what makes them fast on a CPU with bf16.
+"""Tokens per second of whole training steps, with and without what makes them fast on a CPU with bf16.
 
     python -m benchmarks.training_step
 
@@ -25,20 +25,24 @@ from lm.training.build import build_backend
 
 VOCAB_SIZE = 2048
 CASES = {
-    "as the train stage does": ["math", "kept"],
-    "fused attention kernel": ["fused", "kept"],
-    "allocator as it comes": ["math", "fresh"],
-    "both as they come": ["fused", "fresh"],
+    "as the train stage does": ["bf16", "math", "kept", "plain"],
+    "compiled": ["bf16", "math", "kept", "compiled"],
+    "fp32": ["fp32", "fused", "kept", "plain"],
+    "fp32, compiled": ["fp32", "fused", "kept", "compiled"],
+    "fused attention kernel": ["bf16", "fused", "kept", "plain"],
+    "allocator as it comes": ["bf16", "math", "fresh", "plain"],
+    "fused, and allocator as it comes": ["bf16", "fused", "fresh", "plain"],
 }
 
 
-def measure(attention: str, memory: str, n_steps: int = 40) -> float:
-    """The median tokens per second of steps in bf16."""
+def measure(precision: str, attention: str, memory: str, code: str, n_steps: int = 40) -> float:
+    """The median tokens per second of steps."""
     if memory == "kept":
         keep_freed_memory()
     params = YAML(typ="safe").load(Path("params.yaml"))
     model_config = ModelConfig.parse(params["model"])
-    config = TrainConfig.parse(params["train"] | {"precision": "bf16", "attention": attention, "accumulate": 1})
+    changes = {"precision": precision, "attention": attention, "compile": code == "compiled", "accumulate": 1}
+    config = TrainConfig.parse(params["train"] | changes)
     backend = build_backend(config, model_config, VOCAB_SIZE, seed=0)
     generator = np.random.Generator(np.random.Philox(0))
     ids = generator.integers(0, VOCAB_SIZE, (config.batch_size, model_config.context_length + 1))
@@ -56,7 +60,7 @@ def main() -> None:
     """Print one row for each case: the median over rounds, and its ratio to the first case."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3, help="how often each case is measured")
-    parser.add_argument("--case", nargs=2, help=argparse.SUPPRESS)
+    parser.add_argument("--case", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
         print(measure(*arguments.case))
@@ -69,7 +73,7 @@ def main() -> None:
     first = statistics.median(speeds["as the train stage does"])
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, medians of {arguments.rounds} rounds")
     for name, values in speeds.items():
-        print(f"{name:26} {statistics.median(values):8,.0f} tokens/s  {statistics.median(values) / first:.2f}")
+        print(f"{name:32} {statistics.median(values):8,.0f} tokens/s  {statistics.median(values) / first:.2f}")
 
 
 if __name__ == "__main__":
