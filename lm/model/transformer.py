@@ -1,5 +1,6 @@
 """The Transformer language model: token ids in, logits of the next token out."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -84,6 +85,7 @@ class Transformer(nn.Module):
         self.final_norm = build_norm(config) if config.norm_position == "pre" else nn.Identity()
         self.head = None if config.tie_embeddings else nn.Linear(config.d_model, vocab_size, bias=False)
         self.recompute = False
+        self._compiled: Callable[..., Tensor] | None = None  # runs a block
         self._draw_weights(seed)
 
     def forward(
@@ -110,11 +112,13 @@ class Transformer(nn.Module):
         """
         visible = None if documents is None else documents[:, :, None] == documents[:, None, :]
         x = self.embed(ids, positions)
+        trains = torch.is_grad_enabled()
+        run = self._compiled if self._compiled and trains else _run
         for block in self.blocks:
-            if self.recompute and torch.is_grad_enabled():
-                x = checkpoint(block, x, positions, visible, use_reentrant=False)
+            if self.recompute and trains:
+                x = checkpoint(run, block, x, positions, visible, use_reentrant=False)
             else:
-                x = block(x, positions, visible)
+                x = run(block, x, positions, visible)
         y: Tensor = self.final_norm(x)
         return y if self.config.base_width is None else y * self.config.output_scale
 
@@ -163,14 +167,21 @@ class Transformer(nn.Module):
         """The head: one matrix product."""
         return F.linear(hidden, self.head_weight)
 
-    def compute_with(self, *, attention: Kernel | None = None, recompute: bool = False) -> None:
+    def compute_with(
+        self, *, attention: Kernel | None = None, recompute: bool = False, compile_blocks: bool = False
+    ) -> None:
         """Choose how the model computes. The function that it computes stays the same.
 
         `attention` is the attention kernel (`lm.model.attend`). For `flex` the model must be on its device already.
         With `recompute`, the backward pass computes the activations of each block again. This saves their memory and
         costs a third more work (Chen et al. 2016, https://arxiv.org/abs/1604.06174).
+
+        With `compile_blocks`, each block runs compiled where gradients are wanted. The blocks are alike, so the
+        compiler works for one of them only. For each batch size there is code of its own. Otherwise the code would
+        depend on the sizes that came before, and these are different in a resumed run.
         """
         self.recompute = recompute
+        self._compiled = torch.compile(_run, dynamic=False) if compile_blocks else None
         for module in self.modules():
             if isinstance(module, Attention):
                 module.kernel = attention
@@ -206,3 +217,8 @@ class Transformer(nn.Module):
                 nn.init.constant_(p, spec.start)
             else:
                 nn.init.normal_(p, std=spec.deviation, generator=generator)
+
+
+def _run(block: nn.Module, x: Tensor, positions: Tensor | None, visible: Tensor | None) -> Tensor:
+    y: Tensor = block(x, positions, visible)
+    return y

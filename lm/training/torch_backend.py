@@ -53,17 +53,20 @@ class TorchBackend:
         self._config, self._device = config, device
         if choices.attention == "flex":
             model.to(device)
-        model.compute_with(attention=choices.attention, recompute=choices.recompute)
+        # On a CPU the compiler takes long, and PyTorch's own kernels for the loss are faster than compiled ones. On a
+        # GPU, kernels that reach over the borders of blocks gain more.
+        by_block = choices.compile and device.type == "cpu"
+        model.compute_with(attention=choices.attention, recompute=choices.recompute, compile_blocks=by_block)
         objective = _Objective(model, device, choices.precision, end_id)
         if choices.compile:
-            # Compiled for each batch size separately. Otherwise the code would depend on the sizes that came before,
-            # and these are different in a resumed run.
-            objective.compile(dynamic=False)
+            if not by_block:
+                objective.compile(dynamic=False)  # for each batch size, as `Transformer.compute_with` says
             shape = config.part_size // self.team.size, model.config.context_length
             if not choices.shard and (
                 fault := compiled_fault(objective.to(device), shape, model.vocab_size, choices.precision)
             ):
                 choices, words = plain_instead(choices, words, fault)
+                model.compute_with(attention=choices.attention, recompute=choices.recompute)
                 objective = _Objective(model, device, choices.precision, end_id)
         self.compute_report = ComputeReport(choices.facts(), words)
         self._parallel = parallelise(objective, model.blocks, self.team, config.shard, device)

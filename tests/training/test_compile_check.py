@@ -77,13 +77,14 @@ def test_wrong_code_is_found(factors: dict[str, Any], words: str) -> None:
 
 # In a process of its own: the compiler traces with tensors that the run-time check of shapes does not know.
 SCRIPT = """
-import sys
+import functools, sys
 import numpy as np, torch
-from torch import nn
+from torch._dynamo.testing import CompileCounter
 from torch.nn.attention import flex_attention
 from lm.model.attend import attend
 from lm.model.flex import flex_attend, visible_blocks
-from lm.training import loss, torch_backend
+from lm.model.transformer import Block
+from lm.training import loss
 from lm.training.batch import Batch
 from lm.training.build import build_backend
 from tests.small import model_config, train_config
@@ -117,23 +118,32 @@ for name, (function, shapes) in functions.items():
             torch.testing.assert_close(mine, plain)
         print(name, compiler)
 
-def compile_quickly(module, **options):
-    module._compiled_call_impl = torch.compile(module._call_impl, backend="eager", **options)
+counter = CompileCounter()  # compiles nothing, but counts
+torch.compile = functools.partial(torch.compile, backend=counter)
+forward = Block.forward
 
-def wrong(hidden, *arguments):
-    value, right = loss.linear_cross_entropy(hidden, *arguments)
-    return (value.detach() + 0 * hidden.sum() if torch.compiler.is_compiling() else value), right
+def wrong(block, x, *arguments, **named):
+    y = forward(block, x, *arguments, **named)
+    return y.detach() + 0 * x if torch.compiler.is_compiling() else y
 
 def backend(compiled):
     return build_backend(train_config(batch_size=2, compile=compiled), model_config(), 11, 0)
 
-nn.Module.compile = compile_quickly
-assert backend(True).compute_report.facts["compile"]
-torch_backend.linear_cross_entropy = wrong
+batch = Batch.of_windows(np.random.Generator(np.random.Philox(1)).integers(0, 11, (2, 9)))
+plain, compiled = backend(False), backend(True)
+assert compiled.compute_report.facts["compile"]
+assert len(compiled.model.blocks) > 1
+for engine in (plain, compiled):
+    engine.gradient([batch], (0, 0))
+    engine.measure(batch)
+assert counter.frame_count == 1, "one block is compiled for all, and for training only"
+for mine, theirs in zip(compiled.model.parameters(), plain.model.parameters(), strict=True):
+    torch.testing.assert_close(mine.grad, theirs.grad)
+torch._dynamo.reset()  # it does not notice that a method is another one
+Block.forward = wrong
 plain, guarded = backend(False), backend(True)
 assert not guarded.compute_report.facts["compile"]
 print(*(word for word in guarded.compute_report.words if "wrong" in word))
-batch = Batch.of_windows(np.random.Generator(np.random.Philox(1)).integers(0, 11, (2, 9)))
 assert guarded.gradient([batch], (0, 0)) == plain.gradient([batch], (0, 0))
 """
 
