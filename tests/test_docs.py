@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from commands.deps import ROOT
+from lm.system.files import read_json
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = ("benchmarks", "commands", "experiments", "lm", "stages", "tests")
@@ -151,3 +152,23 @@ def test_the_index_leads_to_every_page() -> None:
     index = ROOT / "docs" / "README.md"
     reached = {(index.parent / target.partition("#")[0]).resolve() for _, target in links(index)}
     assert {page for page in PAGES if page.is_relative_to(ROOT / "docs")} - {index} <= reached
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/results/built-in-stories.md"])
+def test_the_figures_of_the_pipeline_are_those_of_its_metrics(page: str) -> None:
+    text = (ROOT / page).read_text()
+    metrics = read_json(ROOT / "metrics" / "evaluate.json")
+    rows = {
+        "entropy floor, bits per byte": ("floor_bits_per_byte", 4),
+        "the model, bits per byte": ("bits_per_byte", 4),
+        "excess": ("excess_bits_per_byte", 4),
+        "token accuracy": ("accuracy", 3),
+    }
+    for row, (name, digits) in rows.items():
+        error = metrics.get(f"{name}_standard_error")
+        shown = "" if error is None else f"{error:.{digits}f}"
+        line = f"| {row} | {metrics[name]:.{digits}f} | {shown}".rstrip()
+        assert line in text, f"{page}: must have {line!r}, as metrics/evaluate.json says"
+    train = read_json(ROOT / "metrics" / "train.json")
+    for name in ("n_parameters", "tokens"):
+        assert f"{train[name]:,}" in text, f"{page}: must have {name} of metrics/train.json, {train[name]:,}"
