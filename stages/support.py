@@ -9,12 +9,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from lm.config.base import Section, parse_seed, read_yaml
-from lm.system.stopping import leave_terminal, stop_signals
+from lm.system.stopping import UntilClosed, leave_terminal, stop_signals
 from lm.training.saved_runs import FOLDER, forget_recorded
 from stages import experiment
 from stages.watch import PATIENCE_S, Watch
@@ -110,23 +110,24 @@ def run(main: Callable[[Stage], None], doc: str | None, *, inputs: dict[str, str
     for number in stop_signals()[1:]:  # Python turns Ctrl-C into KeyboardInterrupt by itself
         signal.signal(number, _interrupt)
     guard = _Guard()
-    try:
-        stage = Stage(doc, inputs, outs)
-        forget_recorded(repository_root() / FOLDER, _recorded())
-        if os.environ.get("RANK", "0") == "0":  # the leader stops its team
-            guard.watch = stage.watch
-        main(stage)
-        guard.watch = None
-        stage.check_unchanged()
-    except KeyboardInterrupt:
-        if guard.reason is None:
-            print("stopped", file=sys.stderr)
-            sys.exit(128 + signal.SIGINT)
-        _fail(guard.reason)
-    except (ValueError, OSError) as error:
-        _fail(error)
-    finally:
-        signal.signal(signal.SIGTERM, lambda *_: None)  # it ends now, and need not be told by its guard any more
+    with redirect_stdout(UntilClosed(sys.stdout)), redirect_stderr(UntilClosed(sys.stderr)):
+        try:
+            stage = Stage(doc, inputs, outs)
+            forget_recorded(repository_root() / FOLDER, _recorded())
+            if os.environ.get("RANK", "0") == "0":  # the leader stops its team
+                guard.watch = stage.watch
+            main(stage)
+            guard.watch = None
+            stage.check_unchanged()
+        except KeyboardInterrupt:
+            if guard.reason is None:
+                print("stopped", file=sys.stderr)
+                sys.exit(128 + signal.SIGINT)
+            _fail(guard.reason)
+        except (ValueError, OSError) as error:
+            _fail(error)
+        finally:
+            signal.signal(signal.SIGTERM, lambda *_: None)  # it ends now, and need not be told by its guard any more
 
 
 def repository_root() -> Path:

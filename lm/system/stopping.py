@@ -1,9 +1,13 @@
 """Requests to stop: a program that gets one first finishes its current work."""
 
+import errno
+import io
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
-from typing import Self
+from typing import Self, TextIO
 
 
 def stop_signals() -> list[signal.Signals]:
@@ -15,10 +19,59 @@ def stop_signals() -> list[signal.Signals]:
 def leave_terminal(signum: int) -> None:
     """If the terminal is closed, print to nothing from now on: printing to it is an error."""
     if signum == signal.SIGHUP:
-        nothing = os.open(os.devnull, os.O_WRONLY)
-        for stream in (1, 2):
-            os.dup2(nothing, stream)
-        os.close(nothing)
+        _print_to_nothing()
+
+
+class UntilClosed(io.TextIOBase):
+    """A stream that prints to nothing once its terminal is closed, and then sends this process the signal that says so.
+
+    From that moment printing is an error. The system tells the shell first, so its signal may come later, or never.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text."""
+        with _while_open():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what waits."""
+        with _while_open():
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """The number of the stream."""
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        """The encoding of the stream, by which a progress bar chooses its characters."""
+        return self._stream.encoding
+
+
+@contextmanager
+def _while_open() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        _print_to_nothing()
+        signal.raise_signal(signal.SIGHUP)
+
+
+def _print_to_nothing() -> None:
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nothing, stream)
+    os.close(nothing)
 
 
 class StopRequest:

@@ -3,6 +3,7 @@
 import fcntl
 import os
 import signal
+import struct
 import subprocess
 import sys
 import termios
@@ -62,3 +63,41 @@ def test_a_closed_terminal_is_a_request_to_stop_unless_nohup_is_there(tmp_path: 
     else:
         assert process.wait(10) == 0
     assert saved.exists() != ignored
+
+
+PRINTING = """
+import sys
+from contextlib import redirect_stderr
+from tqdm import tqdm
+from lm.system.stopping import StopRequest, UntilClosed
+with redirect_stderr(UntilClosed(sys.stderr)), StopRequest() as stop:
+    bar = tqdm(total=9, disable=None, mininterval=0)
+    bar.update()
+    input()
+    bar.update()
+    tqdm.write("a line", file=sys.stderr)
+    bar.close()
+open(sys.argv[1], "w").write(str(stop.made))
+"""
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_printing_to_a_closed_terminal_is_a_request_to_stop_too(tmp_path: Path, ignored: bool) -> None:
+    """The signal of a closed terminal goes to the shell alone; here there is none."""
+    master, slave = os.openpty()
+    fcntl.ioctl(master, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
+    process = subprocess.Popen(
+        [sys.executable, "-c", PRINTING, str(tmp_path / "saved")],
+        stdin=subprocess.PIPE,
+        stderr=slave,
+        cwd=ROOT,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL),
+    )
+    os.close(slave)
+    shown = b""
+    while b"1/9" not in shown:  # so it is a terminal, with a progress bar
+        shown += os.read(master, 1000)
+    os.close(master)
+    process.communicate(b"\n", timeout=20)
+    assert process.returncode == 0
+    assert (tmp_path / "saved").read_text() == str(not ignored)
