@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from lm.config.sample import SampleConfig
-from lm.generation.phrases import APART, IN_WORD, Automaton, Vocabulary, anywhere, as_word, border, stop_at
+from lm.generation.phrases import APART, IN_WORD, Vocabulary, anywhere, as_word, border, stop_at
 from lm.tokenizer.tokenizer import Tokenizer
 
 
@@ -68,7 +68,7 @@ class Rules:
         self._tokenizer, self._constraints = tokenizer, constraints
         self._forbid = anywhere([phrase.encode() for phrase in constraints.forbid])
         self._stop = anywhere([phrase.encode() for phrase in constraints.stop])
-        self._required = [self._requirement(i, phrase) for i, phrase in enumerate(constraints.require)]
+        self._required = _needed([self._requirement(i, phrase) for i, phrase in enumerate(constraints.require)])
         self._bars: dict[tuple[int, bool], Bool[np.ndarray, " vocab"]] = {}
         self.n_required = sum(phrase.n_tokens for phrase in self._required)
         if self.n_required > max_new_tokens:
@@ -142,11 +142,24 @@ class Rules:
                 raise ValueError(f"{place}: must hold nothing of sample.{name}, got {phrase!r}")
         spellings = [self._tokenizer.encode(text) for text in (f" {phrase}", phrase)]
         requirement = _Requirement(
-            as_word(phrase.encode()), [[(id, self._bytes(id)) for id in spelling] for spelling in spellings]
+            phrase.encode(), [[(id, self._bytes(id)) for id in spelling] for spelling in spellings]
         )
         if not requirement.can_be_spelled:
             raise ValueError(f"{place}: must be text that the tokenizer can spell, got {phrase!r}")
         return requirement
+
+
+def _needed(phrases: "Sequence[_Requirement]") -> "list[_Requirement]":
+    """The phrases that are not fulfilled with another one, because that one holds them."""
+
+    def holds(longer: _Requirement, shorter: _Requirement) -> bool:
+        return bool(shorter.automaton.found[shorter.automaton.walk(APART, longer.phrase)[-1]])
+
+    return [
+        each
+        for i, each in enumerate(phrases)
+        if not any(holds(other, each) and (other.phrase != each.phrase or j < i) for j, other in enumerate(phrases))
+    ]
 
 
 class NoRules:
@@ -187,21 +200,22 @@ class _Requirement:
     """A phrase that a text must hold, and the tokens that spell it.
 
     Attributes:
-        automaton: finds the phrase.
+        phrase: its bytes.
+        automaton: finds it.
         can_be_spelled: whether tokens can write it after another word.
         n_tokens: how many tokens that takes.
     """
 
-    def __init__(self, automaton: Automaton, spellings: Sequence[Sequence[tuple[int, bytes]]]) -> None:
-        self.automaton = automaton
+    def __init__(self, phrase: bytes, spellings: Sequence[Sequence[tuple[int, bytes]]]) -> None:
+        self.phrase, self.automaton = phrase, as_word(phrase)
         # For a state of the automaton: the ids that lead on, and how many tokens are left with each.
         self._ways: dict[int, dict[int, int]] = defaultdict(dict)
         for start in (IN_WORD, APART):
             for spelling in spellings:
                 states = [start]
                 for _, text in spelling:
-                    states.append(automaton.walk(states[-1], text)[-1])
-                if automaton.found[states[-1]]:
+                    states.append(self.automaton.walk(states[-1], text)[-1])
+                if self.automaton.found[states[-1]]:
                     for place, (id, _) in enumerate(spelling):
                         left = len(spelling) - place
                         known = self._ways[states[place]].get(id, left)

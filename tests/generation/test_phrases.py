@@ -127,6 +127,11 @@ def test_the_ids_that_lead_to_what_is_required_do_so_one_by_one() -> None:
     assert text in (b" ab ba a", b" ba a ab")
 
 
+def test_a_phrase_that_another_one_holds_takes_no_tokens_of_its_own() -> None:
+    for require, n_tokens in ((("a hen", "hen", "hen"), 6), (("hens", "hen"), 9), (("hen", "then"), 9)):
+        assert Rules(Constraints(require=require), BYTES, max_new_tokens=9).n_required == n_tokens
+
+
 @pytest.mark.parametrize(
     ("constraints", "message"),
     [
