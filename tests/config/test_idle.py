@@ -81,7 +81,11 @@ def test_unset_values_are_those_of_params_yaml() -> None:
         ("train", {"shard": True, "processes": 2}, []),
         ("train", {"optimizer": "sgd", "nesterov": True, "momentum": 0.8}, []),
         ("train", {"optimizer": "sgd", "eps": 1e-6}, ["train.eps: no effect with train.optimizer=sgd"]),
-        ("train", {"optimizer": "adam", "muon_parts": True}, ["train.muon_parts: no effect with train.optimizer=adam"]),
+        (
+            "train",
+            {"optimizer": "adam", "muon_parts": False},
+            ["train.muon_parts: no effect with train.optimizer=adam"],
+        ),
         ("train", {"optimizer": "muon", "nesterov": True}, ["train.nesterov: no effect with train.optimizer=muon"]),
         ("train", {"optimizer": "adamw", "momentum": 0.8}, ["train.momentum: no effect with train.optimizer=adamw"]),
         (
