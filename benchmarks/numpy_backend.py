@@ -48,7 +48,7 @@ SHAPES: list[dict[str, int]] = [
 
 def configs(backend: str, changes: Mapping[str, float]) -> tuple[ModelConfig, TrainConfig]:
     """The sections of params.yaml, in float32, with some parameters changed."""
-    params = YAML(typ="safe").load(Path("params.yaml"))
+    params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
     fixed: dict[str, Any] = {"backend": backend, "precision": "fp32", "device": "cpu", "compile": False}
     fixed |= {"optimizer": "adamw", "qk_norm": False}
     for name, value in (fixed | dict(changes)).items():

@@ -264,5 +264,5 @@ def _section(name: str) -> dict[str, Any]:
 
 @cache  # read once, so that a change of the file during a run cannot break the table
 def _params() -> dict[str, Any]:
-    params: dict[str, Any] = YAML(typ="safe").load(PARAMS)
+    params: dict[str, Any] = YAML(typ="safe", pure=True).load(PARAMS)
     return params

@@ -39,7 +39,7 @@ def measure(precision: str, attention: str, memory: str, code: str, n_steps: int
     """The median tokens per second of steps."""
     if memory == "kept":
         keep_freed_memory()
-    params = YAML(typ="safe").load(Path("params.yaml"))
+    params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
     model_config = ModelConfig.parse(params["model"])
     changes = {"precision": precision, "attention": attention, "compile": code == "compiled", "accumulate": 1}
     config = TrainConfig.parse(params["train"] | changes)

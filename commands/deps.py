@@ -65,7 +65,7 @@ def is_code(dep: str) -> bool:
 
 def load_pipeline() -> Any:
     """dvc.yaml as plain values."""
-    return YAML(typ="safe").load(ROOT / "dvc.yaml")
+    return YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
 
 
 def with_code_lists(text: str) -> str:
@@ -74,7 +74,7 @@ def with_code_lists(text: str) -> str:
     Raises:
         ValueError: when a stage has no such line.
     """
-    missing = set(YAML(typ="safe").load(text)["stages"])
+    missing = set(YAML(typ="safe", pure=True).load(text)["stages"])
     lines: list[str] = []
     stage, in_code_list = "", False
     for line in text.splitlines():

@@ -16,7 +16,7 @@ from lm.system.files import read_json
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = ("benchmarks", "commands", "experiments", "lm", "stages", "tests")
-PARAMETERS = YAML(typ="safe").load(ROOT / "params.yaml")
+PARAMETERS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 

@@ -128,11 +128,11 @@ def test_parameters_are_those_the_code_reads(stage: str) -> None:
 
 def test_every_section_of_the_parameters_is_read_by_a_stage() -> None:
     used = {name for stage in STAGES for name in sections_of(stage)}
-    assert used == set(YAML(typ="safe").load(ROOT / "params.yaml"))
+    assert used == set(YAML(typ="safe", pure=True).load(ROOT / "params.yaml"))
 
 
 def test_every_section_class_is_a_section_of_the_parameters() -> None:
-    assert {"seed", *SECTIONS} == set(YAML(typ="safe").load(ROOT / "params.yaml"))
+    assert {"seed", *SECTIONS} == set(YAML(typ="safe", pure=True).load(ROOT / "params.yaml"))
 
 
 def test_plots_of_the_page_are_outs() -> None:

@@ -75,7 +75,7 @@ def test_the_image_runs_the_pipeline_as_another_user_than_root() -> None:
 
 def test_the_citation_has_what_its_format_asks_for() -> None:
     """The keys and types of version 1.2.0 of the Citation File Format that are used."""
-    citation = YAML(typ="safe").load(ROOT / "CITATION.cff")
+    citation = YAML(typ="safe", pure=True).load(ROOT / "CITATION.cff")
     assert citation.keys() >= {"cff-version", "message", "title", "authors"}  # the required ones
     types = {"cff-version": str, "message": str, "title": str, "abstract": str, "version": str, "license": str}
     for key, value in citation.items():

@@ -17,7 +17,7 @@ from lm.training.build import build_backend
 from lm.training.source import Windows, open_source
 from lm.training.trainer import Trainer
 
-DEFAULTS = YAML(typ="safe").load(ROOT / "params.yaml")
+DEFAULTS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 VOCAB_SIZE = 300
 # Two steps on short contexts are all it takes to see that a value works. The precision is fp32, because not every CPU
 # has instructions for bfloat16.
@@ -160,7 +160,7 @@ from lm.training.build import build_backend
 from lm.training.source import Windows
 from lm.training.trainer import Trainer
 windows = Windows(TokenFile(Path({str(tokens.path)!r}), Path({str(card)!r})).ids, 64)
-params = YAML(typ="safe").load(Path("params.yaml"))
+params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
 model_config = ModelConfig.parse(params["model"] | dict(n_layers=1, context_length=64))
 def trainer(compiled):
     # 64 windows of validation, in batches of 6 and of 4

@@ -92,7 +92,7 @@ def server() -> Iterator[str]:
 
 
 def hashes(lock: Path) -> dict[str, str]:
-    stages = YAML(typ="safe").load(lock)["stages"]
+    stages = YAML(typ="safe", pure=True).load(lock)["stages"]
     return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
 
@@ -105,7 +105,7 @@ def file_hashes(workspace: Workspace, names: dict[str, str]) -> dict[str, str]:
 def set_hash(workspace: Workspace, path: str, md5: str) -> None:
     """Edit dvc.lock: another hash for an out."""
     lock = workspace.path / "dvc.lock"
-    stages = YAML(typ="safe").load(lock)
+    stages = YAML(typ="safe", pure=True).load(lock)
     (out,) = [out for stage in stages["stages"].values() for out in stage["outs"] if out["path"] == path]
     out["md5"] = md5
     YAML().dump(stages, lock)

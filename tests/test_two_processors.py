@@ -20,7 +20,7 @@ def test_stages_without_training_give_the_same_bytes_without_vector_instructions
         "GLIBC_TUNABLES": "glibc.cpu.hwcaps=-AVX2,-FMA,-AVX512F",  # for the logarithms of Python itself
         "ATEN_CPU_CAPABILITY": "default",
     }
-    lock = YAML(typ="safe").load(micro.path / "dvc.lock")["stages"]
+    lock = YAML(typ="safe", pure=True).load(micro.path / "dvc.lock")["stages"]
     outs = [out["path"] for stage in STAGES for out in lock[stage]["outs"]]
     for out in outs:
         (simple.path / out).unlink()

@@ -51,7 +51,7 @@ def test_a_model_tells_stories_without_pytorch(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_path: Path) -> None:
-    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
     params["model"] = MODEL | {"dropout": 0.1}
     params["train"] = TRAIN | {"backend": "numpy"}
     YAML().dump(params, tmp_path / "params.yaml")

@@ -130,7 +130,7 @@ class Workspace:
 
     def run_stages(self, *stages: str, status: int = 0) -> str:
         """Output and errors of stages that one process runs one after another, without dvc."""
-        pipeline = YAML(typ="safe").load(self.path / "dvc.yaml")["stages"]
+        pipeline = YAML(typ="safe", pure=True).load(self.path / "dvc.yaml")["stages"]
         commands = [shlex.split(pipeline[stage]["cmd"])[3:] for stage in stages]  # without `exec python -m`
         return self.run("python", "-c", RUN_MODULES, *map(shlex.join, commands), status=status)
 
@@ -149,7 +149,7 @@ class Workspace:
 
     def out_hashes(self) -> dict[str, str]:
         """The hash of every out that dvc.lock records."""
-        stages = YAML(typ="safe").load(self.path / "dvc.lock")["stages"]
+        stages = YAML(typ="safe", pure=True).load(self.path / "dvc.lock")["stages"]
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
     def read(self, name: str) -> bytes:

@@ -65,7 +65,7 @@ def parse_override(text: str) -> Overrides:
     if not equals:
         raise ValueError(f"{text}: must have the form section.parameter=value")
     try:
-        parsed = YAML(typ="safe").load(value)
+        parsed = YAML(typ="safe", pure=True).load(value)
     except YAMLError:
         raise ValueError(f"{key}: must be a value of YAML, got {value!r}") from None
     check_known(key, PARAMETERS, f"{key}: no such parameter")

@@ -152,7 +152,7 @@ def _content(root: Path, path: str, md5: str) -> Path | None:
 
 def _hashes(lock: str) -> dict[str, dict[str, str]]:
     """The hash of each out of each stage in the text of a dvc.lock."""
-    stages: dict[str, Any] = YAML(typ="safe").load(lock)["stages"]
+    stages: dict[str, Any] = YAML(typ="safe", pure=True).load(lock)["stages"]
     return {name: {out["path"]: out["md5"] for out in stage.get("outs", [])} for name, stage in stages.items()}
 
 

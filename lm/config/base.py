@@ -132,9 +132,10 @@ def parse_yaml(text: str | bytes, place: str) -> Any:
     Raises:
         ValueError: when it is not YAML, with the line of the mistake: `place:line: not valid YAML: what is wrong`.
     """
-    # ruamel reads YAML 1.2, where 1e-05 is a number; PyYAML reads 1.1, where it is a string.
+    # ruamel reads YAML 1.2, where 1e-05 is a number; PyYAML reads 1.1, where it is a string. Pure: if the package
+    # ruamel.yaml.clib is there too, it would read otherwise, and refuse `{asks: Does it run?, train: {}}`.
     with suppress(YAMLError):
-        return YAML(typ="safe").load(text)  # in C where ruamel.yaml.clib is installed
+        return YAML(typ="safe", pure=True).load(text)  # in C where ruamel.yaml.clib is installed
     try:
         return YAML(typ="safe", pure=True).load(text)  # says more of a mistake
     except MarkedYAMLError as error:

@@ -317,7 +317,7 @@ def test_running_out_of_memory_names_what_to_lower(
 def test_every_parameter_of_sampling_has_an_option_and_defaults_are_those_of_the_pipeline() -> None:
     names = {action.dest for action in build_parser()._actions}
     assert set(SampleConfig.model_fields) - {"strategies"} <= names
-    params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
     assert {name: params["sample"][name] for name in DEFAULTS} == dict(DEFAULTS)
     assert params["seed"] == SEED
 

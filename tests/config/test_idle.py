@@ -11,7 +11,7 @@ from lm.config.idle import UNSET, idle_parameters
 from lm.config.sections import SECTIONS
 from lm.corpus.hub import KNOWN
 
-PARAMS = YAML(typ="safe").load(ROOT / "params.yaml")
+PARAMS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 
 
 def test_unset_values_are_those_of_params_yaml() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 import lm.config
-from lm.config.base import Section, load_seed, parse_seed
+from lm.config.base import Section, load_seed, parse_seed, parse_yaml
 from lm.config.data import DataConfig
 from lm.config.model import ModelConfig
 from lm.config.sample import SampleConfig
@@ -23,7 +23,7 @@ from lm.config.train import TrainConfig
 from tests.small import MODEL, TRAIN, model_config, train_config
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
-PARAMETERS: dict[str, Any] = YAML(typ="safe").load(PARAMS)
+PARAMETERS: dict[str, Any] = YAML(typ="safe", pure=True).load(PARAMS)
 
 
 def lines_of(section: str) -> dict[str, str]:
@@ -42,7 +42,7 @@ def test_params_yaml_holds_every_parameter_of_a_section_with_a_comment(name: str
 
 
 def test_params_yaml_holds_the_seed_and_the_sections_and_nothing_else() -> None:
-    assert set(YAML(typ="safe").load(PARAMS)) == {"seed", *SECTIONS}
+    assert set(YAML(typ="safe", pure=True).load(PARAMS)) == {"seed", *SECTIONS}
     assert load_seed(PARAMS) >= 0
 
 
@@ -114,7 +114,7 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
     assert error_of(TrainConfig, TRAIN | {"attention": "flex", "rows": "documents"}) == (
         "train.attention: 'flex' needs rows 'windows', got 'documents'"
     )
-    data = dict(YAML(typ="safe").load(PARAMS)["data"])
+    data = dict(YAML(typ="safe", pure=True).load(PARAMS)["data"])
     assert error_of(DataConfig, data | {"source": "files", "train": []}) == (
         "data.train: must name at least one file when data.source is 'files', got []"
     )
@@ -126,7 +126,7 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
         rule = f"must share no rows with data.train_split={train!r}, got {valid!r}"
         assert error_of(DataConfig, data | {"train_split": train, "valid_split": valid}) == f"data.valid_split: {rule}"
     DataConfig.parse(data | {"train_split": "train[8:]", "valid_split": "train[:8]"})
-    sample = dict(YAML(typ="safe").load(PARAMS)["sample"])
+    sample = dict(YAML(typ="safe", pure=True).load(PARAMS)["sample"])
     assert error_of(SampleConfig, sample | {"top_p": 0.0}) == "sample.top_p: must be greater than 0, got 0.0"
     assert error_of(SampleConfig, sample | {"stop": [""]}) == "sample.stop.0: must not be empty, got ''"
     assert error_of(SampleConfig, sample | {"require": ["a"]}) == (
@@ -215,6 +215,10 @@ def test_a_file_that_cannot_be_used_is_one_clear_line(tmp_path: Path, text: str,
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}{message}") as caught:
         TrainConfig.load(path)
     assert "\n" not in str(caught.value)
+
+
+def test_yaml_is_read_alike_whether_a_reader_in_c_is_installed_or_not() -> None:
+    assert parse_yaml("{asks: Does it run?, rate: 1e-05}", "text") == {"asks": "Does it run?", "rate": 1e-05}
 
 
 def test_a_section_cannot_be_changed_once_it_is_read() -> None:
@@ -313,7 +317,7 @@ def test_the_errors_of_a_section_carry_its_own_name() -> None:
 
 @pytest.mark.parametrize("text", ["1e6", "1.0e+6", "1000000", "1000000.0"])
 def test_every_way_to_write_a_whole_number_is_an_integer(text: str) -> None:
-    value = YAML(typ="safe").load(text)
+    value = YAML(typ="safe", pure=True).load(text)
     data = DataConfig.parse(PARAMETERS["data"] | {"n_stories": value, "max_bytes": value})
     counts = [train_config(tokens=value).tokens, train_config(steps=value).steps, data.n_stories, data.max_bytes]
     assert counts == [1_000_000] * 4

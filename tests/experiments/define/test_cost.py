@@ -14,7 +14,7 @@ from lm.system.files import write_json
 from lm.training.estimate import facts_of_speed
 from lm.training.timing import machine
 
-PARAMS: dict[str, Any] = YAML(typ="safe").load(ROOT / "params.yaml")
+PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 
 
 def params(**overrides: Any) -> dict[str, Any]:
