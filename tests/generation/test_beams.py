@@ -67,7 +67,7 @@ SEARCHES = [
     Beams(2),
     Beams(4, 0.0),
     Beams(5, 2.0),
-    Beams(5, 1.0, True),
+    Beams(2, 3.0, True),
     Beams(3, -1.0, "never"),
     Beams(4, 1.5, "never"),
 ]

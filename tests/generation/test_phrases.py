@@ -35,6 +35,7 @@ def test_a_phrase_is_found_at_every_place_where_it_ends(phrases: list[str], text
 @example("aa", "", "aaa aa")
 @example("a“", "é", "a“a")
 @example("é", "", "aé é")
+@example("a", "", "éa")
 def test_a_word_is_found_where_no_letter_touches_it(phrase: str, prompt: str, text: str) -> None:
     before = r"(?<!\w)" if re.match(r"\w", phrase) else ""
     after = r"(?!\w)" if re.search(r"\w$", phrase) else ""
@@ -58,6 +59,7 @@ def test_the_whole_vocabulary_is_walked_through_at_once(phrases: list[str], toke
 
 
 @given(letters, phrases)
+@example("abb", ["abb", "b"])
 def test_a_text_stops_before_the_stop_string_that_is_complete_first_and_shows_nothing_that_may_be_one(
     text: str, stops: list[str]
 ) -> None:
