@@ -1,0 +1,224 @@
+"""The speed of generation with our model and with transformers, at equal sizes in one run.
+
+    python -m benchmarks.generation                                   all cases on this machine
+    python -m benchmarks.generation --batch 1 --prompt 16 --rounds 3  fewer
+    python -m benchmarks.generation --case-filter 'int|bf16' --json figures.json
+
+The model is llama-22.7m of `benchmarks.training_peers` with random weights. Prompts are random ids. Each text gets
+`--new` tokens, drawn with temperature 0.8 and top-p 0.95. Each case runs in its own process, and the cases take turns,
+so that a machine whose speed drifts is fair to all. `compiled` is transformers' static cache with torch.compile; its
+first call, which compiles, is not counted. The columns:
+
+    first token    seconds until the first token of all texts
+    tokens/s       of all texts together, prompts included in the time; the median of the rounds
+    bandwidth      bytes of the matrices that each step reads, over the time, as a share of a large read in the process
+    memory         the most that the process has used, with the libraries it imports
+"""
+
+import argparse
+import json
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks.training_peers import SIZES, installed
+from lm.generation.events import Token
+from lm.generation.generate import generate
+from lm.generation.sampling import Sampling
+from lm.model.matrices import Weights
+from lm.model.reader import Reader
+from lm.model.transformer import Transformer
+from lm.system.memory import keep_freed_memory, peak_memory_bytes
+from lm.training.timing import machine
+
+SIZE = SIZES["llama-22.7m"]
+OURS: tuple[Weights, ...] = ("fp32", "bf16", "int8", "int4")
+CASES = [
+    *(f"storyline {weights}" for weights in OURS),
+    *(f"transformers {weights}{how}" for weights in ("fp32", "bf16") for how in ("", " compiled")),
+]
+SAMPLING = Sampling(temperature=0.8, top_p=0.95)
+BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.625}  # a weight; int4 has a scale and a middle for 32 of them
+
+
+class Run(NamedTuple):
+    """What one process measures."""
+
+    case: str
+    batch_size: int
+    prompt_length: int
+    n_new: int
+
+
+def main() -> None:
+    """Print a table for each batch size and prompt length."""
+    options = _options()
+    if options.run:
+        print(json.dumps(measure(Run(*json.loads(options.run)))))
+        return
+    print(
+        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {machine()}; medians of {options.rounds} rounds"
+    )
+    cases = [case for case in CASES if re.search(options.case_filter, case)]
+    if not installed("transformers"):
+        cases = [case for case in cases if not case.startswith("transformers")]
+    figures = []
+    for prompt_length in options.prompt:
+        for batch_size in options.batch:
+            runs = [Run(case, batch_size, prompt_length, options.new) for case in cases]
+            rounds = [[_in_a_process(run) for run in runs] for _ in range(options.rounds)]
+            rows = [
+                dict(run._asdict()) | _median(of_case)
+                for run, of_case in zip(runs, zip(*rounds, strict=True), strict=True)
+            ]
+            print("\n".join(table(rows)), flush=True)
+            figures += rows
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def measure(run: Run) -> dict[str, float]:
+    """The figures of one process."""
+    keep_freed_memory()
+    library, weights, *how = run.case.split()
+    generator = np.random.Generator(np.random.Philox(key=0))
+    prompts = generator.integers(0, SIZE.vocab_size, (run.batch_size, run.prompt_length)).tolist()
+    build = _storyline if library == "storyline" else _transformers
+    write = build(weights, prompts, compiled=bool(how))
+    write(run.n_new if how else 8)  # libraries set themselves up, and the compiler compiles
+    start = time.perf_counter()
+    write(1)
+    first = time.perf_counter() - start
+    start = time.perf_counter()
+    n_written = write(run.n_new)
+    elapsed = time.perf_counter() - start
+    multiplied = sum(
+        n.numel()
+        for name, n in Transformer(SIZE.config, SIZE.vocab_size).named_parameters()
+        if name != "embedding.weight"
+    )
+    return {
+        "first_token_s": first,
+        "tokens_per_s": n_written / elapsed,
+        "bandwidth": multiplied * BYTES[weights] * run.n_new / elapsed / read_bytes_per_s(),
+        "memory_bytes": float(peak_memory_bytes() or 0),
+    }
+
+
+def read_bytes_per_s() -> float:
+    """How fast this process reads a large array, which no cache holds: the best of five reads."""
+    array = torch.ones(2**26)
+    times = []
+    for _ in range(5):
+        start = time.perf_counter()
+        array.sum()
+        times.append(time.perf_counter() - start)
+    return array.nbytes / min(times)
+
+
+def table(rows: list[dict[str, Any]]) -> list[str]:
+    """Markdown."""
+    first = rows[0]
+    lines = [
+        f"\nbatch {first['batch_size']}, prompts of {first['prompt_length']}, {first['n_new']} new tokens\n",
+        "| | first token, s | tokens/s | bandwidth | memory, MiB |",
+        "|---|---|---|---|---|",
+    ]
+    return lines + [
+        f"| {row['case']} | {row['first_token_s']:.3f} | {row['tokens_per_s']:,.0f} | {row['bandwidth']:.0%} | "
+        f"{row['memory_bytes'] / 2**20:,.0f} |"
+        for row in rows
+    ]
+
+
+def _storyline(weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
+    assert weights in OURS
+    reader = Reader(Transformer(SIZE.config, SIZE.vocab_size), weights)
+
+    def write(n_new: int) -> int:
+        never = SIZE.vocab_size  # no token has this id, so no text ends itself
+        events = generate(reader, prompts, SAMPLING, max_new_tokens=n_new, end_id=never, seed=0)
+        return sum(isinstance(event, Token) for event in events)
+
+    return write
+
+
+def _transformers(weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = SIZE.config
+    model = LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=SIZE.vocab_size,
+            max_position_embeddings=2 * config.context_length,  # it does not drop the older half of a full context
+            hidden_size=config.d_model,
+            intermediate_size=config.sizes.d_ff,
+            num_hidden_layers=config.n_layers,
+            num_attention_heads=config.n_heads,
+            tie_word_embeddings=config.tie_embeddings,
+        )
+    )
+    model.eval()  # type: ignore[no-untyped-call]
+    if weights == "bf16":
+        model.bfloat16()
+    ids = torch.tensor(prompts)
+    static: dict[str, Any] = {"cache_implementation": "static"} if compiled else {}
+    if compiled:
+        model.forward = torch.compile(model.forward)  # on a CPU `generate` does not compile by itself
+
+    def write(n_new: int) -> int:
+        torch.manual_seed(0)
+        with torch.no_grad():
+            texts = model.generate(  # type: ignore[misc]
+                ids,
+                attention_mask=torch.ones_like(ids),
+                do_sample=True,
+                temperature=SAMPLING.temperature,
+                top_p=SAMPLING.top_p,
+                top_k=0,
+                min_new_tokens=n_new,
+                max_new_tokens=n_new,
+                pad_token_id=0,
+                eos_token_id=None,
+                **static,
+            )
+        return int(texts[:, ids.shape[1] :].numel())
+
+    return write
+
+
+def _in_a_process(run: Run) -> dict[str, float]:
+    command = [sys.executable, "-m", "benchmarks.generation", "--run", json.dumps(run)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        sys.exit(f"error: {run.case}: {result.stderr[-2000:]}")
+    figures: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return figures
+
+
+def _median(rounds: tuple[dict[str, float], ...]) -> dict[str, float]:
+    return {name: statistics.median(figures[name] for figures in rounds) for name in rounds[0]}
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32], help="texts at once (%(default)s)")
+    parser.add_argument("--prompt", type=int, nargs="+", default=[16, 200], help="tokens of a prompt (%(default)s)")
+    parser.add_argument("--new", type=int, default=256, help="new tokens of each text (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each case is measured (%(default)s)")
+    parser.add_argument("--case-filter", metavar="REGEX", default="", help="measure only cases whose names fit")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
+    parser.add_argument("--run", help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
