@@ -76,6 +76,20 @@ def test_wrong_code_is_found(factors: dict[str, Any], words: str) -> None:
 
 
 # In a process of its own: the compiler traces with tensors that the run-time check of shapes does not know.
+def test_code_that_does_not_compile_has_a_fault_and_too_little_memory_is_none() -> None:
+    def fault_by(error: Exception) -> str | None:
+        def backend(*_arguments: object) -> None:
+            raise error
+
+        toy = Toy()
+        toy.compile(backend=backend)
+        return compiled_fault(toy, SHAPE, VOCAB_SIZE, "fp32")
+
+    assert fault_by(RuntimeError("no such kernel\nhere")) == "it cannot be compiled: no such kernel"
+    with pytest.raises(MemoryError):
+        fault_by(RuntimeError("CUDA out of memory"))
+
+
 SCRIPT = """
 import functools, sys
 import numpy as np, torch
