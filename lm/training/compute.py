@@ -108,7 +108,10 @@ def plain_instead(choices: ComputeChoices, words: list[str], fault: str) -> tupl
     words = [word for word in words if word != _REPLAYED]
     compiled = next(i for i, word in enumerate(words) if word.startswith("compiled"))
     words[compiled] = f"not compiled (a compiled step is wrong here: {fault})"
-    return replace(choices, compile=False), words
+    if choices.attention != "flex":
+        return replace(choices, compile=False), words
+    words = ["fused attention (flex needs compiled code)" if "flex attention" in word else word for word in words]
+    return replace(choices, compile=False, attention="fused"), words
 
 
 def n_processes(config: TrainConfig, device: torch.device) -> int:

@@ -18,7 +18,7 @@ from lm.model.transformer import Transformer
 from lm.system.processor import processor_name
 from lm.training import compute as module
 from lm.training.batch import Batch
-from lm.training.compute import ComputeChoices, choose_compute, has_fast_half, n_processes, set_up
+from lm.training.compute import ComputeChoices, choose_compute, has_fast_half, n_processes, plain_instead, set_up
 from lm.training.loss import linear_cross_entropy
 from lm.training.torch_backend import TorchBackend
 from tests.model.configs import redraw
@@ -314,6 +314,11 @@ def test_a_gpu_takes_flex_attention_for_masks_and_for_long_contexts(monkeypatch:
     ):
         assert attention(changes, model) == "fused"
     assert attention({"attention": "flex", "precision": "fp32"}, {}) == "flex"
+    plain, words = plain_instead(
+        *choose({"precision": "bf16", "compile": True}, {"window": 4, "d_model": 64}, CUDA), "it is wrong"
+    )
+    assert (plain.compile, plain.attention) == (False, "fused")
+    assert "fused attention (flex needs compiled code)" in words
     for changes, model, got in (
         ({"compile": False}, {}, "cuda, not compiled and 32"),
         ({}, {"n_heads": 8}, "cuda, compiled and 8"),
