@@ -9,7 +9,9 @@ from commands.generate.output import ReaderGoneError, note, print_texts, stream_
 from commands.generate.prompts import gather_prompts
 from commands.generate.request import Request
 from lm.config.base import parse_seed
-from lm.generation.load import load_trained
+from lm.formats.model_file import check_same_tokenizer
+from lm.generation.load import Device, Trained, load_trained
+from lm.generation.speculation import DraftModel, Guesses, PromptLookup
 from lm.system.memory import is_out_of_memory
 
 BATCH, SEED = 32, 1337
@@ -64,7 +66,18 @@ def ask(values: Mapping[str, Any], parser: Parser) -> Request:
         weights=config.weights,
     )
     logprobs = values.get("logprobs", 0) if "json" in values else None
-    return Request(trained, config, seed, values.get("batch", BATCH), "special" in values, logprobs)
+    guesses = _guesses(values, trained, config.device)
+    return Request(trained, config, seed, values.get("batch", BATCH), "special" in values, logprobs, guesses)
+
+
+def _guesses(values: Mapping[str, Any], trained: Trained, device: Device) -> Guesses | None:
+    if "draft_ngrams" in values:
+        return PromptLookup()
+    if "draft" not in values:
+        return None
+    draft = load_trained(values["draft"], values.get("tokenizer"), backend=values.get("backend", "auto"), device=device)
+    check_same_tokenizer(str(values["draft"]), draft.tokenizer.sha256, str(values["model"]), trained.tokenizer.sha256)
+    return DraftModel(draft.model)
 
 
 def write(request: Request, values: Mapping[str, Any]) -> None:

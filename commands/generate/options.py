@@ -36,6 +36,11 @@ examples:
 # What a text looks like if no option says otherwise. `top_p` counts only if no other option narrows the choice.
 DEFAULTS: Mapping[str, Any] = {"max_new_tokens": 400, "temperature": 0.8, "top_k": None, "top_p": 0.95}
 WEIGHTS = ("fp32", "bf16", "int8", "int4")
+# What needs more of a token than that it is drawn from the model's distribution.
+NOT_GUESSED = (
+    *("samples", "beams", "penalty_alpha", "stop", "forbid", "require", "logprobs"),
+    *("repetition_penalty", "frequency_penalty", "presence_penalty", "no_repeat_ngram"),
+)
 NARROWING = ("top_k", "top_p", "min_p", "typical_p")
 
 
@@ -151,6 +156,16 @@ def build_parser() -> Parser:
         ("--tokenizer", Path, "FILE", "the tokenizer.json, if it does not lie beside the model"),
     )
     model.add_argument("--backend", choices=["auto", "torch", "numpy"], help="auto: PyTorch where it is installed")
+    guesses = model.add_mutually_exclusive_group()
+    guesses.add_argument(
+        "--draft",
+        type=Path,
+        metavar="MODEL",
+        help="a smaller model with the same tokenizer guesses tokens, which this one checks; each has the same chance",
+    )
+    guesses.add_argument(
+        "--draft-ngrams", action="store_true", help="the same; the guess is what followed the last words before"
+    )
     weights = model.add_mutually_exclusive_group()
     weights.add_argument(
         "--weights", choices=WEIGHTS, help="precision of the matrices: fewer bits are less exact (fp32)"
@@ -196,6 +211,9 @@ def check_options(values: Mapping[str, Any]) -> None:
     for name, least in (("batch", 1), ("logprobs", 0)):
         if name in values and values[name] < least:
             raise ValueError(f"{name}: must be {least} or above, got {values[name]}")
+    guessing = next((name for name in ("draft", "draft_ngrams") if name in values), None)
+    if guessing and (other := next((name for name in NOT_GUESSED if name in values), None)):
+        raise ValueError(f"{other}: cannot be used with --{guessing.replace(chr(95), chr(45))}")
     if "logprobs" in values and "json" not in values:
         raise ValueError("logprobs: needs --json, which has a place for them")
 

@@ -1,13 +1,17 @@
 """What is asked of a model, and the texts that it writes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lm.config.sample import SampleConfig
 from lm.generation.events import Event, counted
 from lm.generation.load import Trained
+from lm.generation.sampling import Sampling
+from lm.generation.speculation import Guesses, speculate
 from lm.generation.texts import continuation, continue_prompts
 from lm.generation.written import WrittenText, written_texts
+
+N_GUESSES = 4  # tokens that are guessed before the model checks them
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,7 @@ class Request:
         batch: how many texts are written at once, at most; all samples of one prompt are.
         special: special tokens in a prompt are tokens, not plain text.
         logprobs: how many alternatives of each token are noted, beside its log probability; None: neither.
+        guesses: what guesses tokens that the model then checks several at a time; None: nothing does.
     """
 
     trained: Trained
@@ -29,6 +34,7 @@ class Request:
     batch: int
     special: bool
     logprobs: int | None
+    guesses: Guesses | None
 
     @property
     def n_texts(self) -> int:
@@ -73,6 +79,8 @@ class Request:
     def _events(self, first: int, n: int) -> Iterator[Event]:
         model, tokenizer, card = self.trained
         config = self.config.model_copy(update={"prompts": self.config.prompts[first : first + n]})
+        if self.guesses is not None:
+            return self._checked_guesses(config.prompts, first, self.guesses)
         return continue_prompts(
             model,
             tokenizer,
@@ -83,3 +91,19 @@ class Request:
             special=self.special,
             first_prompt=first,
         )
+
+    def _checked_guesses(self, prompts: Sequence[str], first: int, guesses: Guesses) -> Iterator[Event]:
+        model, tokenizer, card = self.trained
+        for row, ids in enumerate(tokenizer.encode_batch(prompts, allow_special=self.special)):
+            yield from speculate(
+                model,
+                [card.end_id, *ids],
+                Sampling.of(self.config),
+                guesses=guesses,
+                n_guesses=N_GUESSES,
+                max_new_tokens=self.config.max_new_tokens,
+                end_id=card.end_id,
+                seed=self.seed,
+                row=row,
+                first_prompt=first,
+            )

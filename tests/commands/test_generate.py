@@ -164,6 +164,15 @@ def test_several_texts_of_a_prompt_stand_together_and_those_of_a_search_are_rank
     assert tell("a", "--beams", "3", "--require", "x", "--forbid", "y")[1].count("x") > 0
 
 
+def test_guessed_tokens_leave_the_likeliest_text_as_it_is(tell: Told, folder: Path, tmp_path: Path) -> None:
+    prompts = ("aaaa", "x", "A hen")
+    for options in (["--draft-ngrams"], ["--draft", folder], ["--draft", write_model(tmp_path, d_model=32)]):
+        assert tell(*prompts, "--temperature", "0", *options) == tell(*prompts, "--temperature", "0")
+        status, out, _ = tell(*prompts, "--json", "-", *options)
+        assert status == 0
+        assert all(json.loads(line)["log_probability"] is None for line in out.splitlines())
+
+
 def test_a_stop_string_is_never_shown(tell: Told) -> None:
     plain = tell("x", "--seed", "2")[1].removesuffix("\n")
     stop = re.findall(r"[!-~]{2}", plain[1:])[0]
@@ -242,6 +251,8 @@ def test_the_tokenizer_lies_beside_the_model_or_is_given(tell: Told, folder: Pat
         (["--beams", "2", "--require", "dragon", "--max-new-tokens", "3"],
          "--max-new-tokens: must be 7 or more, because so many tokens spell what --require holds, got 3"),
         (["--device", "cuda"], "--device: must be 'cpu' or 'auto' with NumPy, got 'cuda'"),
+        (["--draft-ngrams", "--stop", "x"], "--stop: cannot be used with --draft-ngrams"),
+        (["--draft", "x", "--n", "2"], "--n: cannot be used with --draft"),
         (["--int8"], "--weights: must be 'fp32' with NumPy, got 'int8'"),
         (["--json", "/dev/full"], "No space left on device"),
         (["--json", "/nowhere/texts.jsonl"], "/nowhere/texts.jsonl: No such file or directory"),
