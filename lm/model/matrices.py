@@ -16,6 +16,9 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 Weights = Literal["fp32", "bf16", "int8", "int4"]
 Product = Callable[[Float[Tensor, "n d_in"]], Float[Tensor, "n d_out"]]
 
+_INT8_WIDTH = (
+    16  # the kernel of int8 takes the numbers of a row by so many; of what is left over it reads beyond the row
+)
 _GROUP = 32  # numbers of a row that share a scale in int4
 
 
@@ -71,6 +74,9 @@ def _can_pack(weight: Tensor) -> bool:
 
 def _int8(weight: Tensor) -> Product:
     numbers, scale = quantised(weight)
+    if missing := -weight.shape[1] % _INT8_WIDTH:
+        numbers = F.pad(numbers, (0, missing))
+        return lambda x: torch._weight_int8pack_mm(F.pad(x, (0, missing)), numbers, scale)
     return lambda x: torch._weight_int8pack_mm(x, numbers, scale)
 
 

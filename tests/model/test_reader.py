@@ -35,6 +35,15 @@ def test_products_are_those_of_the_matrix_within_the_rounding_of_their_weights(
     assert multiply(x.to(kind)).dtype == kind
 
 
+@pytest.mark.parametrize("width", [8, 24, 40])
+def test_int8_multiplies_matrices_of_any_width(width: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    weight, x = (torch.randn(n, width, generator=generator) for n in (20, 7))
+    expected = x @ weight.T
+    error = product(weight, None, "int8")(x.bfloat16()).float() - expected
+    assert error.std() / expected.std() < 0.02  # as above
+
+
 def test_int8_is_off_by_half_a_step_at_most_and_a_row_of_zeros_stays_zero() -> None:
     weight = torch.randn(6, 40, generator=torch.Generator().manual_seed(1)) * torch.logspace(-9, 3, 6)[:, None]
     weight[2] = 0
