@@ -31,7 +31,7 @@ class TextSet:
     Attributes:
         name: of the strategy; of the section itself it is empty.
         config: how the texts were written.
-        changes: in what it differs from the section.
+        changes: the parameters that the strategy names.
         texts: what was written.
         measures: what the texts are like.
     """
@@ -66,7 +66,7 @@ def write_texts(
 
 
 def as_json(sets: Sequence[TextSet], seed: int) -> dict[str, Any]:
-    """Seed, settings, texts and measures of the section; under `strategies`, the same of each, with what differs."""
+    """Seed, settings, texts and measures of the section; under `strategies`, the same of each, with what it names."""
     plain, *others = sets
     return {
         "seed": seed,
@@ -122,7 +122,7 @@ def _label(one: TextSet) -> str:
 
 
 def _settings(one: TextSet) -> str:
-    """What differs from the section, or for the section itself, what differs from a plain draw."""
+    """What the strategy names, or for the section itself, what differs from a plain draw."""
     plain = {name: field.default for name, field in SampleConfig.model_fields.items() if not field.is_required()}
     plain |= {"top_k": None, "top_p": None, "stop": [], "forbid": [], "require": []}
     plain |= {"max_new_tokens": one.config.max_new_tokens}  # which stands above the table

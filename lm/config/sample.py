@@ -11,6 +11,8 @@ Phrase = Annotated[str, Field(min_length=1)]
 Subtracted = Annotated[float, Field(ge=-100, le=100)]
 
 _SHARED = ("prompts", "device", "weights", "strategies")  # parameters that no strategy changes
+_KEPT = ("prompts", "device", "weights", "max_new_tokens", "stop", "forbid")  # that a strategy takes from the section
+_PLAIN: Mapping[str, Any] = {"temperature": 1.0, "top_k": None, "top_p": None}  # the model's own distribution
 
 
 class SampleConfig(Section):
@@ -60,12 +62,14 @@ class SampleConfig(Section):
         return self
 
     def by_strategy(self) -> Mapping[str, Self]:
-        """The section of each strategy in `strategies`: this one, with what differs.
+        """The section of each strategy in `strategies`: what it names, and the rest plain, as `_PLAIN` is.
+
+        Prompts, limits of the text, device and weights are those of this section.
 
         Raises:
             ValueError: with a line for each mistake, which names the strategy.
         """
-        whole, sections, mistakes = self.model_dump(exclude={"strategies"}), dict[str, Self](), list[str]()
+        whole, sections, mistakes = {**_PLAIN, **self.model_dump(include=set(_KEPT))}, dict[str, Self](), list[str]()
         for name, changes in self.strategies.items():
             place = f"{self.name()}.strategies.{name}"
             mistakes += [f"{place}.{key}: is the same for all strategies" for key in _SHARED if key in changes]

@@ -21,7 +21,7 @@ PLAIN: dict[str, Any] = {
     "top_p": 0.9,
     "device": "cpu",
 }
-STRATEGIES = {"greedy": {"temperature": 0}, "short": {"max_new_tokens": 3}}
+STRATEGIES = {"greedy": {"temperature": 0}, "short": {"max_new_tokens": 3, "top_p": 0.9}}
 
 
 def sets_of(**changes: Any) -> list[TextSet]:
@@ -39,6 +39,8 @@ def test_each_strategy_writes_what_it_would_write_alone() -> None:
     assert texts_of(sets[0]) == texts_of(sets_of()[0])
     assert texts_of(sets[1]) == texts_of(sets_of(temperature=0)[0])
     assert texts_of(sets[2]) == texts_of(sets_of(max_new_tokens=3)[0])
+    (plain,) = sets_of(samples=2, penalty_alpha=None, strategies={"plain": {}})[1:]
+    assert texts_of(plain) == texts_of(sets_of(top_p=None)[0])  # what it does not name is off
     assert len({text.text for one in sets for text in one.texts}) == 6
 
 
@@ -50,7 +52,7 @@ def test_json_holds_settings_texts_and_measures_of_all_strategies() -> None:
     assert not {"prompts", "device", "strategies"} & set(values["settings"])
     assert [sample["prompt"] for sample in values["samples"]] == PLAIN["prompts"]
     short = values["strategies"]["short"]
-    assert short["settings"] == {"max_new_tokens": 3}
+    assert short["settings"] == {"max_new_tokens": 3, "top_p": 0.9}
     for one in (values, short, values["strategies"]["greedy"]):
         tokens = sum(len(sample["ids"]) for sample in one["samples"])
         assert one["measures"]["n_texts"] == 2
@@ -70,7 +72,7 @@ def test_markdown_shows_them_side_by_side() -> None:
     assert [row.split(" | ")[:2] for row in table[2:]] == [
         ["| drawn", "temperature 1, top-p 0.9"],
         ["| greedy", "temperature 0"],
-        ["| short", "max-new-tokens 3"],
+        ["| short", "max-new-tokens 3, top-p 0.9"],
     ]
     assert len({row.count("|") for row in table}) == 1
     assert [line for line in lines if line.startswith("## ")] == ["## A hen", "## two lines"]
