@@ -20,6 +20,7 @@ MICRO: dict[str, dict[str, Any]] = {
     "tokenizer": {"vocab_size": 400},
     "model": {"context_length": 64, "d_model": 32, "n_layers": 2, "n_heads": 2},
     "train": {
+        "precision": "fp32",  # on every machine, also those with bf16
         "steps": 120,
         "batch_size": 4,
         "valid_every": 20,

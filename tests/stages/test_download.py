@@ -30,7 +30,7 @@ class Runs:
         params["data"].update({"source": "files", "train": ["train.txt"]} | data)
         params["tokenizer"].update(tokenizer or {})
         yaml.dump(params, self.folder / "params.yaml")
-        self._run(inputs.main, [], ["data_inputs", "tokenizer_inputs"])
+        self._run(inputs.main, [], ["data_inputs", "tokenizer_inputs", "pairs_inputs"])
         self._run(download.main, ["data_inputs"], ["train", "valid", "card", "floor"])
         card: dict[str, Any] = json.loads((self.folder / "card").read_text())
         return card
