@@ -67,6 +67,8 @@ def test_numbers_and_names_of_the_loss_do_not_cover_each_other(
     assert all(text.get_window_extent().y0 > bottom for text in axes.texts)  # no name lies across the axis
     names = [text.get_text() for text in axes.texts]
     assert any(name.startswith("floor") for name in names) == (floor is not None)
+    levels = [np.asarray(line.get_ydata()).tolist()[0] for line in axes.lines if line.get_linestyle() == ":"]
+    assert levels == ([] if floor is None else [floor])
 
 
 def test_the_loss_names_its_last_value_and_a_lower_one_before(drawn: list[Axes]) -> None:
