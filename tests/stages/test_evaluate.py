@@ -23,6 +23,22 @@ FILES = {
 }
 
 
+def evaluated(micro: Workspace, folder: Path, **changes: dict[str, Any]) -> dict[str, Any]:
+    """The metrics of the stage, run in this process, with some parameters of its sections changed; outs in a folder."""
+    wanted = {"train": {}, **changes, "evaluate": {"device": "cpu"} | changes.get("evaluate", {})}
+
+    def section(section: type[Section], *_names: str) -> Section:
+        return section.load(micro.path / "params.yaml").model_copy(update=wanted[section.name()])
+
+    def path(name: str) -> Path:
+        return micro.path / FILES[name] if name in FILES else folder / name
+
+    stage: Any = SimpleNamespace(path=path, section=section)
+    evaluate.main(stage)
+    figures: dict[str, Any] = json.loads((folder / "metrics").read_bytes())
+    return figures
+
+
 @pytest.mark.parametrize(
     ("changes", "chosen"),
     [
@@ -34,39 +50,19 @@ FILES = {
 def test_metrics_say_whether_the_weights_were_chosen_on_the_text(
     micro: Workspace, tmp_path: Path, changes: dict[str, Any], chosen: bool
 ) -> None:
-    def section(section: type[Section], *_names: str) -> Section:
-        wanted = changes if section.name() == "train" else {"device": "cpu"}
-        return section.load(micro.path / "params.yaml").model_copy(update=wanted)
-
-    def path(name: str) -> Path:
-        return micro.path / FILES[name] if name in FILES else tmp_path / name
-
-    stage: Any = SimpleNamespace(path=path, section=section)
-    evaluate.main(stage)
-    figures = json.loads((tmp_path / "metrics").read_bytes())
+    figures = evaluated(micro, tmp_path, train=changes)
     assert figures.pop("chosen_on_this_text") is chosen
     expected = json.loads(micro.read("metrics/evaluate.json"))
     del expected["chosen_on_this_text"]
     assert figures == pytest.approx(expected, rel=1e-5)  # another process rounds float32 otherwise
 
 
-def test_minimal_pairs_are_evaluated_where_they_are_asked_for(
-    micro: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_minimal_pairs_are_evaluated_where_they_are_asked_for(micro: Workspace, tmp_path: Path) -> None:
     pairs = tmp_path / "pairs.jsonl"
     pairs.write_text('{"sentence_good": "Once upon a time", "sentence_bad": "xq zv kj wp", "group": "words"}\n')
     (tmp_path / "pairs_inputs").write_text(json.dumps([{"name": pairs.name, "sha256": sha256(pairs)}]))
 
-    def section(section: type[Section], *_names: str) -> Section:
-        wanted = {} if section.name() == "train" else {"device": "cpu", "minimal_pairs": str(pairs)}
-        return section.load(micro.path / "params.yaml").model_copy(update=wanted)
-
-    def path(name: str) -> Path:
-        return micro.path / FILES[name] if name in FILES else tmp_path / name
-
-    stage: Any = SimpleNamespace(path=path, section=section)
-    evaluate.main(stage)
-    figures = json.loads((tmp_path / "metrics").read_bytes())
+    figures = evaluated(micro, tmp_path, evaluate={"minimal_pairs": str(pairs)})
     assert figures["minimal_pairs_accuracy"] == 1
     assert figures["n_minimal_pairs"] == 1
     assert (tmp_path / "minimal_pairs").read_text() == "group,accuracy,standard_error,n_pairs\nwords,1.0,,1\n"
