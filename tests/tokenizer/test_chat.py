@@ -1,6 +1,7 @@
 """Tests of lm/tokenizer/chat.py; the oracle is the chat template in transformers."""
 
 from functools import cache
+from typing import Any
 
 import pytest
 from tokenizers import Tokenizer as HuggingFaceTokenizer
@@ -30,9 +31,11 @@ def bpe(*specials: str) -> Tokenizer:
 
 
 @cache
-def theirs(template: str = CHAT_TEMPLATE) -> PreTrainedTokenizerFast:
+def theirs(template: str = CHAT_TEMPLATE) -> Any:
     library = HuggingFaceTokenizer.from_str(bpe(*CHAT_TOKENS).definition)
-    return PreTrainedTokenizerFast(tokenizer_object=library, eos_token=END_OF_TEXT, chat_template=template)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=library, eos_token=END_OF_TEXT, chat_template=template
+    )
 
 
 def as_json(messages: list[Message]) -> list[dict[str, str]]:
