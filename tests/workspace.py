@@ -28,6 +28,7 @@ MICRO: dict[str, dict[str, Any]] = {
     },
     "observe": {"log_every": 5},
     "sample": {"max_new_tokens": 20},
+    "dialogues": {"n_dialogues": 60, "n_valid_dialogues": 12},
     "export": {"transformers": None, "gguf": None},  # tests/stages/test_export.py exports; its libraries import slowly
 }
 

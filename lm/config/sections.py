@@ -5,6 +5,7 @@ from typing import Any
 
 from lm.config.base import Section, nearest, parse_seed, unknown
 from lm.config.data import DataConfig
+from lm.config.dialogues import DialoguesConfig
 from lm.config.evaluate import EvaluateConfig
 from lm.config.export import ExportConfig
 from lm.config.model import ModelConfig
@@ -18,6 +19,7 @@ SECTIONS: dict[str, type[Section]] = {
     section.name(): section
     for section in (
         DataConfig,
+        DialoguesConfig,
         EvaluateConfig,
         ExportConfig,
         ModelConfig,

@@ -74,7 +74,7 @@ def test_unset_values_are_those_of_params_yaml() -> None:
             {"norm": "none", "qk_norm": False, "norm_eps": 1e-3},
             ["model.norm_eps: no effect with model.norm=none"],
         ),
-        ("model", {"window": 320}, ["model.window: no effect with model.context_length=320"]),
+        ("model", {"window": 384}, ["model.window: no effect with model.context_length=384"]),
         ("model", {"window": 319}, []),
         ("train", {"tokens": 10_000, "steps": 7}, ["train.steps: no effect with train.tokens=10000"]),
         ("train", {"shard": True}, ["train.shard: no effect with train.processes=1"]),

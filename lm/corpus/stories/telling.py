@@ -8,14 +8,15 @@ from lm.corpus.stories.grammar import Copy, Draw, Nodes
 from lm.corpus.stories.words import Word
 
 
-def tell(nodes: Nodes, random: Callable[[], float]) -> tuple[str, list[float]]:
+def tell(nodes: Nodes, random: Callable[[], float], memory: dict[str, Word] | None = None) -> tuple[str, list[float]]:
     """A text drawn from the grammar, and the bits (-log2 p) of each choice made, in order.
 
-    `random` gives uniform numbers in [0, 1), one for each choice.
+    `random` gives uniform numbers in [0, 1), one for each choice. `memory` holds the words that are remembered from
+    before, and is given those that this text remembers.
     """
     said: list[str] = []
     bits: list[float] = []
-    _tell(nodes, random, {}, said, bits)
+    _tell(nodes, random, {} if memory is None else memory, said, bits)
     return "".join(said), bits
 
 

@@ -22,6 +22,16 @@ def compile_stories() -> Nodes:
     return _either("", [child, animal]).nodes
 
 
+def compile_plots() -> dict[str, Nodes]:
+    """The stories of each plot alone, by its name: together they are the stories of `compile_stories`."""
+    openings = {"<child> <when> ": {**AT_HOME, **OUTSIDE}, "<child> ": WEATHER, "<animal> <when> ": AMONG_ANIMALS}
+    return {
+        name: (*GRAMMAR.compile(opening), *GRAMMAR.compile(plot))
+        for opening, plots in openings.items()
+        for name, plot in plots.items()
+    }
+
+
 class _Part(NamedTuple):
     nodes: Nodes
     n_plots: int

@@ -4,13 +4,13 @@ FRAGMENTS = {
     # How stories begin.
     "child": """
         (Once upon a time, there was|There once was|Once there was|Long ago, there was) {a trait=TRAITS} (girl named
-        {hero=GIRLS}|boy named {hero=BOYS}) who lived {HOMES} with {his} {kin=KIN}. {He} (liked|loved|enjoyed)
+        {hero=GIRLS}|boy named {hero=BOYS}) who lived {home=HOMES} with {his} {kin=KIN}. {He} (liked|loved|enjoyed)
         {hobby=HOBBIES} (every day|all day long|more than anything|after school|on weekends|with {his} friends).
     """,
     "animal": """
         (Once upon a time, a|Long ago, a|In a land far away, a|Deep in the woods, a) (little|young|small|tiny)
-        {animal=WOODLAND} named ({hero=HE_ANIMALS}|{hero=SHE_ANIMALS}) lived {DENS}. {hero} was {a TRAITS} {animal},
-        and {he} (loved|liked|enjoyed) {hobby=ANIMAL_HOBBIES}.
+        {animal=WOODLAND} named ({hero=HE_ANIMALS}|{hero=SHE_ANIMALS}) lived {home=DENS}. {hero} was {a TRAITS}
+        {animal}, and {he} (loved|liked|enjoyed) {hobby=ANIMAL_HOBBIES}.
     """,
     "when": "One {SKIES} {TIMES},",
     # Who is there.

@@ -1,0 +1,146 @@
+"""Dialogues from the grammar of the built-in stories: wishes for a story, questions about one, small talk.
+
+The grammar knows what it has told, so the right answer to each question is known, and which words a story must use. A
+dialogue depends on (seed, split, number) alone. Its story is told anew: no story of the corpus is used.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cache
+from random import Random
+
+from lm.corpus.dialogue import Check, Dialogue, Message, Role
+from lm.corpus.dialogues import small_talk
+from lm.corpus.dialogues.questions import OF_ANIMALS, OF_CHILDREN, OF_PLOTS, SURE_WORDS, WISHES
+from lm.corpus.document import Split
+from lm.corpus.stories.grammar import Grammar
+from lm.corpus.stories.lexicon import LEXICON
+from lm.corpus.stories.plots import compile_plots
+from lm.corpus.stories.plots.among_animals import AMONG_ANIMALS
+from lm.corpus.stories.telling import tell
+from lm.corpus.stories.words import Word, WordList, word
+
+PLOTS = compile_plots()
+
+_STREAMS: tuple[Split, ...] = ("train", "valid")  # beside those of the corpus
+_NAMES = WordList(LEXICON["GIRLS"].words + LEXICON["BOYS"].words)
+_GRAMMAR = Grammar(LEXICON | {"NAMES": _NAMES}, {})
+_ANY_STORY = (
+    "Tell me a story.",
+    "Please tell me a story.",
+    "I would like to hear a story.",
+    "I cannot sleep. Tell me a story.",
+)
+_MOST_QUESTIONS = 4
+_CHILD = {"he": word("boy"), "she": word("girl")}
+_compile = cache(_GRAMMAR.compile)
+
+
+def story_dialogues(seed: int, split: Split, n_dialogues: int, max_characters: int) -> Iterator[Dialogue]:
+    """The first dialogues of a split; the texts of each have at most `max_characters` characters together."""
+    random = Random()
+    for i in range(n_dialogues):
+        random.seed((i << 40) | ((2 + _STREAMS.index(split)) << 32) | seed)
+        yield _Talk(random, max_characters).dialogue()
+
+
+class _Talk:
+    """One dialogue while it is made up."""
+
+    def __init__(self, random: Random, max_characters: int) -> None:
+        self._random, self._room = random, max_characters
+        self._messages: list[Message] = []
+        self._checks: list[Check] = []
+
+    def dialogue(self) -> Dialogue:
+        random = self._random
+        if random.random() < 0.15:
+            self._say("system", random.choice(small_talk.SYSTEM))
+        kind = random.random()
+        if kind < 0.1:
+            self._chat()
+        else:
+            self._about_a_story(told_by_user=kind > 0.8)
+        return Dialogue(tuple(self._messages), tuple(self._checks))
+
+    def _about_a_story(self, told_by_user: bool) -> None:
+        if self._random.random() < 0.1:
+            self._ask("small talk", *self._random.choice(small_talk.GREETINGS))
+        plot, story, memory = self._tell()
+        if told_by_user:
+            self._questions(plot, memory, before=f"{story}\n\n")
+        else:
+            wish, words = self._wish(plot, memory)
+            self._ask("story", wish, story, words)
+            self._questions(plot, memory)
+        if self._random.random() < 0.2:
+            self._ask_if_it_fits("small talk", *self._random.choice(small_talk.ENDINGS))
+
+    def _tell(self) -> tuple[str, str, dict[str, Word]]:
+        """The plot, the text and the words of a story that fits, with some room for what is said of it."""
+        while True:
+            plot, memory = self._random.choice(list(PLOTS)), dict[str, Word]()
+            story, _ = tell(PLOTS[plot], self._random.random, memory)
+            if len(story) + 200 <= self._room:
+                return plot, story, memory
+
+    def _wish(self, plot: str, memory: dict[str, Word]) -> tuple[str, tuple[str, ...]]:
+        """A wish that the story fulfils, and the words that any story must use to fulfil it."""
+        random, hero = self._random, memory["hero"][""]
+        kind = random.random()
+        if kind < 0.15:
+            return random.choice(_ANY_STORY), ()
+        if kind < 0.4:
+            whom = memory["animal"] if plot in AMONG_ANIMALS else _CHILD[memory["hero"]["he"]]
+            return f"Tell me a story about {whom['a ']} named {hero}.", (whom[""], hero)
+        known = [memory[name][""] for name in WISHES if name in memory] + list(SURE_WORDS.get(plot, ()))
+        words = tuple(random.sample(known, min(len(known), random.choice((1, 1, 2)))))
+        opening = random.choice(("Tell me a story", "Please tell me a story", "I would like a story"))
+        return f"{opening} with the {'words' if len(words) > 1 else 'word'} {' and '.join(words)}.", words
+
+    def _questions(self, plot: str, memory: dict[str, Word], before: str = "") -> None:
+        """Questions about the story, in any order. What stands `before` the first one belongs to the same message."""
+        general = OF_ANIMALS if plot in AMONG_ANIMALS else OF_CHILDREN
+        left = [*general, *OF_PLOTS[plot], *OF_PLOTS[plot]]  # those of the plot come more often
+        last: str | None = None
+        for _ in range(self._random.randint(1 if before else 0, _MOST_QUESTIONS)):
+            asking_on = [question for question in left if last and question.after == last]
+            others = [question for question in left if question.after is None]
+            question = self._random.choice(asking_on if asking_on and self._random.random() < 0.5 else others)
+            asked, answer = self._phrase(question.asks, memory), self._phrase(question.answer, memory)
+            if not self._ask_if_it_fits(question.kind, before + asked, answer):
+                assert not before
+                return
+            left = [other for other in left if other.kind != question.kind]
+            before, last = "", question.kind
+
+    def _chat(self) -> None:
+        """Small talk without a story."""
+        random, memory = self._random, dict[str, Word]()
+        self._ask("small talk", *random.choice(small_talk.GREETINGS))
+        named = random.random() < 0.5
+        if named:
+            self._ask("small talk", *(self._phrase(text, memory) for text in small_talk.INTRODUCTION))
+        for asked, answer in random.sample(small_talk.CHATTER, random.randint(1, 3)):
+            self._ask("small talk", asked, answer)
+        if named:
+            self._ask("name", *(self._phrase(text, memory) for text in small_talk.REMEMBERED))
+        if random.random() < 0.5:
+            self._ask("small talk", *random.choice(small_talk.ENDINGS))
+
+    def _phrase(self, template: str, memory: dict[str, Word]) -> str:
+        return tell(_compile(template), self._random.random, memory)[0]
+
+    def _ask_if_it_fits(self, kind: str, asked: str, answer: str) -> bool:
+        if fits := len(asked) + len(answer) <= self._room:
+            self._ask(kind, asked, answer)
+        return fits
+
+    def _ask(self, kind: str, asked: str, answer: str, words: Sequence[str] = ()) -> None:
+        self._say("user", asked)
+        self._say("assistant", answer)
+        answers = () if kind == "story" else (answer,)
+        self._checks.append(Check(len(self._messages) - 1, kind, answers, tuple(words)))
+
+    def _say(self, role: Role, content: str) -> None:
+        self._messages.append(Message(role, content))
+        self._room -= len(content)

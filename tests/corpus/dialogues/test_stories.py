@@ -1,0 +1,90 @@
+"""Tests of lm/corpus/dialogues/stories.py."""
+
+import re
+from functools import cache
+from itertools import islice, pairwise
+
+import pytest
+
+from lm.corpus.dialogue import Dialogue
+from lm.corpus.dialogues.questions import OF_ANIMALS, OF_CHILDREN, OF_PLOTS, SURE_WORDS
+from lm.corpus.dialogues.stories import PLOTS, story_dialogues
+from lm.corpus.document import Split
+from lm.corpus.stories import derivations, tell_stories
+
+LIMIT = 1400
+
+
+@cache
+def dialogues(seed: int = 1, split: Split = "train", limit: int = LIMIT) -> list[Dialogue]:
+    return list(story_dialogues(seed, split, 800, limit))
+
+
+def test_a_dialogue_depends_on_seed_split_and_number_alone() -> None:
+    assert list(story_dialogues(1, "train", 5, LIMIT)) == dialogues()[:5]
+    with_story = {dialogue for dialogue in dialogues() if "." in str(dialogue) and len(str(dialogue)) > 1500}
+    assert len(with_story) > 400
+    assert not with_story & {*dialogues(2), *dialogues(split="valid")}
+
+
+def test_user_and_assistant_speak_in_turn_and_the_assistant_last() -> None:
+    for dialogue in dialogues():
+        roles = [message.role for message in dialogue.messages]
+        if roles[0] == "system":
+            del roles[0]
+        assert roles == ["user", "assistant"] * (len(roles) // 2)
+        assert roles
+        assert all(message.content.strip() == message.content != "" for message in dialogue.messages)
+
+
+@pytest.mark.parametrize("limit", [1300, LIMIT, 3000])
+def test_dialogues_are_as_long_as_they_may_be_and_no_longer(limit: int) -> None:
+    longest = max(
+        sum(len(message.content) for message in dialogue.messages) for dialogue in dialogues(1, "train", limit)
+    )
+    assert 1250 < longest <= limit
+
+
+def test_every_answer_is_checked_and_right() -> None:
+    kinds = set()
+    for dialogue in dialogues():
+        answers = [place for place, message in enumerate(dialogue.messages) if message.role == "assistant"]
+        assert [check.message for check in dialogue.checks] == answers
+        for check in dialogue.checks:
+            said = dialogue.messages[check.message].content
+            kinds.add(check.kind)
+            if check.kind == "story":
+                assert len(list(islice(derivations(said), 2))) == 1
+                assert all(re.search(rf"\b{re.escape(word)}\b", said, re.IGNORECASE) for word in check.words)
+            else:
+                assert check.answers == (said,)
+    assert kinds > {"story", "small talk", "name", "home", "thing", "color", "who", "next"}
+
+
+def test_what_somebody_wishes_for_stands_in_the_wish() -> None:
+    wishes = [
+        (dialogue.messages[check.message - 1].content, check.words)
+        for dialogue in dialogues()
+        for check in dialogue.checks
+        if check.kind == "story"
+    ]
+    assert all(word in wish for wish, words in wishes for word in words)
+    assert {len(words) for _, words in wishes} == {0, 1, 2}
+
+
+def test_a_question_that_asks_on_comes_after_the_one_it_means() -> None:
+    followed = {(question.after, question.kind) for question in (*OF_ANIMALS, *OF_CHILDREN) if question.after}
+    seen = set()
+    for dialogue in dialogues():
+        for before, check in pairwise(dialogue.checks):
+            if dialogue.messages[check.message - 1].content.startswith("And "):
+                assert (before.kind, check.kind) in followed
+                seen.add((before.kind, check.kind))
+    assert seen == followed
+
+
+def test_the_plots_are_those_of_the_stories() -> None:
+    assert PLOTS.keys() == OF_PLOTS.keys() > SURE_WORDS.keys()
+    told = "\n".join(document.text for document in tell_stories(1, "train", 200))
+    for plot, words in SURE_WORDS.items():
+        assert all(word in told for word in words), plot
