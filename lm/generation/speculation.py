@@ -13,9 +13,9 @@ import numpy as np
 from jaxtyping import Float64
 from numpy.typing import NDArray
 
+from lm.generation.batch import Text, random_stream
 from lm.generation.branches import start_of_context
 from lm.generation.events import End, Event, Reason, Token
-from lm.generation.generate import Text, random_stream, start
 from lm.generation.largest import finite, on_host
 from lm.generation.sampling import Sampling, candidates
 from lm.generation.session import LanguageModel
@@ -113,16 +113,17 @@ def speculate(
     if sampling.looks_back:
         raise ValueError("sample: guessed tokens do not go with penalties or no_repeat_ngram: leave out the draft")
     context_length = model.config.context_length
-    text = Text(row, list(prompt), len(prompt), random_stream(seed, first_prompt + row), None)
-    end = len(prompt) + max_new_tokens
+    stream = random_stream(seed, first_prompt + row)
+    text = Text(row, list(prompt), len(prompt), max_new_tokens, end_id, stream, sampling)
     if max_new_tokens == 0:
         yield End(row, "length")
         return
-    session = start(model, [text])
+    session = model.session(1)
+    session.refill([0], [text.kept(context_length)[:-1]])
     while True:
         if session.length == context_length:
             session.refill([0], [text.kept(context_length)[:-1]])
-        room = min(n_guesses, end - len(text.ids) - 1, context_length - session.length - 1)
+        room = min(n_guesses, len(prompt) + max_new_tokens - len(text.ids) - 1, context_length - session.length - 1)
         guessed, drawn_from = guesses.guess(text.ids, room, sampling, text.stream) if room else ([], [])
         logits = session.read(np.array([[text.ids[-1], *guessed]]))[0]
         new, n_kept = checked(distribution(logits, sampling), guessed, drawn_from, text.stream)
@@ -131,8 +132,7 @@ def speculate(
             reason: Reason | None = "model" if id == end_id else None
             if reason is None:
                 yield Token(row, id)
-                text.ids.append(id)
-                reason = "length" if len(text.ids) == end else None
+                reason = text.grow(id)
             if reason is not None:
                 yield End(row, reason)
                 return
