@@ -29,6 +29,7 @@ MICRO: dict[str, dict[str, Any]] = {
     "observe": {"log_every": 5},
     "sample": {"max_new_tokens": 20},
     "dialogues": {"n_dialogues": 60, "n_valid_dialogues": 12},
+    "finetune": {"batch_size": 4, "valid_every": 5, "valid_sequences": 8},
     "export": {"transformers": None, "gguf": None},  # tests/stages/test_export.py exports; its libraries import slowly
 }
 

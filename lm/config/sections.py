@@ -8,6 +8,7 @@ from lm.config.data import DataConfig
 from lm.config.dialogues import DialoguesConfig
 from lm.config.evaluate import EvaluateConfig
 from lm.config.export import ExportConfig
+from lm.config.finetune import FinetuneConfig
 from lm.config.model import ModelConfig
 from lm.config.observe import ObserveConfig
 from lm.config.sample import SampleConfig
@@ -22,6 +23,7 @@ SECTIONS: dict[str, type[Section]] = {
         DialoguesConfig,
         EvaluateConfig,
         ExportConfig,
+        FinetuneConfig,
         ModelConfig,
         ObserveConfig,
         SampleConfig,
@@ -57,7 +59,9 @@ def check_parameters(values: Mapping[str, Any]) -> None:
     try:
         parse_seed(values.get("seed", 0))
         if not mistakes:
-            _check_between(ModelConfig.parse(values["model"]), TrainConfig.parse(values["train"]))
+            train = TrainConfig.parse(values["train"])
+            _check_between(ModelConfig.parse(values["model"]), train)
+            FinetuneConfig.parse(values["finetune"]).training(train, n_rows=1)
     except ValueError as error:
         mistakes.append(str(error))
     if mistakes:

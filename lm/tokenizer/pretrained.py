@@ -53,7 +53,7 @@ def open_pretrained(source: str, special_tokens: Sequence[str], root: Path) -> T
         )
     try:
         definition = _read_files(paths) if paths else _read_encoding(source)
-        tokenizer = parse_tokenizer(_with_special_tokens(definition, special_tokens))
+        tokenizer = parse_tokenizer(with_special_tokens(definition, special_tokens))
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
     if tokenizer.vocab_size > _MOST_TOKENS:
@@ -92,7 +92,7 @@ def _read_encoding(name: str) -> str:
     vocab = {spell(token): rank for token, rank in ranks.items()}
     merged = sorted((token for token in ranks if len(token) > 1), key=ranks.__getitem__)
     merges = [[spell(part) for part in _halves(token, ranks)] for token in merged]
-    return _with_special_tokens(_byte_level(vocab | encoding._special_tokens, merges), encoding._special_tokens)
+    return with_special_tokens(_byte_level(vocab | encoding._special_tokens, merges), encoding._special_tokens)
 
 
 def _halves(token: bytes, ranks: dict[bytes, int]) -> list[bytes]:
@@ -117,7 +117,7 @@ def _byte_level(vocab: Any, merges: list[list[str]]) -> str:
     return json.dumps({"version": "1.0", "pre_tokenizer": split, "decoder": decoder, "model": model})
 
 
-def _with_special_tokens(definition: str, special_tokens: Iterable[str]) -> str:
+def with_special_tokens(definition: str, special_tokens: Iterable[str]) -> str:
     """The tokenizer.json with more special tokens, as the library writes it."""
     library = open_library(read(definition), definition)
     declared = {token.content for token in library.get_added_tokens_decoder().values() if token.special}

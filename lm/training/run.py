@@ -254,8 +254,12 @@ class Run:
 
 def _key(trainer: Trainer, facts: Mapping[str, Any]) -> str:
     """A name for the run, from all that its result depends on except rounding. So other processes can continue it."""
-    parameters, section = facts["parameters"], trainer.config.name()
-    own = {name: value for name, value in parameters[section].items() if name not in COMPUTE_PARAMETERS}
+    parameters = {
+        name: {key: value for key, value in section.items() if key not in COMPUTE_PARAMETERS}
+        if isinstance(section, dict)
+        else section
+        for name, section in facts["parameters"].items()
+    }
     computed = trainer.backend.compute_report.facts
     # How a run is computed decides which activations are dropped. Only the number of threads has no part in that.
     with_dropout = trainer.backend.model_config.dropout > 0
@@ -264,7 +268,7 @@ def _key(trainer: Trainer, facts: Mapping[str, Any]) -> str:
     return resume_key(
         {
             **facts,
-            "parameters": parameters | {section: own},
+            "parameters": parameters,
             "computed": {name: value for name, value in computed.items() if name in counts},
         }
     )
