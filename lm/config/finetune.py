@@ -40,7 +40,7 @@ class FinetuneConfig(Section):
         Raises:
             ValueError: with a line that names the section, for values that do not fit each other.
         """
-        own = self.model_dump(include=self.model_fields.keys() & TrainConfig.model_fields.keys())
+        own = self.model_dump(include=FinetuneConfig.model_fields.keys() & TrainConfig.model_fields.keys())
         return Finetuning.parse(
             base.model_dump()
             | own

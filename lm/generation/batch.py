@@ -11,7 +11,7 @@ from lm.generation.branches import start_of_context
 from lm.generation.constraints import Rules, State
 from lm.generation.events import End, Event, Reason, Token
 from lm.generation.log_probabilities import log_probabilities
-from lm.generation.penalties import barred, penalised, stuck
+from lm.generation.penalties import barred, penalised, stuck, without
 from lm.generation.sampling import Sampling, choose
 from lm.generation.session import LanguageModel, Session
 
@@ -30,6 +30,7 @@ class Text:
         sampling: how its tokens are chosen.
         rules: what it must not contain, and where it stops.
         state: of the rules.
+        never: tokens that are not drawn.
         logprobs: how many of the likeliest tokens its events name, beside the log probability; None: neither.
     """
 
@@ -42,6 +43,7 @@ class Text:
     sampling: Sampling
     rules: Rules | None = None
     state: State | None = None
+    never: tuple[int, ...] = ()
     logprobs: int | None = None
 
     def kept(self, context_length: int) -> list[int]:
@@ -150,6 +152,8 @@ def _choose(logits: Any, texts: Sequence[Text]) -> Iterable[int | None]:
     sampling, allowed = texts[0].sampling, logits
     if sampling.looks_back:
         allowed = penalised(logits, sampling, [text.ids for text in texts], [text.n_prompt for text in texts])
+    if any(text.never for text in texts):
+        allowed = without(allowed, [text.never for text in texts])
     bars = [text.rules.barred(text.state) if text.rules and text.state is not None else None for text in texts]
     has_rules = any(text.rules for text in texts)
     if has_rules:

@@ -19,6 +19,7 @@ def generate(
     seed: int,
     samples: int = 1,
     rules: Rules | None = None,
+    never: Sequence[int] = (),
     logprobs: int | None = None,
     first_prompt: int = 0,
 ) -> Iterator[Event]:
@@ -26,8 +27,8 @@ def generate(
 
     There are `samples` texts for each prompt: the row of a text is prompt * samples + sample. A text ends when the
     model draws `end_id`, which is not yielded, when a stop string of the rules is complete, after `max_new_tokens`, or
-    when the rules and `sampling.no_repeat_ngram` allow no token to follow. With `logprobs`, a token has the logarithm
-    of its probability, and so many of the likeliest tokens in its place.
+    when the rules and `sampling.no_repeat_ngram` allow no token to follow. The tokens in `never` are never drawn. With
+    `logprobs`, a token has the logarithm of its probability, and so many of the likeliest tokens in its place.
 
     Each prompt is read once, in one pass. Then all texts advance together, and those that have ended leave. When the
     context is full, its older half is dropped and the rest is read again. A prompt longer than the context loses the
@@ -48,6 +49,7 @@ def generate(
             sampling,
             rules,
             rules.start(ids) if rules else None,
+            tuple(never),
             logprobs,
         )
         for prompt, ids in enumerate(prompts)

@@ -81,6 +81,14 @@ def barred(logits: Float[Any, "batch vocab"], bars: Sequence[Bool[np.ndarray, " 
     return logits
 
 
+def without(logits: Float[Any, "batch vocab"], ids: Texts) -> Any:
+    """New logits, -infinity for these ids of each row."""
+    logits = copied(logits)
+    for row, never in enumerate(ids):
+        logits[row, list(never)] = -np.inf
+    return logits
+
+
 def stuck(logits: Float[Any, "batch vocab"]) -> Bool[np.ndarray, " batch"]:
     """Whether no token may follow: all logits of the row are -infinity."""
     none = (logits == -np.inf).all(-1)

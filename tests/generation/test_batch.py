@@ -83,7 +83,7 @@ def text(plan: Plan, row: int) -> Text:
         plan.sampling,
         rules,
         rules.start(plan.prompt) if rules else None,
-        plan.logprobs,
+        logprobs=plan.logprobs,
     )
 
 

@@ -1,0 +1,78 @@
+"""Tests of lm/generation/conversation.py."""
+
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lm.config.special_tokens import CHAT_TOKENS, END_OF_TEXT, END_OF_TURN
+from lm.corpus.dialogue import Message
+from lm.generation.conversation import answer_text, end_of_turn, fitted_prompt, reply
+from lm.generation.events import End, Token
+from lm.generation.sampling import GREEDY, Sampling
+from lm.tokenizer.chat import prompt_ids
+from lm.tokenizer.counting import count_texts
+from lm.tokenizer.learning import learn_bpe
+from lm.tokenizer.tokenizer import Tokenizer
+from tests.small import DOCUMENTS, numpy_twin, random_model, tokenizer_config
+
+SYSTEM = Message("system", "be good")
+
+
+@cache
+def bpe() -> Tokenizer:
+    return learn_bpe(count_texts(DOCUMENTS), tokenizer_config(special_tokens=list(CHAT_TOKENS)))
+
+
+def talk(n_words: list[int]) -> list[Message]:
+    """Messages of so many words, an odd number of them: the user has the first word and the last."""
+    said = [" the" * n for n in n_words]
+    return [Message("assistant" if place % 2 else "user", text) for place, text in enumerate(said)]
+
+
+@given(st.lists(st.integers(1, 12), min_size=1, max_size=13).filter(lambda n: len(n) % 2 == 1), st.booleans())
+def test_the_newest_turns_stay_and_as_many_as_fit(n_words: list[int], with_system: bool) -> None:
+    said, system = talk(n_words), [SYSTEM] if with_system else []
+    prompt = fitted_prompt(bpe(), [*system, *said], 48)
+    assert prompt.ids == prompt_ids(bpe(), [*system, *said[prompt.n_dropped :]])
+    assert len(prompt.ids) <= 36
+    assert prompt.n_dropped % 2 == 0
+    if prompt.n_dropped:
+        assert len(prompt_ids(bpe(), [*system, *said[prompt.n_dropped - 2 :]])) > 36
+
+
+def test_a_message_that_does_not_fit_is_one_line() -> None:
+    rule = (
+        r"^message: must have at most 34 tokens, so that it fits into the context of 48 with 12 for an answer, got 42$"
+    )
+    with pytest.raises(ValueError, match=rule):
+        fitted_prompt(bpe(), talk([3, 3, 40]), 48)
+    assert fitted_prompt(bpe(), talk([3, 3, 32]), 48).n_dropped == 2
+
+
+@pytest.mark.parametrize("backend", ["torch", "numpy"])
+def test_an_answer_ends_with_the_turn_and_holds_no_special_token(backend: str) -> None:
+    tokenizer = bpe()
+    model = random_model(tokenizer.vocab_size, context_length=32)
+    speaker = model if backend == "torch" else numpy_twin(model)
+    prompts = [fitted_prompt(tokenizer, talk([3]), 32).ids] * 40
+    events = list(reply(speaker, tokenizer, prompts, Sampling(1.5), max_new_tokens=400, seed=1))
+    drawn = [event.id for event in events if isinstance(event, Token)]
+    special = set(tokenizer.special_tokens.values())
+    assert not special & set(drawn)
+    assert {event.reason for event in events if isinstance(event, End)} == {"model", "length"} or len(drawn) > 1000
+    assert any(event.reason == "model" for event in events if isinstance(event, End))
+    assert end_of_turn(tokenizer) == tokenizer.special_tokens[END_OF_TURN]
+    assert tokenizer.end_id == tokenizer.special_tokens[END_OF_TEXT]
+
+
+def test_the_text_of_an_answer_comes_in_whole_characters() -> None:
+    tokenizer = bpe()
+    ids = tokenizer.encode("“Hi”")
+    pieces = list(answer_text(tokenizer, [*(Token(0, id) for id in ids), End(0, "model")]))
+    assert "".join(pieces) == "“Hi”"
+    assert "�" not in "".join(answer_text(tokenizer, [*(Token(0, id) for id in ids[:-1]), End(0, "length")]))
+    model = random_model(tokenizer.vocab_size, context_length=32)
+    prompt = fitted_prompt(tokenizer, talk([3]), 32).ids
+    assert list(reply(model, tokenizer, [prompt], GREEDY, max_new_tokens=0, seed=1)) == [End(0, "length")]
