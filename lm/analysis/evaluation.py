@@ -111,7 +111,7 @@ def evaluate(
 
         losses, correct = np.zeros(scored.shape), np.zeros(scored.shape, dtype=bool)
         hidden = model.hidden(torch.from_numpy(inputs).to(device))[torch.from_numpy(scored).to(device)]
-        losses[scored], correct[scored] = _predict(model, hidden, torch.from_numpy(targets[scored]).to(device))
+        losses[scored], correct[scored] = predict(model, hidden, torch.from_numpy(targets[scored]).to(device))
         owners = [row.document for row in batch]
         np.add.at(loss, owners, losses.sum(1))
         np.add.at(n_correct, owners, correct.sum(1))
@@ -125,7 +125,7 @@ def evaluate(
     return Evaluation(n_tokens, loss, n_correct, mean, position_count)
 
 
-def _predict(
+def predict(
     model: Predictor, hidden: Float[Tensor, "n d_model"], targets: Int64[Tensor, " n"]
 ) -> tuple[Float32[np.ndarray, " n"], Bool[np.ndarray, " n"]]:
     """The loss of each target, and whether it was the likeliest token. The logits exist only a chunk at a time."""
@@ -156,9 +156,9 @@ def summarise(evaluation: Evaluation, n_bytes: NDArray[np.int64], floor_bits: Fl
             f"model: its loss must be a finite number, got a total loss of {evaluation.loss.sum():g} for "
             f"{evaluation.n_tokens.sum()} tokens; it has diverged: train it with a lower learning rate"
         )
-    loss, loss_error = _ratio(evaluation.loss, evaluation.n_tokens)
-    accuracy, accuracy_error = _ratio(evaluation.n_correct, evaluation.n_tokens)
-    bits_per_byte, bits_error = _ratio(evaluation.loss / math.log(2), n_bytes)
+    loss, loss_error = ratio(evaluation.loss, evaluation.n_tokens)
+    accuracy, accuracy_error = ratio(evaluation.n_correct, evaluation.n_tokens)
+    bits_per_byte, bits_error = ratio(evaluation.loss / math.log(2), n_bytes)
     figures: dict[str, float | None] = {
         "loss": loss,
         "loss_standard_error": loss_error,
@@ -174,11 +174,11 @@ def summarise(evaluation: Evaluation, n_bytes: NDArray[np.int64], floor_bits: Fl
     if floor_bits is not None:
         figures["floor_bits_per_byte"] = floor_bits.sum() / n_bytes.sum()
         excess = evaluation.loss / math.log(2) - floor_bits
-        figures["excess_bits_per_byte"], figures["excess_bits_per_byte_standard_error"] = _ratio(excess, n_bytes)
+        figures["excess_bits_per_byte"], figures["excess_bits_per_byte_standard_error"] = ratio(excess, n_bytes)
     return figures
 
 
-def _ratio(numerators: NDArray[np.generic], denominators: NDArray[np.generic]) -> tuple[float, float | None]:
+def ratio(numerators: NDArray[np.generic], denominators: NDArray[np.generic]) -> tuple[float, float | None]:
     """sum / sum, and its standard error over documents; None for a single document."""
     x, y = numerators.astype(np.float64), denominators.astype(np.float64)
     ratio = x.sum() / y.sum()

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lm.config.base import Section, nearest, parse_seed, unknown
+from lm.config.chat import ChatConfig
 from lm.config.data import DataConfig
 from lm.config.dialogues import DialoguesConfig
 from lm.config.evaluate import EvaluateConfig
@@ -19,6 +20,7 @@ from lm.config.train import TrainConfig
 SECTIONS: dict[str, type[Section]] = {
     section.name(): section
     for section in (
+        ChatConfig,
         DataConfig,
         DialoguesConfig,
         EvaluateConfig,

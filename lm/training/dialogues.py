@@ -21,6 +21,11 @@ class Encoded(NamedTuple):
     ids: NDArray[np.int64]
     weights: NDArray[np.float32]
 
+    def n_bytes(self, tokenizer: Tokenizer) -> int:
+        """The size of what has weight, special tokens left out."""
+        special = tokenizer.special_tokens.values()
+        return sum(len(tokenizer.token_bytes(id)) for id in self.ids[self.weights > 0].tolist() if id not in special)
+
 
 @dataclass
 class Encoding:
