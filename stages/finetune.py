@@ -60,7 +60,8 @@ def main(stage: Stage) -> None:
             training.take_steps()
             if training.leads:
                 stage.check_unchanged()
-                save_model(stage.path("model"), trainer.kept_weights, replace(card, computed=trainer.computed))
+                chat_card = replace(card, computed=trainer.computed, chat=True)
+                save_model(stage.path("model"), trainer.kept_weights, chat_card)
                 tokenizer.save(stage.path("tokenizer"))
                 counts = {split: _counts(encoding) for split, encoding in splits.items()}
                 rows = {"rows": len(train), "filled": train.filled, "predictions_an_epoch": train.n_weighted}

@@ -33,6 +33,7 @@ class ModelCard:
     end_id: int
     tokenizer_sha256: str
     computed: list[dict[str, Any]]  # library, device, precision and so on, each entry from its `from_step` on
+    chat: bool = False  # whether it has learnt to answer; else it goes on with texts. Files of before say nothing of it
 
     @classmethod
     def of(cls, config: ModelConfig, tokens: TokenCard, computed: list[dict[str, Any]]) -> Self:
@@ -52,6 +53,7 @@ def save_model(path: Path, weights: Weights, card: ModelCard) -> None:
         "end_id": card.end_id,
         "tokenizer_sha256": card.tokenizer_sha256,
         "computed": card.computed,
+        "chat": card.chat,
     }
     arrays = {name: np.ascontiguousarray(weight, dtype=np.float32) for name, weight in weights.items()}
     with replacing(path) as file:
@@ -89,6 +91,7 @@ def load_weights(path: Path) -> tuple[dict[str, NDArray[np.float32]], ModelCard]
             values["end_id"],
             values["tokenizer_sha256"],
             values["computed"],
+            values.get("chat", False),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path}: must carry the card of a model: {error}") from None

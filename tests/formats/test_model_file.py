@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,18 @@ def test_the_card_of_a_model_follows_its_tokens() -> None:
     assert ModelCard.of(model_config(), tokens, COMPUTED) == card()
 
 
+def test_a_chat_model_is_known_by_its_card_and_files_that_say_nothing_are_none(tmp_path: Path) -> None:
+    weights = arrays_of(random_model(VOCAB_SIZE))
+    save_model(tmp_path / "chat", weights, replace(card(), chat=True))
+    assert load_weights(tmp_path / "chat")[1].chat
+    with safe_open(tmp_path / "chat", framework="pt") as file:
+        values = json.loads(file.metadata()["storyline"])
+    assert values.pop("chat") is True
+    tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
+    save_file(tensors, tmp_path / "old", {"storyline": json.dumps(values)})
+    assert load_weights(tmp_path / "old")[1] == card()
+
+
 def test_the_file_is_plain_safetensors_that_explains_itself(tmp_path: Path) -> None:
     model = save_small(tmp_path / "model.safetensors")
     with safe_open(tmp_path / "model.safetensors", framework="pt") as file:
@@ -96,6 +109,7 @@ def test_the_file_is_plain_safetensors_that_explains_itself(tmp_path: Path) -> N
         "end_id": 3,
         "tokenizer_sha256": "ab" * 32,
         "computed": COMPUTED,
+        "chat": False,
     }
     # NumPy writes the very file that PyTorch does.
     assert (tmp_path / "model.safetensors").read_bytes() == save(model.state_dict(), metadata)
