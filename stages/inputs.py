@@ -8,6 +8,7 @@ it run only if a list has changed. If the parameters name nothing outside, the l
 import sys
 
 from lm.config.data import DataConfig
+from lm.config.dialogues import DialoguesConfig
 from lm.config.evaluate import EvaluateConfig
 from lm.config.idle import idle_parameters
 from lm.config.model import ModelConfig
@@ -15,6 +16,7 @@ from lm.config.sample import SampleConfig
 from lm.config.sections import check_parameters
 from lm.config.tokenizer import TokenizerConfig
 from lm.config.train import TrainConfig
+from lm.corpus.dialogues.sources import list_dialogue_inputs
 from lm.corpus.made_files import MadeFiles
 from lm.corpus.minimal_pairs import list_pairs
 from lm.corpus.sources import list_inputs
@@ -34,12 +36,14 @@ def main(stage: Stage) -> None:
     if is_experiment():
         note_parameters(stage.parameters)
     data, tokenizer = stage.section(DataConfig), stage.section(TokenizerConfig)
+    dialogues = stage.section(DialoguesConfig)
     others = stage.aside(ModelConfig), stage.aside(TrainConfig), stage.aside(SampleConfig)
-    for line in idle_parameters(data, tokenizer, *others):
+    for line in idle_parameters(data, tokenizer, dialogues, *others):
         print(f"note: {line}", file=sys.stderr)
     root = repository_root()
     written = written_paths(root)
     write_json(stage.path("data_inputs"), list_inputs(data, root, written))
+    write_json(stage.path("dialogue_inputs"), list_dialogue_inputs(dialogues, root, written))
     paths = pretrained_files(tokenizer.pretrained, root) if tokenizer.pretrained else []
     for path in paths:
         if MadeFiles(root, written).is_written(path):
@@ -64,6 +68,7 @@ if __name__ == "__main__":
         inputs={},
         outs={
             "data_inputs": "JSON list: files of the corpus with size and SHA-256, or a dataset with its commit",
+            "dialogue_inputs": "JSON list: files of dialogues with size and SHA-256, or a dataset with its commit",
             "tokenizer_inputs": "JSON list of the files of a pretrained tokenizer, each with SHA-256",
             "pairs_inputs": "JSON list: the file of minimal pairs with its SHA-256, or the dataset with its commit",
         },

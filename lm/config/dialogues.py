@@ -4,17 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from lm.config.base import Section
+from lm.config.outside import Count, OutsideSection
 
-Count = Annotated[int, Field(ge=1)]
 # The longest of the built-in stories have about 1,100 characters, and something must be said of them.
 LEAST_CHARACTERS = 1300
 
 
-class DialoguesConfig(Section):
+class DialoguesConfig(OutsideSection):
     """Where dialogues come from, and how many are taken."""
 
-    source: Literal["stories"]
+    source: Literal["stories", "files", "hub"]
     n_dialogues: Count
     n_valid_dialogues: Count
     max_characters: Annotated[int, Field(ge=LEAST_CHARACTERS)]
+    broken_rows: Literal["fail", "skip"]
+    max_dialogues: Count | None

@@ -6,6 +6,7 @@ from typing import Any
 
 from lm.config.base import Section
 from lm.config.data import DataConfig
+from lm.config.dialogues import DialoguesConfig
 from lm.config.model import ModelConfig
 from lm.config.sample import SampleConfig
 from lm.config.tokenizer import TokenizerConfig
@@ -29,6 +30,21 @@ UNSET: Mapping[str, Mapping[str, Any]] = {
         "valid_fraction": 0.01,
         "max_documents": None,
         "max_bytes": None,
+    },
+    "dialogues": {
+        "n_dialogues": 4000,
+        "n_valid_dialogues": 200,
+        "max_characters": 1400,
+        "train": [],
+        "valid": [],
+        "dataset": "everyday-conversations",
+        "revision": None,
+        "configuration": None,
+        "train_split": "train",
+        "valid_split": None,
+        "valid_fraction": 0.1,
+        "max_dialogues": None,
+        "broken_rows": "fail",
     },
     "tokenizer": {"trainer": "storyline", "vocab_size": 2048, "min_frequency": 1, "ties": "huggingface"},
     "model": {"norm_position": "pre", "norm_eps": 1e-05, "rope_theta": 10000.0, "window": None},
@@ -74,6 +90,8 @@ def _idle(section: Section) -> Iterator[tuple[str, tuple[str, ...]]]:
     match section:
         case DataConfig():
             yield from _idle_data(section)
+        case DialoguesConfig():
+            yield from _idle_dialogues(section)
         case TokenizerConfig(kind=kind):
             if kind != "bpe":
                 yield f"kind={kind}", ("trainer", "ties")
@@ -119,6 +137,27 @@ def _idle_data(data: DataConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
                 rows = () if data.dataset in _WITH_ROWS else ("null_rows",)
                 fraction = () if data.dataset in _WITHOUT_VALIDATION else ("valid_fraction",)
                 yield f"dataset={data.dataset}", ("text_column", "separator", *rows, *fraction)
+
+
+def _idle_dialogues(dialogues: DialoguesConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    source = f"source={dialogues.source}"
+    if dialogues.source != "stories":
+        yield source, ("n_dialogues", "n_valid_dialogues", "max_characters")
+    if dialogues.source != "files":
+        yield source, ("train", "valid")
+    if dialogues.source != "hub":
+        yield source, ("dataset", "revision", "configuration", "train_split", "valid_split")
+    match dialogues.source:
+        case "stories":
+            yield source, ("valid_fraction", "max_dialogues", "broken_rows")
+        case "files":
+            if dialogues.valid:
+                yield "valid", ("valid_fraction",)
+        case "hub":
+            if dialogues.valid_split is not None:
+                yield "valid_split", ("valid_fraction",)
+            elif "/" not in dialogues.dataset:  # a short name stands for a dataset with validation text
+                yield f"dataset={dialogues.dataset}", ("valid_fraction",)
 
 
 def _idle_sample(sample: SampleConfig) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -63,12 +63,17 @@ class Dialogue:
         return values if self.checks else {"messages": values["messages"]}
 
 
+def dialogue_line(dialogue: Dialogue) -> bytes:
+    """The line of a dialogue in a file, with its end."""
+    return json.dumps(dialogue.as_json(), ensure_ascii=False).encode() + b"\n"
+
+
 def write_dialogues(path: Path, dialogues: Iterable[Dialogue]) -> int:
     """Write dialogues, one a line, and return how many there are. The file appears whole or not at all."""
     n_dialogues = 0
     with replacing(path) as file:
         for dialogue in dialogues:
-            file.write(json.dumps(dialogue.as_json(), ensure_ascii=False).encode() + b"\n")
+            file.write(dialogue_line(dialogue))
             n_dialogues += 1
     return n_dialogues
 

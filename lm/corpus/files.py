@@ -1,4 +1,4 @@
-"""Local files as a corpus. This module imports little, because the pipeline lists the files at every run."""
+"""Local files as a source. This module imports little, because the pipeline lists the files at every run."""
 
 import glob
 from collections.abc import Collection, Iterator
@@ -6,10 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from lm.config.data import DataConfig, expanded, resolve
+from lm.config.data import DataConfig
+from lm.config.outside import OutsideSection, expanded, resolve
 from lm.corpus.document import Corpus, Split
 from lm.corpus.made_files import MadeFiles
-from lm.corpus.readers import READABLE, NullRows, read_texts, suffix_of
+from lm.corpus.readers import READABLE, WITH_ROWS, NullRows, read_texts, suffix_of
 from lm.corpus.splits import counted, split_texts
 from lm.system.files import sha256
 
@@ -34,7 +35,7 @@ def open_files(config: DataConfig, root: Path, written: Collection[Path] = ()) -
         ValueError: at the call, for an entry that matches no file, for a path that a pattern would leave out, and for a
             file in both splits; during the pass, for a file that breaks its format.
     """
-    files = _match(config, root, written)
+    files = match_files(config, root, written)
     nulls = [NullRows(skip=config.null_rows == "skip") for _ in range(2)]
     train = partial(_read, files["train"], config, nulls[0])
     valid = partial(_read, files["valid"], config, nulls[1]) if config.valid else None
@@ -43,8 +44,8 @@ def open_files(config: DataConfig, root: Path, written: Collection[Path] = ()) -
     return Corpus(counted(split_texts(train, valid, config, facts), nulls, facts), facts)
 
 
-def list_inputs(config: DataConfig, root: Path, written: Collection[Path] = ()) -> list[dict[str, str | int]]:
-    """The files that `open_files` would read, in order: split, name, size and SHA-256 of each.
+def list_inputs(config: OutsideSection, root: Path, written: Collection[Path] = ()) -> list[dict[str, str | int]]:
+    """The files that `config` names, in order: split, name, size and SHA-256 of each.
 
     Runs are compared by this list. It names no folder of this machine, so the same files give the same list anywhere.
 
@@ -53,40 +54,48 @@ def list_inputs(config: DataConfig, root: Path, written: Collection[Path] = ()) 
     """
     return [
         {"split": split, "name": file.path.name, "size_bytes": file.size_bytes, "sha256": file.sha256}
-        for split, files in _match(config, root, written).items()
+        for split, files in match_files(config, root, written).items()
         for file in files
     ]
 
 
-def _match(config: DataConfig, root: Path, written: Collection[Path]) -> dict[Split, list[InputFile]]:
+def match_files(config: OutsideSection, root: Path, written: Collection[Path] = ()) -> dict[Split, list[InputFile]]:
+    """The files of each split that `config` names, in order. See `open_files`; only a corpus may have .txt files.
+
+    Raises:
+        ValueError: as `open_files` at the call.
+    """
     made = MadeFiles(root, written)
-    train = _match_all(config.train, root, "data.train", made)
-    valid = _match_all(config.valid, root, "data.valid", made)
+    train = _match_all(config, "train", root, made)
+    valid = _match_all(config, "valid", root, made)
     for content, file in valid.items():
         if content in train and file.size_bytes:
             got = " and ".join(sorted({repr(str(train[content].path)), repr(str(file.path))}))
-            raise ValueError(f"data.valid: must share no file with data.train, nor a copy of one, got {got}")
+            rule = f"must share no file with {config.name()}.train, nor a copy of one"
+            raise config.wrong("valid", f"{rule}, got {got}")
     return {"train": list(train.values()), "valid": list(valid.values())}
 
 
-def _match_all(patterns: list[str], root: Path, place: str, made: MadeFiles) -> dict[str, InputFile]:
+def _match_all(config: OutsideSection, split: Split, root: Path, made: MadeFiles) -> dict[str, InputFile]:
     """The files by content and format. Where links stand for copies depends on DVC's cache, so it makes no difference.
 
     Several names of one file are told from its real path, so that it is hashed once.
     """
     paths: dict[tuple[Path, str], Path] = {}
-    for pattern in patterns:
+    has_rows = not isinstance(config, DataConfig)
+    for pattern in config.train if split == "train" else config.valid:
         found = _match_one(pattern, root)
         if not found:
-            raise ValueError(f"{place}: must match at least one file, got {pattern!r}")
+            raise config.wrong(split, f"must match at least one file, got {pattern!r}")
         allowed = [path for path in found if path not in made]
         if not allowed:
             rule = "must match at least one file that neither the pipeline writes nor a tool makes"
-            raise ValueError(f"{place}: {rule}, got {pattern!r}")
+            raise config.wrong(split, f"{rule}, got {pattern!r}")
         for path in allowed:
             suffix = suffix_of(path.name)
-            if suffix is None:
-                raise ValueError(f"{place}: files must end in {READABLE}, got {str(path)!r}")
+            if suffix is None or (has_rows and suffix.startswith(".txt")):
+                rule = f"files must end in {WITH_ROWS if has_rows else READABLE}"
+                raise config.wrong(split, f"{rule}, got {str(path)!r}")
             paths.setdefault((path.resolve(), suffix), path)
     files: dict[str, InputFile] = {}
     for (_, suffix), path in paths.items():

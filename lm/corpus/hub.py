@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from itertools import islice
 
-from lm.config.data import DataConfig, SplitRows
+from lm.config.data import DataConfig
+from lm.config.outside import SplitRows
 from lm.corpus.document import SEPARATOR, Corpus, Split
-from lm.corpus.hub_dataset import HubDataset, listed
+from lm.corpus.hub_dataset import HubDataset, listed, parse_dataset
 from lm.corpus.readers import NullRows, read_texts
 from lm.corpus.repository import Repository
 from lm.corpus.splits import counted, split_texts
@@ -48,8 +49,7 @@ KNOWN = {
     "owt-sample": Known("stanford-cs336/owt-sample", SplitRows("owt_train.txt.gz"), SplitRows("owt_valid.txt.gz")),
     "owt": Known("Skylion007/openwebtext", SplitRows("plain_text/*.parquet")),
 }
-
-VALIDATION = ("validation", "valid", "val", "dev")  # names that a validation split may have, the usual one first
+_REPOSITORIES = {name: known.repository for name, known in KNOWN.items()}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def open_hub(config: DataConfig, commit: str | None = None) -> Corpus:
             `open_files`.
         ConnectionError: if the hub cannot be reached, at the call or during the pass.
     """
-    name, folder = _parse(config.dataset)
+    name, folder = parse_dataset(config, _REPOSITORIES)
     repository = Repository.at(name, commit or config.revision)
     facts: dict[str, object] = {"repository": name, "commit": repository.commit}
     if config.dataset in KNOWN:
@@ -89,7 +89,7 @@ def open_hub(config: DataConfig, commit: str | None = None) -> Corpus:
         dataset = HubDataset.open(repository, folder, config.configuration)
         parts = _parts(config, dataset)
         facts["configuration"] = dataset.configuration
-        facts["splits"] = {split: _shown(part.rows) for split, part in parts.items()}
+        facts["splits"] = {split: str(part.rows) for split, part in parts.items()}
     facts["files"] = {split: part.files for split, part in parts.items()}
     valid = parts["valid"].texts if "valid" in parts else None
     nulls = [part.nulls for part in parts.values()]
@@ -102,7 +102,7 @@ def pinned_commit(config: DataConfig) -> dict[str, str]:
     Raises:
         ValueError, ConnectionError: as in `Repository.commit_of`.
     """
-    name, _ = _parse(config.dataset)
+    name, _ = parse_dataset(config, _REPOSITORIES)
     return {"repository": name, "commit": Repository.commit_of(name, config.revision)}
 
 
@@ -138,36 +138,11 @@ def _parts(config: DataConfig, dataset: HubDataset) -> dict[Split, _Part]:
     def read(file: str, nulls: NullRows) -> Iterator[str]:
         return dataset.texts(file, config.text_column, config.separator, nulls)
 
-    def part(rows: SplitRows, parameter: str) -> _Part:
-        if rows.split not in dataset.splits:
-            of = f"the splits of configuration {dataset.configuration!r} of {dataset.repository.name}"
-            rule = f"must be one of {listed(list(dataset.splits))}, {of}"
-            raise config.wrong(parameter, f"{rule}, got {rows.split!r}")
-        return _Part(dataset.splits[rows.split], rows, _null_rows(config), read)
-
-    own = next((SplitRows(name) for name in VALIDATION if name in dataset.splits), None)
-    valid = config.valid_rows or (None if own and own.overlaps(config.train_rows) else own)
-    parts: dict[Split, _Part] = {"train": part(config.train_rows, "train_split")}
-    if valid is not None:
-        parts["valid"] = part(valid, "valid_split")
-    return parts
+    return {
+        split: _Part(dataset.splits[rows.split], rows, _null_rows(config), read)
+        for split, rows in dataset.chosen(config).items()
+    }
 
 
 def _null_rows(config: DataConfig) -> NullRows:
     return NullRows(skip=config.null_rows == "skip")
-
-
-def _shown(rows: SplitRows) -> str:
-    stop = "" if rows.stop is None else rows.stop
-    return rows.split if (rows.start, rows.stop) == (0, None) else f"{rows.split}[{rows.start}:{stop}]"
-
-
-def _parse(dataset: str) -> tuple[str, str]:
-    """Repository and folder of a dataset."""
-    if dataset in KNOWN:
-        return KNOWN[dataset].repository, ""
-    parts = dataset.strip("/").split("/")
-    if len(parts) < 2 or not all(parts):
-        names = ", ".join(KNOWN)
-        raise ValueError(f"data.dataset: must be one of {names}, or a repository as 'org/name', got {dataset!r}")
-    return "/".join(parts[:2]), "/".join(parts[2:])

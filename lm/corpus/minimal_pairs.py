@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lm.config.data import resolve
+from lm.config.outside import resolve
 from lm.corpus.made_files import MadeFiles
 from lm.system.files import sha256
 

@@ -1,4 +1,4 @@
-"""Texts from files of every format that a corpus may have, one at a time; memory does not grow with the file.
+"""Texts and rows from files of every format that a source may have, one at a time; memory stays the same.
 
 The errors of a reader name the `place` it was given: a path, or a file of a repository.
 """
@@ -18,10 +18,11 @@ from lm.system.messages import one_line
 TEXT_SUFFIXES = (".txt", ".json", ".jsonl", ".ndjson")
 SUFFIXES = (*(suffix + packed for suffix in TEXT_SUFFIXES for packed in ("", *COMPRESSIONS)), ".parquet")
 READABLE = ".txt, .json, .jsonl or .ndjson (each also with .gz, .zst, .bz2 or .xz after it), or in .parquet"
+WITH_ROWS = READABLE.removeprefix(".txt, ")
 ROWS_PER_BATCH = 256  # of a parquet file; a row is a document, so this many documents are in memory
 BUFFER_BYTES = 2**20  # of a parquet file; without a buffer, a whole row group is read at once
 
-Row = tuple[str, object]  # its place, for errors, and its value in the column of the text
+Row = tuple[str, object]  # its place, for errors, and its content, or that of its column of the text
 
 
 @dataclass
@@ -48,18 +49,28 @@ def read_texts(
     Raises:
         ValueError: `place: rule, got value` for an unknown suffix and for content that breaks its format.
     """
-    suffix = suffix_of(path.name)
-    if suffix is None:
-        raise ValueError(f"{place}: must end in {READABLE}, got {path.name!r}")
-    if suffix.startswith(".txt"):
+    if (suffix_of(path.name) or "").startswith(".txt"):
         return _read_txt(path, place, separator)
-    if suffix == ".parquet":
-        rows = _read_parquet(path, place, text_column)
-    elif suffix.split(".")[1] == "json" and _is_array(path, place):
-        rows = _read_array(path, place, text_column)
-    else:
-        rows = _read_jsonl(path, place, text_column)
+    rows = ((at, _field(row, at, text_column)) for at, row in read_rows(path, place, text_column))
     return texts_of_rows(rows, text_column, nulls or NullRows())
+
+
+def read_rows(path: Path, place: str, text_column: str | None = None) -> Iterator[Row]:
+    """The rows of one file that has rows, each with its place: what JSON says, or a mapping for a row of .parquet.
+
+    With `text_column`, a row of .parquet has this column alone, which must hold strings.
+
+    Raises:
+        ValueError: as `read_texts`.
+    """
+    suffix = suffix_of(path.name)
+    if suffix is None or suffix.startswith(".txt"):
+        raise ValueError(f"{place}: must end in {READABLE if text_column else WITH_ROWS}, got {path.name!r}")
+    if suffix == ".parquet":
+        return _read_parquet(path, place, text_column)
+    if suffix.split(".")[1] == "json" and _is_array(path, place):
+        return _read_array(path, place)
+    return _read_jsonl(path, place)
 
 
 def texts_of_rows(rows: Iterable[Row], text_column: str, nulls: NullRows) -> Iterator[str]:
@@ -128,7 +139,7 @@ def _decode(data: bytes | bytearray, place: str, offset: int) -> str:
         raise ValueError(f"{place}: must be UTF-8, got byte 0x{data[error.start]:02x} at offset {at}") from None
 
 
-def _read_jsonl(path: Path, place: str, text_column: str) -> Iterator[Row]:
+def _read_jsonl(path: Path, place: str) -> Iterator[Row]:
     for number, line in enumerate(_read_txt(path, place, EVERY_LINE), start=1):
         if not line.strip():
             continue
@@ -136,16 +147,15 @@ def _read_jsonl(path: Path, place: str, text_column: str) -> Iterator[Row]:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise ValueError(f"{place}:{number}: must be JSON, got {short(line.strip())}: {error}") from None
-        yield f"{place}:{number}", _field(row, f"{place}:{number}", text_column)
+        yield f"{place}:{number}", row
 
 
-def _read_array(path: Path, place: str, text_column: str) -> Iterator[Row]:
+def _read_array(path: Path, place: str) -> Iterator[Row]:
     number = 0
     try:
         for row in array_items(read_characters(path, place)):
             # An array of texts has no names of columns; the `datasets` library says "text".
-            named = {"text": row} if isinstance(row, str) else row
-            yield f"{place}: row {number}", _field(named, f"{place}: row {number}", text_column)
+            yield f"{place}: row {number}", {"text": row} if isinstance(row, str) else row
             number += 1
     except (json.JSONDecodeError, RecursionError) as error:
         reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
@@ -165,35 +175,42 @@ def _field(row: object, place: str, text_column: str) -> object:
     return row[text_column]
 
 
-def _read_parquet(path: Path, place: str, text_column: str) -> Iterator[Row]:
+def _read_parquet(path: Path, place: str, text_column: str | None) -> Iterator[Row]:
     with path.open("rb") as file:
         yield from _parquet_rows(file, place, text_column)
 
 
-def _parquet_rows(file: IO[bytes], place: str, text_column: str) -> Iterator[Row]:
+def _parquet_rows(file: IO[bytes], place: str, text_column: str | None) -> Iterator[Row]:
     import pyarrow as pa  # imported here, because listing files must be fast and does not need it
     import pyarrow.parquet as pq
 
     try:
         parquet = pq.ParquetFile(file, pre_buffer=False, buffer_size=BUFFER_BYTES)
-        if text_column not in parquet.schema_arrow.names:
-            raise ValueError(f"{place}: {missing(text_column, parquet.schema_arrow.names)}")
-        column_type = parquet.schema_arrow.field(text_column).type
-        if not is_string(column_type):
-            raise ValueError(f"{place}: column {text_column!r} must hold strings, got {column_type}")
-        batches = parquet.iter_batches(batch_size=ROWS_PER_BATCH, columns=[text_column])
+        if text_column is not None:
+            _check_column(parquet.schema_arrow, text_column, place)
+        columns = None if text_column is None else [text_column]
+        batches = parquet.iter_batches(batch_size=ROWS_PER_BATCH, columns=columns)
         n_rows = 0
         while (batch := next(batches, None)) is not None:
-            texts = batch.column(0).to_pylist()
-            for row, text in enumerate(texts, start=n_rows):
-                yield f"{place}: row {row}", text
-            n_rows += len(texts)
+            rows = batch.to_pylist()
+            for number, row in enumerate(rows, start=n_rows):
+                yield f"{place}: row {number}", row
+            n_rows += len(rows)
     except UnicodeDecodeError as error:
-        raise ValueError(f"{place}: must be UTF-8 in column {text_column!r}, got: {error}") from None
+        where = "" if text_column is None else f" in column {text_column!r}"
+        raise ValueError(f"{place}: must be UTF-8{where}, got: {error}") from None
     except (pa.ArrowException, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # an error of the disk, not of the format
             raise
         raise ValueError(f"{place}: must be a whole parquet file, got: {one_line(error)}") from None
+
+
+def _check_column(schema: Any, text_column: str, place: str) -> None:
+    if text_column not in schema.names:
+        raise ValueError(f"{place}: {missing(text_column, schema.names)}")
+    column_type = schema.field(text_column).type
+    if not is_string(column_type):
+        raise ValueError(f"{place}: column {text_column!r} must hold strings, got {column_type}")
 
 
 def is_string(column_type: Any) -> bool:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from json import JSONDecodeError
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from huggingface_hub import (
     HfApi,
@@ -52,16 +52,30 @@ LOG_IN = "log in with `hf auth login` or set HF_TOKEN"
 T = TypeVar("T")
 
 
+class Wanted(NamedTuple):
+    """A repository as parameters name it, and the section of these parameters, for errors."""
+
+    repository: str
+    revision: str | None
+    section: str
+
+
 @dataclass(frozen=True)
 class Repository:
-    """A dataset repository at one commit, with the names of all its files, sorted."""
+    """A dataset repository at one commit, with the names of all its files, sorted.
+
+    `section` is that of the parameters which name it, for errors.
+    """
 
     name: str
     commit: str
     files: tuple[str, ...]
+    section: str = "data"
 
     @classmethod
-    def at(cls, name: str, revision: str | None, delays_s: Sequence[int] = DELAYS_S) -> "Repository":
+    def at(
+        cls, name: str, revision: str | None, delays_s: Sequence[int] = DELAYS_S, section: str = "data"
+    ) -> "Repository":
         """The repository `org/name` at a branch, tag or commit; None means its main branch.
 
         `delays_s` are the pauses between the attempts to reach the hub.
@@ -72,15 +86,18 @@ class Repository:
         """
         api = HfApi(endpoint=_endpoint())
         info = persist(
-            lambda: api.dataset_info(name, revision=revision, timeout=LISTING_TIMEOUT_S), name, name, revision, delays_s
+            lambda: api.dataset_info(name, revision=revision, timeout=LISTING_TIMEOUT_S),
+            name,
+            Wanted(name, revision, section),
+            delays_s,
         )
         files = tuple(sorted(sibling.rfilename for sibling in info.siblings or ()))
         if info.sha is None:
             raise ConnectionError(f"{name}: {_endpoint()} sent no commit, so it is not a Hugging Face hub")
-        return cls(name, info.sha, files)
+        return cls(name, info.sha, files, section)
 
     @classmethod
-    def commit_of(cls, name: str, revision: str | None) -> str:
+    def commit_of(cls, name: str, revision: str | None, section: str = "data") -> str:
         """The commit that a revision of the repository `org/name` names now; None means its main branch.
 
         A commit is not asked for. If the hub cannot be reached, it is the commit that the cache of the hub remembers
@@ -97,7 +114,7 @@ class Repository:
         reference = Path(constants.HF_HUB_CACHE, folder, "refs", revision or constants.DEFAULT_REVISION)
         known = reference.read_text().strip() if reference.is_file() else None
         try:
-            commit = cls.at(name, revision, DELAYS_S if known is None else DELAYS_S[:2]).commit
+            commit = cls.at(name, revision, DELAYS_S if known is None else DELAYS_S[:2], section).commit
         except ConnectionError as error:
             if known is None:
                 raise
@@ -107,6 +124,11 @@ class Repository:
             with replacing(reference) as file:
                 file.write(commit.encode())
         return commit
+
+    @property
+    def wanted(self) -> Wanted:
+        """What was asked for, at the commit that was found."""
+        return Wanted(self.name, self.commit, self.section)
 
     def download(self, file: str) -> Path:
         """The path of a file in the cache. A missing file is downloaded, and a partial download is resumed.
@@ -118,13 +140,13 @@ class Repository:
         cached = try_to_load_from_cache(self.name, file, constants.HF_HUB_CACHE, self.commit, "dataset")
         if isinstance(cached, str):
             return Path(cached)
-        return persist(lambda: self._download(file), f"{self.name}/{file}", self.name, self.commit)
+        return persist(lambda: self._download(file), f"{self.name}/{file}", self.wanted)
 
     def check_access(self) -> None:
         """Raise the error that a download would raise, such as that of a repository whose terms must be accepted."""
         if self.files:
             file = self.files[0]
-            persist(lambda: self._look_up(file), f"{self.name}/{file}", self.name, self.commit)
+            persist(lambda: self._look_up(file), f"{self.name}/{file}", self.wanted)
 
     def _look_up(self, file: str) -> tuple[str, HfFileMetadata]:
         """The address of a file, and what the hub says about it."""
@@ -178,9 +200,7 @@ def _endpoint() -> str:
     return (os.environ.get("HF_ENDPOINT") or constants.ENDPOINT).rstrip("/")
 
 
-def persist(
-    call: Callable[[], T], place: str, repository: str, revision: str | None, delays_s: Sequence[int] = DELAYS_S
-) -> T:
+def persist(call: Callable[[], T], place: str, wanted: Wanted, delays_s: Sequence[int] = DELAYS_S) -> T:
     """The result of a call to the hub. After a temporary failure it calls again, with growing delays.
 
     `place` stands at the start of errors. Errors other than those of the client, the disk and values pass unchanged.
@@ -196,7 +216,7 @@ def persist(
             if isinstance(raised, LocalEntryNotFoundError) and isinstance(raised.__cause__, Exception):
                 error = raised.__cause__  # it says "not in the cache"; its cause says why the hub did not answer
             if not _may_pass(error):
-                raise _explained(error, place, repository, revision) from None
+                raise _explained(error, place, wanted) from None
             reason = _one_line(error)
             if delay_s is None:
                 raise ConnectionError(
@@ -219,23 +239,24 @@ def _may_pass(error: Exception) -> bool:
     )
 
 
-def _explained(error: Exception, place: str, repository: str, revision: str | None) -> Exception:
+def _explained(error: Exception, place: str, wanted: Wanted) -> Exception:
     """The error for the user, in one line, when the failure is not temporary."""
+    repository, revision, section = wanted
     match error:
         case OfflineModeIsEnabled():
             return ConnectionError(f"{place}: cannot be downloaded while HF_HUB_OFFLINE is set; unset it and run again")
         case JSONDecodeError():
             return ConnectionError(f"{place}: {_endpoint()} does not answer as a Hugging Face hub: {_one_line(error)}")
         case HFValidationError():
-            return ValueError(f"data.dataset: must be a repository as 'org/name', got {repository!r}")
+            return ValueError(f"{section}.dataset: must be a repository as 'org/name', got {repository!r}")
         case GatedRepoError():
             page = f"{_endpoint()}/datasets/{repository}"
-            return ValueError(f"data.dataset: {repository} is gated: accept its terms at {page}, then {LOG_IN}")
+            return ValueError(f"{section}.dataset: {repository} is gated: accept its terms at {page}, then {LOG_IN}")
         case RepositoryNotFoundError():
             rule = f"must be a dataset on {_endpoint()} that you may read (for a private one, {LOG_IN})"
-            return ValueError(f"data.dataset: {rule}, got {repository!r}")
+            return ValueError(f"{section}.dataset: {rule}, got {repository!r}")
         case RevisionNotFoundError():
-            return ValueError(f"data.revision: must be a branch, tag or commit of {repository}, got {revision!r}")
+            return ValueError(f"{section}.revision: must be a branch, tag or commit of {repository}, got {revision!r}")
         case EntryNotFoundError():
             return ValueError(f"{place}: no such file at commit {revision}")
         case HfHubHTTPError() if error.response.status_code in (401, 403):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lm.config.data import resolve
+from lm.config.outside import resolve
 
 LAYOUTS = (["tokenizer.json"], ["merges.txt", "vocab.json"])  # files of a tokenizer; the first layout found counts
 

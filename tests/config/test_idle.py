@@ -55,6 +55,35 @@ def test_unset_values_are_those_of_params_yaml() -> None:
             ["data.separator: no effect with data.train without .txt"],
         ),
         ("data", {"source": "files", "train": ["a/*"], "separator": "---", "text_column": "b"}, []),
+        ("dialogues", {}, []),
+        (
+            "dialogues",
+            {"train": ["a.jsonl"], "revision": "main", "max_dialogues": 5},
+            [
+                "dialogues.train: no effect with dialogues.source=stories",
+                "dialogues.revision: no effect with dialogues.source=stories",
+                "dialogues.max_dialogues: no effect with dialogues.source=stories",
+            ],
+        ),
+        (
+            "dialogues",
+            {"source": "files", "train": ["a.json"], "valid": ["b.json"], "n_dialogues": 5, "valid_fraction": 0.2},
+            [
+                "dialogues.n_dialogues: no effect with dialogues.source=files",
+                "dialogues.valid_fraction: no effect with dialogues.valid",
+            ],
+        ),
+        (
+            "dialogues",
+            {"source": "hub", "valid_fraction": 0.2, "broken_rows": "skip"},
+            ["dialogues.valid_fraction: no effect with dialogues.dataset=everyday-conversations"],
+        ),
+        ("dialogues", {"source": "hub", "dataset": "org/name", "valid_fraction": 0.2}, []),
+        (
+            "dialogues",
+            {"source": "hub", "dataset": "org/name", "valid_split": "test", "valid_fraction": 0.2},
+            ["dialogues.valid_fraction: no effect with dialogues.valid_split"],
+        ),
         ("tokenizer", {"kind": "char", "vocab_size": 99, "min_frequency": 2}, []),
         (
             "tokenizer",

@@ -30,7 +30,7 @@ class Runs:
         params["data"].update({"source": "files", "train": ["train.txt"]} | data)
         params["tokenizer"].update(tokenizer or {})
         yaml.dump(params, self.folder / "params.yaml")
-        self._run(inputs.main, [], ["data_inputs", "tokenizer_inputs", "pairs_inputs"])
+        self._run(inputs.main, [], ["data_inputs", "dialogue_inputs", "tokenizer_inputs", "pairs_inputs"])
         self._run(download.main, ["data_inputs"], ["train", "valid", "card", "floor"])
         card: dict[str, Any] = json.loads((self.folder / "card").read_text())
         return card
@@ -138,7 +138,7 @@ def test_a_validation_text_shorter_than_a_context_is_told(runs: Runs, capsys: py
     runs.tokens()
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("warning")]
     assert len(lines) == 1
-    assert "training needs context_length + 1 = 321 tokens, got 12 for valid; take more text" in lines[0]
+    assert "training needs context_length + 1 = 385 tokens, got 12 for valid; take more text" in lines[0]
 
 
 def test_parameters_that_do_nothing_are_told(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
