@@ -112,9 +112,10 @@ def grade(dialogues: Sequence[Dialogue], given: Iterable[Answer]) -> dict[str, A
         for check in dialogues[answer.dialogue].checks:
             if check.message != answer.message:
                 continue
-            of_kind = in_grammar if check.kind == STORY else right
-            of_kind.add(answer.dialogue, is_right(check, answer.text))
-            if check.kind != STORY:
+            if check.kind == STORY:
+                in_grammar.add(answer.dialogue, is_right(check, answer.text))
+            elif check.answers:  # without, only its words are known
+                right.add(answer.dialogue, is_right(check, answer.text))
                 by_kind[check.kind].add(answer.dialogue, is_right(check, answer.text))
             for is_used in uses_words(check, answer.text):
                 used.add(answer.dialogue, is_used)

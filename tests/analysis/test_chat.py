@@ -86,6 +86,8 @@ def test_shares_are_of_what_is_known_with_dialogues_as_draws() -> None:
     assert grade([unknown], given[:1])["right_answers"] is None
     assert grade([unknown], given[:1])["right_by_kind"] == {}
     assert grade([unknown], [])["ends_itself"] is None
+    free = grade([Dialogue(TALK.messages, (Check(1, "words", words=("Lily", "cat")),))], given[:1])
+    assert (free["words_used"], free["right_answers"], free["right_by_kind"]) == (0.5, None, {})
 
 
 def test_the_loss_is_that_of_torch_over_what_the_assistant_says() -> None:
