@@ -70,3 +70,4 @@ def test_the_card_counts_the_answers_that_are_known(run: Run) -> None:
     card = run(n_dialogues=20, n_valid_dialogues=2, valid_fraction=0.2)
     assert (card["source"], card["train"]["n_dialogues"], card["valid"]["n_dialogues"]) == ("stories", 20, 2)
     assert card["train"]["questions"]["story"] > 5
+    assert card["validation"] == "a random stream of its own"

@@ -197,4 +197,7 @@ WISHES = (
     "bird",
     "cloth",
     "box",
+    "place",
+    "hall",
+    "goal",
 )

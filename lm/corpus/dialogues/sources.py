@@ -42,7 +42,11 @@ def open_dialogues(
     """The dialogues of `config.source`; arguments and errors are those of `lm.corpus.sources.open_corpus`."""
     match config.source:
         case "stories":
-            return Dialogues(_stories(config, seed))
+            facts: dict[str, object] = {
+                "stories": "told anew, from random streams apart from those of the corpus",
+                "validation": "a random stream of its own",
+            }
+            return Dialogues(_stories(config, seed), facts)
         case "files":
             from lm.corpus.dialogues.files import file_dialogues
 

@@ -89,9 +89,16 @@ class _Talk:
         kind = random.random()
         if kind < 0.15:
             return random.choice(_ANY_STORY), ()
-        if kind < 0.4:
-            whom = memory["animal"] if plot in AMONG_ANIMALS else _CHILD[memory["hero"]["he"]]
+        whom = memory["animal"] if plot in AMONG_ANIMALS else _CHILD[memory["hero"]["he"]]
+        if kind < 0.3:
             return f"Tell me a story about {whom['a ']} named {hero}.", (whom[""], hero)
+        if kind < 0.4:
+            trait = memory["trait"]
+            return f"Tell me a story about {trait['a ']} {whom['']}.", (trait[""], whom[""])
+        if kind < 0.5:
+            name, verb = random.choice((("home", "lived"), ("hobby", "liked")))
+            known_of = memory[name][""]
+            return f"Tell me a story about {whom['a ']} who {verb} {known_of}.", (whom[""], known_of)
         known = [memory[name][""] for name in WISHES if name in memory] + list(SURE_WORDS.get(plot, ()))
         words = tuple(random.sample(known, min(len(known), random.choice((1, 1, 2)))))
         opening = random.choice(("Tell me a story", "Please tell me a story", "I would like a story"))

@@ -70,6 +70,8 @@ def test_what_somebody_wishes_for_stands_in_the_wish() -> None:
     ]
     assert all(word in wish for wish, words in wishes for word in words)
     assert {len(words) for _, words in wishes} == {0, 1, 2}
+    for asked in (" named ", " who lived ", " who liked ", "about a cheerful ", " with the word "):
+        assert any(asked in wish for wish, _ in wishes), asked
 
 
 def test_a_question_that_asks_on_comes_after_the_one_it_means() -> None:

@@ -9,7 +9,7 @@ FRAGMENTS = {
     """,
     "animal": """
         (Once upon a time, a|Long ago, a|In a land far away, a|Deep in the woods, a) (little|young|small|tiny)
-        {animal=WOODLAND} named ({hero=HE_ANIMALS}|{hero=SHE_ANIMALS}) lived {home=DENS}. {hero} was {a TRAITS}
+        {animal=WOODLAND} named ({hero=HE_ANIMALS}|{hero=SHE_ANIMALS}) lived {home=DENS}. {hero} was {a trait=TRAITS}
         {animal}, and {he} (loved|liked|enjoyed) {hobby=ANIMAL_HOBBIES}.
     """,
     "when": "One {SKIES} {TIMES},",
