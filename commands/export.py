@@ -67,7 +67,8 @@ def export(arguments: argparse.Namespace) -> None:
     tokenizer = load_tokenizer(files.tokenizer)
     weights, card = load_weights(files.model)
     check_same_tokenizer(str(files.tokenizer), tokenizer.sha256, str(files.model), card.tokenizer_sha256)
-    model, name, out = Model(card.config, weights), arguments.name or files.model.resolve().parent.name, arguments.out
+    model, out = Model(card.config, weights, card.chat), arguments.out
+    name = arguments.name or files.model.resolve().parent.name
     if out.is_file():
         raise ValueError(f"{out}: must be a folder, or not be there, got a file")
     if out.is_dir() and any(out.iterdir()) and not _is_export(out):

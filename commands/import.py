@@ -49,7 +49,7 @@ def bring(source: str, out: Path, revision: str | None) -> None:
         folder = download_model(source, revision)
     model = read_folder(folder)
     tokenizer = read_tokenizer(folder, model.vocab_size)
-    card = ModelCard(model.config, model.vocab_size, tokenizer.end_id, tokenizer.sha256, [])
+    card = ModelCard(model.config, model.vocab_size, tokenizer.end_id, tokenizer.sha256, [], model.chat)
     tokenizer.save(out / TOKENIZER)
     save_model(out / MODEL, model.weights, card)
     size = n_parameters(model.config, model.vocab_size)

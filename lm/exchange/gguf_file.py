@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lm.config.export import Dtype
 from lm.config.model import ModelConfig
+from lm.config.special_tokens import END_OF_TURN
 from lm.exchange.dtypes import GGUF, stored_as
 from lm.exchange.homes import NoHomeError, Switches, needs, unmet
 from lm.exchange.rewrites import (
@@ -30,6 +31,7 @@ from lm.exchange.rewrites import (
 from lm.formats.model_file import Weights
 from lm.formats.parameters import parameter_table
 from lm.tokenizer import definition
+from lm.tokenizer.chat import CHAT_TEMPLATE
 from lm.tokenizer.tokenizer import Tokenizer
 
 _NAMES = {
@@ -151,7 +153,7 @@ def write_gguf(path: Path, home: GgufHome, model: Model, tokenizer: Tokenizer, d
         writer.add_rope_freq_base(config.rope_theta)
     for key, value in home.settings.items():
         writer.add_float32(f"{kind}.{key}", value)
-    _add_tokenizer(writer, tokenizer)
+    _add_tokenizer(writer, tokenizer, model.chat)
     for ours, theirs, array in _tensors(model, home):
         stored = GGUF[stored_as(ours, dtype)]
         writer.add_tensor(theirs, quants.quantize(np.ascontiguousarray(array), stored), raw_dtype=stored)
@@ -206,7 +208,7 @@ def _neighbours(
     return array.reshape(*shape, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
 
 
-def _add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer) -> None:
+def _add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer, chat: bool) -> None:
     values = definition.read(tokenizer.definition)
     if not definition.is_bpe(values):
         raise NoHomeError(
@@ -220,6 +222,10 @@ def _add_tokenizer(writer: GGUFWriter, tokenizer: Tokenizer) -> None:
     writer.add_token_list(tokens)
     writer.add_token_types([TokenType.CONTROL if token in special else TokenType.NORMAL for token in tokens])
     writer.add_token_merges([" ".join(definition.pair_of(merge)) for merge in model["merges"]])
-    for add in (writer.add_bos_token_id, writer.add_eos_token_id, writer.add_pad_token_id):
+    for add in (writer.add_bos_token_id, writer.add_pad_token_id):
         add(tokenizer.end_id)
+    writer.add_eos_token_id(tokenizer.special_tokens[END_OF_TURN] if chat else tokenizer.end_id)
     writer.add_add_bos_token(True)  # a document starts after the end of another
+    if chat:
+        writer.add_eot_token_id(tokenizer.special_tokens[END_OF_TURN])
+        writer.add_chat_template(CHAT_TEMPLATE)

@@ -21,6 +21,7 @@ from lm.exchange.rewrites import Model
 from lm.formats.parameters import parameter_table
 from lm.formats.transformers import GPT2, LLAMA, from_transformers
 from lm.system.files import read_json
+from lm.tokenizer.chat import CHAT_TEMPLATE
 from lm.tokenizer.load import parse_tokenizer
 from lm.tokenizer.pretrained import open_pretrained
 from lm.tokenizer.tokenizer import Tokenizer
@@ -99,7 +100,15 @@ def read_folder(folder: Path) -> Model:
     for name, spec in table.items():
         if weights[name].shape != spec.shape:
             raise ValueError(f"{folder}: {name}: must have the shape {spec.shape}, got {weights[name].shape}")
-    return Model(config, weights)
+    return Model(config, weights, _talks_as_ours(folder))
+
+
+def _talks_as_ours(folder: Path) -> bool:
+    """Whether it is a chat model with our template, in the file where our export writes it or transformers does."""
+    settings, own = folder / "tokenizer_config.json", folder / "chat_template.jinja"
+    if own.exists():
+        return own.read_text(encoding="utf-8") == CHAT_TEMPLATE
+    return settings.exists() and read_json(settings).get("chat_template") == CHAT_TEMPLATE
 
 
 def _read_weights(folder: Path) -> dict[str, NDArray[np.float32]]:

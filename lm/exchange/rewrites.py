@@ -16,10 +16,11 @@ from lm.reference.positions import sinusoidal_table
 
 
 class Model(NamedTuple):
-    """A configuration and its weights: float32 arrays by name."""
+    """A configuration and its weights: float32 arrays by name; and whether it is a chat model."""
 
     config: ModelConfig
     weights: Weights
+    chat: bool = False
 
     @property
     def vocab_size(self) -> int:
@@ -41,7 +42,7 @@ def shorten_to_window(model: Model) -> Model:
 
     The function is the same as long as a text fits into the window. So a reader must refuse longer texts.
     """
-    config, weights = model
+    config, weights = model.config, model.weights
     if config.window is None:
         return model
     length, name = min(config.window, config.context_length), "position_embedding.weight"
@@ -118,4 +119,5 @@ def _changed(model: Model, switches: dict[str, Any], weights: Weights | None = N
     """Another configuration with all of its weights, in the order of its table."""
     config = model.config.model_copy(update=switches)
     every = {**model.weights, **(weights or {})}
-    return Model(config, {name: every[name] for name in parameter_table(config, model.vocab_size)})
+    table = parameter_table(config, model.vocab_size)
+    return model._replace(config=config, weights={name: every[name] for name in table})

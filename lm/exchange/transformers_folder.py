@@ -7,13 +7,14 @@ import torch
 from safetensors.torch import save
 
 from lm.config.export import Dtype
-from lm.config.special_tokens import END_OF_TEXT
+from lm.config.special_tokens import END_OF_TEXT, END_OF_TURN
 from lm.exchange.dtypes import TORCH
 from lm.exchange.homes import Home
 from lm.exchange.rewrites import Model
 from lm.formats.parameters import parameter_table
 from lm.formats.transformers import to_transformers
 from lm.system.files import replacing, write_json
+from lm.tokenizer.chat import CHAT_TEMPLATE
 from lm.tokenizer.tokenizer import Tokenizer
 
 DTYPE = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
@@ -52,8 +53,13 @@ def write_folder(
 
 
 def write_tokenizer(folder: Path, model: Model, tokenizer: Tokenizer, generation: dict[str, Any]) -> None:
-    """Write the tokenizer and the defaults of generation."""
-    ids = {f"{kind}_token_id": tokenizer.end_id for kind in ("bos", "eos", "pad")}
+    """Write the tokenizer and the defaults of generation.
+
+    A chat model ends an answer with its turn, and its template travels with the tokenizer.
+    """
+    ids: dict[str, Any] = {f"{kind}_token_id": tokenizer.end_id for kind in ("bos", "eos", "pad")}
+    if model.chat:
+        ids["eos_token_id"] = [tokenizer.special_tokens[END_OF_TURN], tokenizer.end_id]
     write_json(folder / "generation_config.json", ids | generation)
     tokenizer.save(folder / "tokenizer.json")
     settings = {
@@ -62,4 +68,6 @@ def write_tokenizer(folder: Path, model: Model, tokenizer: Tokenizer, generation
         "model_max_length": model.config.context_length,
         "clean_up_tokenization_spaces": False,
     }
+    if model.chat:
+        settings |= {"eos_token": END_OF_TURN, "chat_template": CHAT_TEMPLATE}
     write_json(folder / "tokenizer_config.json", settings)

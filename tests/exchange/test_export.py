@@ -10,28 +10,32 @@ import torch
 from gguf import GGUFReader
 from transformers import AutoModelForCausalLM, AutoTokenizer, pipeline
 
+from lm.corpus.dialogue import Message
 from lm.exchange.export import export_code, export_gguf, export_transformers
 from lm.exchange.homes import NoHomeError
+from lm.exchange.imported import read_folder, read_tokenizer
 from lm.exchange.rewrites import Model
 from lm.exchange.transformers_folder import write_folder
 from lm.generation.events import collect
 from lm.generation.generate import generate
 from lm.generation.sampling import GREEDY
+from lm.tokenizer.chat import CHAT_TEMPLATE, prompt_ids, training_ids
 from lm.tokenizer.tokenizer import Tokenizer
 from tests.model.configs import redraw
 from tests.small import DOCUMENTS, random_model
 from tests.tokenizer.test_tokenizer import tokenizer
+from tests.training.test_dialogues import bpe as with_roles
 
 CONTEXT = 120
 GREEDILY = {"do_sample": False}
 ODD = [*DOCUMENTS[:3], "", " ", "\n\n  x\t", "<|endoftext|>", "a<|user|>b", "don't 123'll", "\0", "👩‍👩‍👧‍👦 é"]
 
 
-def exported(**switches: Any) -> tuple[Model, Tokenizer]:
+def exported(vocab_size: int | None = None, **switches: Any) -> tuple[Model, Tokenizer]:
     """A random model that is exported as a Qwen3 unless a switch says otherwise, and its tokenizer."""
     bpe = tokenizer("bpe")
     changes = {"context_length": CONTEXT, "d_model": 64, "d_ff": 96, "n_heads": 4, "n_kv_heads": 2, "qk_norm": True}
-    ours = random_model(bpe.vocab_size, **(changes | switches))
+    ours = random_model(vocab_size or bpe.vocab_size, **(changes | switches))
     redraw(ours, seed=3)
     return Model(ours.config, {name: p.detach().numpy() for name, p in ours.named_parameters()}), bpe
 
@@ -72,6 +76,65 @@ def test_a_pipeline_generates_text(folder: Path) -> None:
     generator = pipeline("text-generation", model=str(folder))
     (result,) = generator("Once upon a time", max_new_tokens=5)
     assert result["generated_text"].startswith("Once upon a time")
+
+
+TALK = [
+    Message("system", "Be good.\n"),
+    Message("user", "  Tell me, “fox”:\n\nwhy?  "),
+    Message("assistant", "I don't know 123 {{ x }}."),
+    Message("user", ""),
+]
+
+
+@pytest.fixture(scope="module")
+def chat_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The export of a chat model to transformers."""
+    path, roles = tmp_path_factory.mktemp("export") / "theirs", with_roles()
+    model, _ = exported(vocab_size=roles.vocab_size)
+    export_transformers(path, model._replace(chat=True), roles, "f32", GREEDILY, "")
+    return path
+
+
+def test_their_template_gives_the_ids_of_our_dialogues(chat_folder: Path) -> None:
+    theirs: Any = AutoTokenizer.from_pretrained(chat_folder)
+    ours = with_roles()
+    talk = [{"role": message.role, "content": message.content} for message in TALK]
+    for n in range(1, len(talk) + 1):
+        asked = theirs.apply_chat_template(talk[:n], add_generation_prompt=True)["input_ids"]
+        assert asked == prompt_ids(ours, TALK[:n])
+        assert theirs.apply_chat_template(talk[:n])["input_ids"] == training_ids(ours, TALK[:n])[0].tolist()
+    assert theirs.eos_token == "<|end|>"
+
+
+def test_a_chat_model_comes_back_as_one(chat_folder: Path, tmp_path: Path) -> None:
+    back = read_folder(chat_folder)
+    assert back.chat
+    again = read_tokenizer(chat_folder, back.vocab_size)
+    assert again.special_tokens == with_roles().special_tokens
+    AutoTokenizer.from_pretrained(chat_folder).save_pretrained(tmp_path)
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).symlink_to(chat_folder / name)
+    assert read_folder(tmp_path).chat
+
+
+def test_a_pipeline_answers_and_stops_where_the_turn_ends(chat_folder: Path) -> None:
+    chat: Any = pipeline("text-generation", model=str(chat_folder))
+    roles = with_roles()
+    ends = [roles.special_tokens["<|end|>"], roles.end_id]
+    assert chat.model.generation_config.eos_token_id == ends
+    (result,) = chat([{"role": "user", "content": "the cat"}], max_new_tokens=5)
+    assert [message["role"] for message in result["generated_text"]] == ["user", "assistant"]
+
+
+def test_a_gguf_file_of_a_chat_model_says_how_it_talks(tmp_path: Path) -> None:
+    roles = with_roles()
+    model, _ = exported(vocab_size=roles.vocab_size)
+    export_gguf(tmp_path / "gguf", model._replace(chat=True), roles, "f32", "m")
+    fields = GGUFReader(tmp_path / "gguf" / "m-f32.gguf").fields
+    assert fields["tokenizer.chat_template"].contents() == CHAT_TEMPLATE
+    for kind in ("eos", "eot"):
+        assert fields[f"tokenizer.ggml.{kind}_token_id"].contents() == roles.special_tokens["<|end|>"]
+    assert fields["tokenizer.ggml.bos_token_id"].contents() == roles.end_id
 
 
 @pytest.mark.parametrize(("dtype", "least", "most"), [("bf16", 1e-3, 0.5), ("f16", 1e-4, 0.05), ("q8_0", 1e-3, 0.5)])

@@ -2,6 +2,7 @@
 the project's own files nor CI install it.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from lm.generation.events import collect
 from lm.generation.generate import generate
 from lm.generation.sampling import GREEDY
 from lm.model.transformer import Transformer
-from tests.exchange.test_export import CONTEXT, ODD, exported
+from lm.tokenizer.chat import prompt_ids
+from tests.exchange.test_export import CONTEXT, ODD, TALK, exported
+from tests.training.test_dialogues import bpe as with_roles
 
 llama_cpp = pytest.importorskip("llama_cpp")
 # Sums in another order, and the kernel of its attention rounds keys and values to half precision.
@@ -66,3 +69,23 @@ def test_llama_cpp_computes_the_same(tmp_path: Path, switches: dict[str, Any]) -
     transformer.load_state_dict({name: torch.from_numpy(array) for name, array in model.weights.items()})
     events = generate(transformer, [prompt], GREEDY, max_new_tokens=100, end_id=bpe.vocab_size, seed=0)
     assert greedy == collect(events, 1)[0]
+
+
+def test_llama_cpp_reads_a_conversation_as_we_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    roles = with_roles()
+    model, _ = exported(vocab_size=roles.vocab_size)
+    export_gguf(tmp_path / "gguf", model._replace(chat=True), roles, "f32", "m")
+    theirs = llama_cpp.Llama(str(tmp_path / "gguf" / "m-f32.gguf"), n_ctx=CONTEXT, verbose=False, n_threads=1)
+    read: list[list[int]] = []
+    its_own = theirs.generate
+
+    def generate(ids: list[int], **others: Any) -> Iterator[int]:
+        read.append(list(ids))
+        next(its_own(ids, **others))
+        yield roles.special_tokens["<|end|>"]
+
+    monkeypatch.setattr(theirs, "generate", generate)
+    talk = [{"role": message.role, "content": message.content} for message in TALK]
+    answer = theirs.create_chat_completion(talk, max_tokens=5)
+    assert answer["choices"][0]["finish_reason"] == "stop"
+    assert read == [prompt_ids(roles, TALK)]
