@@ -1,0 +1,1 @@
+"""Talk to a chat model in the terminal."""

@@ -1,0 +1,118 @@
+"""Talk to a chat model: `python -m commands.chat --help` explains all options."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from commands.chat.talk import HELP, Settings, Talk, shown
+from commands.generate.options import WEIGHTS, Parser
+from lm.generation.load import load_trained
+from lm.tokenizer.chat import can_chat
+
+ABOUT = """\
+Talk to a chat model. Answers are shown token by token, as they are drawn.
+
+MODEL is a folder with model.safetensors and tokenizer.json (models/chat, which `dvc repro` makes, if none is named).
+Where the input is no terminal, all of it is one message, and the answer alone is printed."""
+
+EXAMPLES = f"""\
+in the conversation:
+{HELP}
+
+examples:
+    python -m commands.chat
+    python -m commands.chat models/chat --system "You are a kind storyteller." --temperature 0.5
+    echo "Tell me a story with the word dragon." | python -m commands.chat
+"""
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The exit status: 0, 1 after a mistake, 130 when stopped by Ctrl-C."""
+    values = _parser().parse(sys.argv[1:] if words is None else words)
+    try:
+        settings = Settings()
+        for name in vars(settings):
+            if (value := getattr(values, name)) is not None:
+                settings = settings.changed(name, value)
+        if not values.model.exists():
+            raise ValueError(f"{values.model}: no such folder; `dvc repro finetune` makes models/chat")
+        trained = load_trained(
+            values.model, values.tokenizer, backend=values.backend, device=values.device, weights=values.weights
+        )
+        if not can_chat(trained.tokenizer):
+            raise ValueError(f"{values.model}: must know the tokens of roles; `dvc repro finetune` makes a chat model")
+        if sys.stdin.isatty():
+            from commands.chat.screen import Screen
+
+            screen = Screen()
+            screen.note(f"{values.model}; /help shows the commands, Ctrl-D leaves")
+            screen.talk(Talk(trained, settings, values.system, screen.note))
+            return 0
+        talk = Talk(trained, settings, values.system, lambda line: print(line, file=sys.stderr))
+        return _answer_once(talk)
+    except ValueError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+
+
+def _answer_once(talk: Talk) -> int:
+    """Answer what comes from another program."""
+    try:
+        text = sys.stdin.buffer.read().decode().strip()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"input: must be UTF-8, got {error.object[error.start]:#04x} at byte {error.start}") from None
+    if not text:
+        raise ValueError("input: must hold a message, got none")
+    try:
+        finished = shown(talk.say(text), lambda piece: print(piece, end="", flush=True))
+        print(flush=True)
+    except BrokenPipeError:  # the reader has read enough
+        sys.stdout = None  # or Python would complain when it closes it
+        return 0
+    return 0 if finished else 130
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m commands.chat",
+        usage="%(prog)s [MODEL] [options]",
+        description=ABOUT,
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "model", nargs="?", type=Path, default=Path("models/chat"), metavar="MODEL", help=argparse.SUPPRESS
+    )
+    parser.add_argument("--system", metavar="TEXT", help="tell the model who it is, before you begin")
+    # Checked as `/set` does it, so that both say the same of a wrong value.
+    parser.add_argument("--temperature", metavar="T", help="0 always takes the likeliest token (0.7)")
+    parser.add_argument(
+        "--top-p", metavar="P", help="of the likeliest tokens that together reach this probability (0.95)"
+    )
+    parser.add_argument("--max-new-tokens", metavar="N", help="upper limit of an answer (400)")
+    parser.add_argument("--seed", metavar="N", help="the same seed and messages give the same answers (1337)")
+    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="if it does not lie beside the model")
+    parser.add_argument(
+        "--backend", choices=["auto", "torch", "numpy"], default="auto", help="auto: PyTorch if it is here"
+    )
+    parser.add_argument(
+        "--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="auto: a GPU if there is one"
+    )
+    weights = parser.add_mutually_exclusive_group()
+    weights.add_argument("--weights", choices=WEIGHTS, default="fp32", help="precision of the matrices (fp32)")
+    for name in WEIGHTS[1:]:
+        weights.add_argument(
+            f"--{name}", dest="weights", action="store_const", const=name, help=f"the same as --weights {name}"
+        )
+    parser.add_argument("--options", metavar="TEXT", help=argparse.SUPPRESS)  # taken out before parsing
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
