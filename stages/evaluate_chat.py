@@ -1,6 +1,7 @@
 """Measure how well the chat model answers, and the base model beside it: what fine-tuning has bought.
 
-Both are asked what the validation dialogues ask. Where a dialogue knows the right answer, it is graded.
+The loss of both is that on the same validation dialogues. Both are asked what these ask, the base model only a tenth of
+it. Where a dialogue knows the right answer, it is graded.
 """
 
 from typing import Any
@@ -35,9 +36,8 @@ def main(stage: Stage) -> None:
         f"chat.batch_size: {config.batch_size} answers at once, or the model alone, do not fit into memory; lower it "
         "or change chat.device"
     ):
-        figures, given = _measure(stage, config, seed, "chat", dialogues)
-        n_base = -(-len(dialogues) // _BASE_SHARE)
-        base, _ = _measure(stage, config, seed, "base", dialogues[:n_base])
+        figures, given = _measure(stage, config, seed, "chat", dialogues, len(dialogues))
+        base, _ = _measure(stage, config, seed, "base", dialogues, -(-len(dialogues) // _BASE_SHARE))
     write_json(stage.path("metrics"), {"chat": figures, "base": base})
     write_json(stage.path("samples_json"), as_json(dialogues, given))
     shown = dialogues[:_SHOWN]
@@ -46,9 +46,12 @@ def main(stage: Stage) -> None:
 
 
 def _measure(
-    stage: Stage, config: ChatConfig, seed: int, name: str, dialogues: list[Dialogue]
+    stage: Stage, config: ChatConfig, seed: int, name: str, dialogues: list[Dialogue], n_asked: int
 ) -> tuple[dict[str, Any] | None, list[Answer]]:
-    """The figures of a model, and its answers; None for a base model that does not know the tokens of the roles."""
+    """The figures of a model, and its answers in the first `n_asked` dialogues.
+
+    None for a base model that does not know the tokens of the roles.
+    """
     tokenizer = load_tokenizer(stage.path(f"{name}_tokenizer"))
     if not can_chat(tokenizer):
         return None, []
@@ -61,19 +64,20 @@ def _measure(
         raise ValueError(f"{stage.path('dialogues')}: must hold a dialogue that fits into the context, got none")
     with tqdm(desc=f"loss of {name}", total=len(n_bytes), unit=" dialogues", disable=None) as bar:
         figures: dict[str, Any] = loss_of_answers(model, encoding.dialogues, n_bytes, config.batch_size, bar.update)
-    n_answers = sum(message.role == "assistant" for dialogue in dialogues for message in dialogue.messages)
+    asked = dialogues[:n_asked]
+    n_answers = sum(message.role == "assistant" for dialogue in asked for message in dialogue.messages)
     with tqdm(desc=f"answers of {name}", total=n_answers, unit=" answers", disable=None) as bar:
         given = answers(
             model,
             tokenizer,
-            dialogues,
+            asked,
             Sampling(config.temperature, top_p=config.top_p),
             max_new_tokens=config.max_new_tokens,
             batch_size=config.batch_size,
             seed=seed,
             progress=bar.update,
         )
-    return figures | grade(dialogues, given), given
+    return figures | grade(asked, given), given
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def grade(dialogues: Sequence[Dialogue], given: Iterable[Answer]) -> dict[str, A
     return {
         "n_answers": n_answers,
         **{key: value for name, share in shares.items() for key, value in share.figures(name).items()},
-        "right_by_kind": {kind: by_kind[kind].figures("right")["right"] for kind in sorted(by_kind)},
+        "right_by_kind": {kind: by_kind[kind].figures("right") for kind in sorted(by_kind)},
     }
 
 
