@@ -11,7 +11,7 @@ import pytest
 from commands.deps import ROOT
 from experiments.compare.comparison import Comparison
 from experiments.report import plot_page
-from tests.experiments.report.browser import CHROMIUM, Browser
+from tests.browser import CHROMIUM, Browser
 from tests.experiments.report.comparisons import SETS, ablations, sweep
 
 pytestmark = pytest.mark.slow
