@@ -34,7 +34,7 @@ UNSET: Mapping[str, Mapping[str, Any]] = {
     "dialogues": {
         "n_dialogues": 4000,
         "n_valid_dialogues": 200,
-        "max_characters": 1400,
+        "max_characters": 1150,
         "train": [],
         "valid": [],
         "dataset": "everyday-conversations",

@@ -31,6 +31,7 @@ _ANY_STORY = (
     "I cannot sleep. Tell me a story.",
 )
 _MOST_QUESTIONS = 4
+_TALK_CHARACTERS = 120  # that are left beside a story for what is said of it, at least
 _CHILD = {"he": word("boy"), "she": word("girl")}
 _compile = cache(_GRAMMAR.compile)
 
@@ -80,7 +81,7 @@ class _Talk:
         while True:
             plot, memory = self._random.choice(list(PLOTS)), dict[str, Word]()
             story, _ = tell(PLOTS[plot], self._random.random, memory)
-            if len(story) + 200 <= self._room:
+            if len(story) + _TALK_CHARACTERS <= self._room:
                 return plot, story, memory
 
     def _wish(self, plot: str, memory: dict[str, Word]) -> tuple[str, tuple[str, ...]]:

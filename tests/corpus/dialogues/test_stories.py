@@ -3,16 +3,19 @@
 import re
 from functools import cache
 from itertools import islice, pairwise
+from random import Random
 
 import pytest
 
+from lm.config.dialogues import LEAST_CHARACTERS
 from lm.corpus.dialogue import Dialogue
 from lm.corpus.dialogues.questions import OF_ANIMALS, OF_CHILDREN, OF_PLOTS, SURE_WORDS
 from lm.corpus.dialogues.stories import PLOTS, story_dialogues
 from lm.corpus.document import Split
 from lm.corpus.stories import derivations, tell_stories
+from lm.corpus.stories.telling import tell
 
-LIMIT = 1400
+LIMIT = 1150
 
 
 @cache
@@ -22,7 +25,7 @@ def dialogues(seed: int = 1, split: Split = "train", limit: int = LIMIT) -> list
 
 def test_a_dialogue_depends_on_seed_split_and_number_alone() -> None:
     assert list(story_dialogues(1, "train", 5, LIMIT)) == dialogues()[:5]
-    with_story = {dialogue for dialogue in dialogues() if "." in str(dialogue) and len(str(dialogue)) > 1500}
+    with_story = {dialogue for dialogue in dialogues() if "." in str(dialogue) and len(str(dialogue)) > 1300}
     assert len(with_story) > 400
     assert not with_story & {*dialogues(2), *dialogues(split="valid")}
 
@@ -37,12 +40,12 @@ def test_user_and_assistant_speak_in_turn_and_the_assistant_last() -> None:
         assert all(message.content.strip() == message.content != "" for message in dialogue.messages)
 
 
-@pytest.mark.parametrize("limit", [1300, LIMIT, 3000])
+@pytest.mark.parametrize("limit", [LEAST_CHARACTERS, 3000])
 def test_dialogues_are_as_long_as_they_may_be_and_no_longer(limit: int) -> None:
     longest = max(
         sum(len(message.content) for message in dialogue.messages) for dialogue in dialogues(1, "train", limit)
     )
-    assert 1250 < longest <= limit
+    assert min(limit, 1400) - 50 < longest <= limit
 
 
 def test_every_answer_is_checked_and_right() -> None:
@@ -90,3 +93,10 @@ def test_the_plots_are_those_of_the_stories() -> None:
     told = "\n".join(document.text for document in tell_stories(1, "train", 200))
     for plot, words in SURE_WORDS.items():
         assert all(word in told for word in words), plot
+
+
+def test_every_plot_is_talked_about_within_the_least_length() -> None:
+    random = Random(0)
+    for plot, nodes in PLOTS.items():
+        lengths = [len(tell(nodes, random.random)[0]) for _ in range(40)]
+        assert min(lengths) + 120 <= LEAST_CHARACTERS, plot
