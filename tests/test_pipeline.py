@@ -117,7 +117,8 @@ def test_how_a_run_is_drawn_changes_no_model(finished: Workspace) -> None:
         after = finished.out_hashes()
         changed = {path for path, md5 in before.items() if after[path] != md5}
         assert "plots/train.csv" in changed
-        assert changed <= {"plots/train.csv", "plots/loss.png", "plots/learning_rate.png", "plots/gradient_norm.png"}
+        names = ("train.csv", "loss.png", "learning_rate.png", "gradient_norm.png")
+        assert changed <= {f"plots/{name}" for name in (*names, "finetune_train.csv", "finetune_loss.png")}
         assert pd.read_csv(finished.path / "plots/train.csv")["step"].tolist() == [30, 60, 90, 120]
     finally:
         finished.set("observe", log_every=5, tensorboard=False)

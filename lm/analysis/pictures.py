@@ -19,12 +19,12 @@ def nats_per_token(bits: Sequence[float] | None, n_tokens: int) -> float | None:
     return None if bits is None else math.fsum(bits) * math.log(2) / n_tokens
 
 
-def plot_loss(train: Columns, valid: Columns, floor: float | None, path: Path) -> None:
+def plot_loss(train: Columns, valid: Columns, floor: float | None, path: Path, title: str = "Loss") -> None:
     """Training and validation loss against tokens seen, both axes logarithmic.
 
     `floor`, in nats per token, is the entropy of the validation text where it is known: no model can be better.
     """
-    figure, axes = new_figure("Loss", "tokens seen", "nats per token")
+    figure, axes = new_figure(title, "tokens seen", "nats per token")
     axes.plot(train["tokens"], train["loss"], color=_COLOURS["train"])
     axes.plot(valid["tokens"], valid["loss"], color=_COLOURS["valid"], marker="o", markersize=3)
     names = []
