@@ -84,10 +84,10 @@ def test_any_dataset_whose_rows_are_dialogues(hub: Hub) -> None:
     config = dialogues_config(source="hub", dataset="org/name", train_split="train[1:4]", valid_split="train[:1]")
     assert by_split(open_dialogues(config, 0, ROOT)) == {"train": TRAIN[1:], "valid": TRAIN[:1]}
     table = io.StringIO(newline="")
-    csv.writer(table).writerows([["instruction", "response", "n"], ["What is 6 times 7?", "042", 5], ["NA", "null", 6]])
+    csv.writer(table).writerows([["instruction", "response", "n"], ["What is 6 times 7?", "042", 5], ["NA", "007", 6]])
     hub.repository("org/table").commit(dict.fromkeys(("train.csv", "validation.csv"), table.getvalue().encode()))
     found = by_split(open_dialogues(dialogues_config(source="hub", dataset="org/table"), 0, ROOT))
-    assert found["train"] == [["What is 6 times 7?", "042"], ["NA", "null"]]  # a text, whatever it looks like
+    assert found["train"] == [["What is 6 times 7?", "042"], ["NA", "007"]]  # a text, whatever it looks like
     held = dialogues_config(source="hub", dataset="org/folders/same", valid_fraction=0.5)
     with pytest.raises(ValueError, match=r"^dialogues\.train: must give at least one dialogue"):
         by_split(open_dialogues(held, 0, ROOT))  # all are the same, so that all are held out
