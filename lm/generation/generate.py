@@ -36,9 +36,42 @@ def generate(
     number of the prompt and that of the sample. Prompts are numbered from `first_prompt` on. So no text depends on the
     others, as `Batch` says.
     """
+    texts = texts_to_write(
+        prompts,
+        sampling,
+        max_new_tokens=max_new_tokens,
+        end_id=end_id,
+        seed=seed,
+        samples=samples,
+        rules=rules,
+        logprobs=logprobs,
+        first_prompt=first_prompt,
+    )
+    if max_new_tokens == 0:
+        yield from (End(text.row, "length") for text in texts)
+        return
+    batch = Batch(model)
+    batch.join(texts)
+    while batch.texts:
+        yield from batch.step()
+
+
+def texts_to_write(
+    prompts: Sequence[Sequence[int]],
+    sampling: Sampling,
+    *,
+    max_new_tokens: int,
+    end_id: int,
+    seed: int,
+    samples: int = 1,
+    rules: Rules | None = None,
+    logprobs: int | None = None,
+    first_prompt: int = 0,
+) -> list[Text]:
+    """The texts of `generate`, as they stand before their first new token."""
     assert prompts
     assert all(prompts), "a prompt holds at least one token"
-    texts = [
+    return [
         Text(
             prompt * samples + sample,
             list(ids),
@@ -55,10 +88,3 @@ def generate(
         for prompt, ids in enumerate(prompts)
         for sample in range(samples)
     ]
-    if max_new_tokens == 0:
-        yield from (End(text.row, "length") for text in texts)
-        return
-    batch = Batch(model)
-    batch.join(texts)
-    while batch.texts:
-        yield from batch.step()

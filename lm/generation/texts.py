@@ -74,21 +74,29 @@ def continue_prompts(
     )
 
 
+class GrowingText:
+    """The text of one row, in pieces, as soon as each character is whole.
+
+    If `max_new_tokens` cuts the text off within a character, that character is left out. The text ends before the first
+    string in `stop`, so what may become one is held back.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, after: Sequence[int], stop: Sequence[str] = ()) -> None:
+        """Args: how ids become text; the ids before this text; where it stops."""
+        self._decoding, self._shown = tokenizer.decoding(after=after), UpToStop(stop)
+
+    def add(self, event: Event) -> str:
+        """What the text has more after this event."""
+        if isinstance(event, End):
+            return self._shown.add(self._decoding.rest(cut_off=not event.complete), is_last=True)
+        return self._shown.add(self._decoding.add(event.id))
+
+
 def continuation(
     tokenizer: Tokenizer, prompt: str, events: Iterable[Event], stop: Sequence[str] = (), *, special: bool = False
 ) -> Iterator[str]:
-    """The text of one row's events, in pieces, as soon as each character is whole: what follows the prompt.
-
-    If `max_new_tokens` cut the text off within a character, that character is left out. The text ends before the first
-    string in `stop`, so what may become one is held back.
-    """
-    decoding = tokenizer.decoding(after=tokenizer.encode(prompt, allow_special=special))
-    shown = UpToStop(stop)
-    for event in events:
-        if isinstance(event, End):
-            yield shown.add(decoding.rest(cut_off=not event.complete), is_last=True)
-        else:
-            yield shown.add(decoding.add(event.id))
+    """The text of one row's events, in pieces: what follows the prompt."""
+    return map(GrowingText(tokenizer, tokenizer.encode(prompt, allow_special=special), stop).add, events)
 
 
 def continuations(
