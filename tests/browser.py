@@ -71,15 +71,16 @@ class Browser:
                 assert "error" not in answer, f"{method}: {answer['error']}"
                 return answer["result"]
 
-    def open(self, path: Path, width: int, height: int, mobile: bool = False) -> None:
-        """Show a file in a window of that size, or on a phone of that size."""
+    def open(self, page: Path | str, width: int, height: int, mobile: bool = False) -> None:
+        """Show a file, or what a server on this machine has, in a window of that size, or on a phone of that size."""
+        address = page if isinstance(page, str) else page.as_uri()
         self.problems.clear()
         self.requests.clear()
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": mobile}
         self.send("Emulation.setDeviceMetricsOverride", **size)
         self.send("Emulation.setTouchEmulationEnabled", enabled=mobile)
-        self.send("Page.navigate", url=path.as_uri())
-        self.wait("document.readyState == 'complete' && location.protocol == 'file:'")
+        self.send("Page.navigate", url=address)
+        self.wait(f"document.readyState == 'complete' && location.href == {json.dumps(address)}")
 
     def value(self, script: str) -> Any:
         """The value of an expression of JavaScript in the page."""
@@ -102,6 +103,24 @@ class Browser:
         """Touch the screen there."""
         self.send("Input.dispatchTouchEvent", type="touchStart", touchPoints=[{"x": x, "y": y}])
         self.send("Input.dispatchTouchEvent", type="touchEnd", touchPoints=[])
+
+    def type(self, text: str) -> None:
+        """Write a text where the focus is."""
+        self.send("Input.insertText", text=text)
+
+    def press(self, key: str, *, alt: bool = False, shift: bool = False) -> None:
+        """Press a key, named as `KeyboardEvent.code` names it."""
+        codes = {"Enter": 13, "Escape": 27, "ArrowUp": 38, "ArrowRight": 39, "ArrowLeft": 37}
+        name = key.removeprefix("Key").lower() if key.startswith("Key") else key
+        event: dict[str, Any] = {"key": name, "code": key, "modifiers": alt + 8 * shift}
+        event["windowsVirtualKeyCode"] = codes[key] if key in codes else ord(name.upper())
+        text = {"text": "\r"} if key == "Enter" else {}
+        self.send("Input.dispatchKeyEvent", type="keyDown", **event, **text)
+        self.send("Input.dispatchKeyEvent", type="keyUp", **event)
+
+    def prefer(self, scheme: str) -> None:
+        """Say that the user likes a `light` or a `dark` page."""
+        self.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def screenshot(self, path: Path) -> None:
         """Write a picture of the whole page as PNG."""
