@@ -147,7 +147,7 @@ def words() -> tokenizers.Tokenizer:
     return library
 
 
-def write_model(folder: Path, tokenizer: Tokenizer | None = None, **changes: Any) -> Path:
+def write_model(folder: Path, tokenizer: Tokenizer | None = None, *, chat: bool = False, **changes: Any) -> Path:
     """The folder, with a small untrained model in it, beside the tokenizer that it needs: of single bytes by default.
 
     The weights are drawn wide, so that the predictions differ from token to token.
@@ -157,7 +157,7 @@ def write_model(folder: Path, tokenizer: Tokenizer | None = None, **changes: Any
     tokenizer.save(folder / "tokenizer.json")
     config = model_config(**({"context_length": 16} | changes))
     weights = initial_weights(config, tokenizer.vocab_size, seed=0)
-    card = ModelCard(config, tokenizer.vocab_size, tokenizer.end_id, tokenizer.sha256, [])
+    card = ModelCard(config, tokenizer.vocab_size, tokenizer.end_id, tokenizer.sha256, [], chat)
     save_model(folder / "model.safetensors", {name: 10 * weight for name, weight in weights.items()}, card)
     return folder
 

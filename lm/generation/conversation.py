@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 from lm.config.special_tokens import END_OF_TURN
 from lm.corpus.dialogue import Message
-from lm.generation.events import End, Event
+from lm.generation.events import Event
 from lm.generation.generate import generate
 from lm.generation.sampling import Sampling
 from lm.generation.session import LanguageModel
+from lm.generation.texts import GrowingText
 from lm.tokenizer.chat import message_ids, opening
 from lm.tokenizer.tokenizer import Tokenizer
 
@@ -91,6 +92,4 @@ def answer_text(tokenizer: Tokenizer, events: Iterable[Event]) -> Iterator[str]:
 
     If `max_new_tokens` cut the text off within a character, that character is left out.
     """
-    decoding = tokenizer.decoding()
-    for event in events:
-        yield decoding.rest(cut_off=not event.complete) if isinstance(event, End) else decoding.add(event.id)
+    return map(GrowingText(tokenizer, after=()).add, events)

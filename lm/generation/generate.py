@@ -44,6 +44,7 @@ def generate(
         seed=seed,
         samples=samples,
         rules=rules,
+        never=never,
         logprobs=logprobs,
         first_prompt=first_prompt,
     )
@@ -65,6 +66,7 @@ def texts_to_write(
     seed: int,
     samples: int = 1,
     rules: Rules | None = None,
+    never: Sequence[int] = (),
     logprobs: int | None = None,
     first_prompt: int = 0,
 ) -> list[Text]:
