@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro train sample evaluate plots split generate chat exp unfinished verify test test-fast coverage format lint typecheck check deps lock clean
+.PHONY: help setup setup-dev repro train sample evaluate plots split generate chat chat-web exp unfinished verify test test-fast coverage format lint typecheck check deps lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,10 +35,13 @@ split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upo
 generate: setup  ## let the trained model continue a text: make generate TEXT="The fox" OPTIONS="--n 3 --seed 7"
 	@python -m commands.generate models/base --options "$$GIVEN_OPTIONS" $(if $(value TEXT),-- "$$GIVEN_TEXT")
 
-chat: export GIVEN_OPTIONS := $(value OPTIONS)
+chat chat-web: export GIVEN_OPTIONS := $(value OPTIONS)
 
 chat: setup  ## talk to the chat model in the terminal: make chat OPTIONS="--temperature 0.5"
 	@python -m commands.chat models/chat --options "$$GIVEN_OPTIONS"
+
+chat-web: setup  ## talk to the chat model in the browser, http://127.0.0.1:8000: make chat-web OPTIONS="--port 8001"
+	@python -m commands.serve models/chat --options "$$GIVEN_OPTIONS"
 
 exp: export GIVEN_SET := $(value SET)
 exp: export GIVEN_NAME := $(value NAME)

@@ -1,0 +1,140 @@
+"""Talk with a trained model in the browser, and let programs ask it as they ask OpenAI's API.
+
+    python -m commands.serve models/chat
+    python -m commands.serve models/base --port 8001          a model that continues texts
+
+Ctrl-C ends it. docs/manual/chat.md has examples.
+"""
+
+import argparse
+import logging
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from commands.generate.options import WEIGHTS, Parser
+from commands.serve.app import build_app
+from commands.serve.service import Limits, Service
+from lm.generation.engine import Engine
+from lm.generation.load import load_trained
+
+_CONNECTIONS = 256  # open ones, those that wait for the next request included
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The exit status: 0 after Ctrl-C, 1 after a mistake."""
+    values = build_parser().parse(sys.argv[1:] if words is None else words)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        if not values.model.exists():
+            raise ValueError(f"{values.model}: no such folder; `dvc repro finetune` makes models/chat")
+        trained = load_trained(
+            values.model, values.tokenizer, backend=values.backend, device=values.device, weights=values.weights
+        )
+        listening = listen(values.host, values.port)
+    except ValueError as error:
+        for line in str(error).splitlines():
+            print(f"error: {line}", file=sys.stderr)
+        return 1
+    engine = Engine(trained.model, max_texts=values.batch, max_waiting=values.queue)
+    limits = Limits(values.max_tokens, values.time_limit)
+    service = Service(values.name or values.model.resolve().name, trained, engine, limits)
+    host, port = listening.getsockname()[:2]
+    app = build_app(service, hosts=[*values.allow_host, values.host], origins=values.allow_origin)
+    where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    kind = "talk with" if service.chats else "let it continue a text:"
+    print(f"{values.model}: {kind} it at {where} ; programs use {where}/v1 ; Ctrl-C ends", flush=True)
+    with suppress(KeyboardInterrupt):
+        Server(app, engine).run(sockets=[listening])
+    engine.close()
+    engine.join()
+    return 0
+
+
+class Server(uvicorn.Server):
+    """Serves until Ctrl-C. Then it ends the answers that are being written, so that nobody waits for them."""
+
+    def __init__(self, app: Any, engine: Engine) -> None:
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level=logging.WARNING,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=_CONNECTIONS,
+            timeout_graceful_shutdown=5,
+        )
+        super().__init__(config)
+        self._engine = engine
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        """What a signal does."""
+        self._engine.close()
+        super().handle_exit(sig, frame)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens there.
+
+    Raises:
+        ValueError: when nobody can listen there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise ValueError(f"--host {host} --port {port}: {os.strerror(error.errno or 0)}") from None
+
+
+def build_parser() -> Parser:
+    """The options."""
+    parser = Parser(
+        prog="python -m commands.serve",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("model", type=Path, nargs="?", default=Path("models/chat"), help="folder of the model (models/chat)")
+    add("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0: other machines can ask too (%(default)s)")
+    add("--port", type=_whole(0, 65535), default=8000, help="0: any that is free (%(default)s)")
+    add("--name", help="how requests name the model (its folder's name)")
+    add("--tokenizer", type=Path, metavar="FILE", help="if it does not lie beside the model")
+    add("--backend", choices=["auto", "torch", "numpy"], default="auto", help="auto: PyTorch if it is here")
+    add("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="(%(default)s)")
+    add("--weights", choices=WEIGHTS, default="fp32", help="precision of the matrices (%(default)s)")
+    add("--batch", type=_whole(1), default=32, help="texts that are written at once (%(default)s)")
+    add("--queue", type=_whole(0), default=64, help="texts that may wait; more get the status 429 (%(default)s)")
+    add("--max-tokens", type=_whole(1), default=1024, help="tokens of an answer, at most (%(default)s)")
+    add("--time-limit", type=_whole(1), default=300, help="seconds for an answer, at most (%(default)s)")
+    add("--allow-host", action="append", default=[], metavar="NAME", help="a name of this machine; may be repeated")
+    add(
+        "--allow-origin", action="append", default=[], metavar="URL", help="a site whose pages may ask; may be repeated"
+    )
+    add("--options", metavar="TEXT", help=argparse.SUPPRESS)  # taken out before parsing
+    return parser
+
+
+def _whole(least: int, most: int | None = None) -> Any:
+    """A type of argparse: a whole number in a range."""
+
+    def number(text: str) -> int:
+        value = int(text)
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(
+                f"must be {f'{least} or above' if most is None else f'from {least} to {most}'}, got {value}"
+            )
+        return value
+
+    number.__name__ = "whole number"
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())
