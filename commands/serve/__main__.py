@@ -48,8 +48,8 @@ def main(words: Sequence[str] | None = None) -> int:
     host, port = listening.getsockname()[:2]
     app = build_app(service, hosts=[*values.allow_host, values.host], origins=values.allow_origin)
     where = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-    kind = "talk with" if service.chats else "let it continue a text:"
-    print(f"{values.model}: {kind} it at {where} ; programs use {where}/v1 ; Ctrl-C ends", flush=True)
+    kind = "talks" if service.chats else "continues texts"
+    print(f"{values.model} {kind} at {where} ; programs use {where}/v1 ; Ctrl-C ends", flush=True)
     with suppress(KeyboardInterrupt):
         Server(app, engine).run(sockets=[listening])
     engine.close()

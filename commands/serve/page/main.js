@@ -31,7 +31,7 @@ async function begin() {
     ? "A small model, trained from scratch on this machine. Point at any word of its answers to see how sure it was, and what else it might have said."
     : "This model continues texts. Write a beginning. Point at any word it writes to see how sure it was, and what else it might have written.";
   const ideas = isChat()
-    ? ["Tell me a story about a fox and a lantern.", "Tell me a happy story with a mouse.", "Hello! Who are you?", "Can you tell me a story that takes place by the sea?"]
+    ? ["Tell me a story.", "Tell me a story with the words fox and lantern.", "Tell me a story about a brave mouse.", "Hello!"]
     : ["Once upon a time", "One rainy morning,", "The little fox was"];
   $("ideas").replaceChildren(...ideas.map((idea) => make("button", { type: "button", onclick: () => ask(idea) }, idea)));
   showSettings();
