@@ -6,7 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -96,6 +96,27 @@ class Workspace:
         other.path, other.environment = path, dict(self.environment)
         return other
 
+    def only(self, *targets: str) -> None:
+        """Cut the pipeline down to some stages and those they need, so that a test of something else takes less."""
+        yaml = YAML()
+        files = {name: yaml.load(self.path / name) for name in ("dvc.yaml", "dvc.lock")}
+        stages = files["dvc.yaml"]["stages"]
+        makers = {out: name for name, stage in stages.items() for out in _written_by(stage)}
+        kept, left = set[str](), list(targets)
+        while left:
+            name = left.pop()
+            kept.add(name)
+            left += {makers[dep] for dep in stages[name]["deps"] if dep in makers} - kept
+        gone = {out for name, stage in stages.items() if name not in kept for out in _written_by(stage)}
+        for values in files.values():
+            for name in values["stages"].keys() - kept:
+                del values["stages"][name]
+        files["dvc.yaml"]["plots"] = [
+            plot for plot in files["dvc.yaml"]["plots"] if not any(out in str(plot) for out in gone)
+        ]
+        for name, values in files.items():
+            yaml.dump(values, self.path / name)
+
     def undo(self, stages: Iterable[str]) -> None:
         """Make it look as if these stages had never run."""
         yaml = YAML()
@@ -159,3 +180,9 @@ class Workspace:
     def read(self, name: str) -> bytes:
         """The content of a file."""
         return (self.path / name).read_bytes()
+
+
+def _written_by(stage: Mapping[str, Any]) -> list[str]:
+    """The outs and metrics of a stage of dvc.yaml."""
+    entries = [*stage.get("outs", ()), *stage.get("metrics", ()), *stage.get("plots", ())]
+    return [name for entry in entries for name in ([entry] if isinstance(entry, str) else entry)]

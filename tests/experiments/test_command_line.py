@@ -44,6 +44,7 @@ PYTHON = [sys.executable, "-m", "experiments"]
 def workspace(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A micro pipeline that has run up to its tokens, with a small experiments.yaml."""
     workspace = micro.copy(tmp_path_factory.mktemp("experiments"))
+    workspace.only("evaluate", "sample", "plot")
     workspace.undo(["train", "evaluate", "sample", "plot"])
     workspace.set("train", backend="numpy")  # which starts sooner than PyTorch
     (workspace.path / "experiments.yaml").write_text(EXPERIMENTS)
