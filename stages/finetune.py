@@ -80,7 +80,9 @@ def _encoded(stage: Stage, split: str, tokenizer: Tokenizer, config: FinetuneCon
     """The dialogues of a split as ids."""
     dialogues = read_dialogues(stage.path(split))
     bar = tqdm(dialogues, desc=f"encode {split}", unit=" dialogues", disable=None)
-    return encode_dialogues(tokenizer, iter(bar), context_length, answers_only=config.learn == "answers")
+    return encode_dialogues(
+        tokenizer, iter(bar), context_length, answers_only=config.learn == "answers", answer_weight=config.answer_weight
+    )
 
 
 def _counts(encoding: Encoding) -> dict[str, int]:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lm.config.base import Section
-from lm.config.train import Count, Rate, TrainConfig
+from lm.config.train import Count, Fraction, Rate, TrainConfig
 
 
 class Finetuning(TrainConfig):
@@ -27,6 +27,7 @@ class FinetuneConfig(Section):
     schedule: Literal["cosine", "linear", "constant", "wsd"]
     warmup_steps: Annotated[int, Field(ge=0)] | None
     learn: Literal["answers", "all"]
+    answer_weight: Fraction
     pack: bool
     attend: Literal["dialogue", "row"]
     valid_every: Count

@@ -106,6 +106,20 @@ def test_weight_is_on_what_the_assistant_says_and_the_end_of_its_turn() -> None:
     assert all_tokens.weights.tolist() == [0.0, *[1.0] * (len(encoded.ids) - 1)]
 
 
+@pytest.mark.parametrize("answer_weight", [0.0, 0.5, 1.0])
+def test_an_answer_of_n_tokens_has_its_share_of_the_weight(answer_weight: float) -> None:
+    tokenizer = bpe()
+    (encoded,) = encode_dialogues(
+        tokenizer, [dialogue("a", "the hat", "b", "the rat the cat the mat")], 500, answer_weight=answer_weight
+    ).dialogues
+    for text in ("the hat", "the rat the cat the mat"):
+        n = len(tokenizer.encode(text)) + 1
+        of_this = encoded.weights[np.isclose(encoded.weights, n ** (answer_weight - 1))]
+        assert len(of_this) >= n
+    total = sum((len(tokenizer.encode(text)) + 1) ** answer_weight for text in ("the hat", "the rat the cat the mat"))
+    assert encoded.weights.sum() == pytest.approx(total)
+
+
 def test_what_is_too_long_is_cut_after_an_answer_or_left_out() -> None:
     tokenizer = bpe()
     talk = dialogue("the cat", "the hat", "the mat", "the rat", system="be good")

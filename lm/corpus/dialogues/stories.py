@@ -10,11 +10,11 @@ from random import Random
 
 from lm.corpus.dialogue import Check, Dialogue, Message, Role
 from lm.corpus.dialogues import small_talk
-from lm.corpus.dialogues.questions import OF_ANIMALS, OF_CHILDREN, OF_PLOTS, SURE_WORDS, WISHES
+from lm.corpus.dialogues.questions import OF_ANIMALS, OF_CHILDREN, OF_PLOTS, SURE_WORDS, WISHES, Question
 from lm.corpus.document import Split
 from lm.corpus.stories.grammar import Grammar
 from lm.corpus.stories.lexicon import LEXICON
-from lm.corpus.stories.plots import compile_plots
+from lm.corpus.stories.plots import GRAMMAR, compile_plots
 from lm.corpus.stories.plots.among_animals import AMONG_ANIMALS
 from lm.corpus.stories.telling import tell
 from lm.corpus.stories.words import Word, WordList, word
@@ -30,8 +30,9 @@ _ANY_STORY = (
     "I would like to hear a story.",
     "I cannot sleep. Tell me a story.",
 )
-_MOST_QUESTIONS = 4
+_MOST_QUESTIONS = 6
 _TALK_CHARACTERS = 120  # that are left beside a story for what is said of it, at least
+_OPENINGS = {kind: GRAMMAR.compile(f"<{kind}>") for kind in ("child", "animal")}
 _CHILD = {"he": word("boy"), "she": word("girl")}
 _compile = cache(_GRAMMAR.compile)
 
@@ -42,6 +43,11 @@ def story_dialogues(seed: int, split: Split, n_dialogues: int, max_characters: i
     for i in range(n_dialogues):
         random.seed((i << 40) | ((2 + _STREAMS.index(split)) << 32) | seed)
         yield _Talk(random, max_characters).dialogue()
+
+
+def _about(plot: str) -> list[Question]:
+    """What can be asked about a story. What only its plot knows is asked more often."""
+    return [*(OF_ANIMALS if plot in AMONG_ANIMALS else OF_CHILDREN), *OF_PLOTS[plot], *OF_PLOTS[plot]]
 
 
 class _Talk:
@@ -59,6 +65,8 @@ class _Talk:
         kind = random.random()
         if kind < 0.1:
             self._chat()
+        elif kind < 0.5:  # questions soon after what they ask for: so a small model learns to look for answers
+            self._about_an_opening()
         else:
             self._about_a_story(told_by_user=kind > 0.8)
         return Dialogue(tuple(self._messages), tuple(self._checks))
@@ -68,13 +76,20 @@ class _Talk:
             self._ask("small talk", *self._random.choice(small_talk.GREETINGS))
         plot, story, memory = self._tell()
         if told_by_user:
-            self._questions(plot, memory, before=f"{story}\n\n")
+            self._questions(_about(plot), memory, before=f"{story}\n\n")
         else:
             wish, words = self._wish(plot, memory)
             self._ask("story", wish, story, words)
-            self._questions(plot, memory)
+            self._questions(_about(plot), memory)
         if self._random.random() < 0.2:
             self._ask_if_it_fits("small talk", *self._random.choice(small_talk.ENDINGS))
+
+    def _about_an_opening(self) -> None:
+        """The user tells how a story begins, and asks about it."""
+        kind, memory = self._random.choice(("child", "child", "animal")), dict[str, Word]()
+        opening, _ = tell(_OPENINGS[kind], self._random.random, memory)
+        questions = OF_ANIMALS if kind == "animal" else OF_CHILDREN
+        self._questions([question for question in questions if question.kind != "friend"], memory, f"{opening}\n\n")
 
     def _tell(self) -> tuple[str, str, dict[str, Word]]:
         """The plot, the text and the words of a story that fits, with some room for what is said of it."""
@@ -105,14 +120,15 @@ class _Talk:
         opening = random.choice(("Tell me a story", "Please tell me a story", "I would like a story"))
         return f"{opening} with the {'words' if len(words) > 1 else 'word'} {' and '.join(words)}.", words
 
-    def _questions(self, plot: str, memory: dict[str, Word], before: str = "") -> None:
-        """Questions about the story, in any order. What stands `before` the first one belongs to the same message."""
-        general = OF_ANIMALS if plot in AMONG_ANIMALS else OF_CHILDREN
-        left = [*general, *OF_PLOTS[plot], *OF_PLOTS[plot]]  # those of the plot come more often
+    def _questions(self, about: Sequence[Question], memory: dict[str, Word], before: str = "") -> None:
+        """Some of these questions, in any order. What stands `before` the first one belongs to the same message."""
+        left = [*about]
         last: str | None = None
-        for _ in range(self._random.randint(1 if before else 0, _MOST_QUESTIONS)):
+        for _ in range(self._random.randint(2, _MOST_QUESTIONS)):
             asking_on = [question for question in left if last and question.after == last]
             others = [question for question in left if question.after is None]
+            if not others:
+                return
             question = self._random.choice(asking_on if asking_on and self._random.random() < 0.5 else others)
             asked, answer = self._phrase(question.asks, memory), self._phrase(question.answer, memory)
             if not self._ask_if_it_fits(question.kind, before + asked, answer):

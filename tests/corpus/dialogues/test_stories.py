@@ -26,7 +26,7 @@ def dialogues(seed: int = 1, split: Split = "train", limit: int = LIMIT) -> list
 def test_a_dialogue_depends_on_seed_split_and_number_alone() -> None:
     assert list(story_dialogues(1, "train", 5, LIMIT)) == dialogues()[:5]
     with_story = {dialogue for dialogue in dialogues() if "." in str(dialogue) and len(str(dialogue)) > 1300}
-    assert len(with_story) > 400
+    assert len(with_story) > 250
     assert not with_story & {*dialogues(2), *dialogues(split="valid")}
 
 
@@ -73,8 +73,8 @@ def test_what_somebody_wishes_for_stands_in_the_wish() -> None:
     ]
     assert all(word in wish for wish, words in wishes for word in words)
     assert {len(words) for _, words in wishes} == {0, 1, 2}
-    for asked in (" named ", " who lived ", " who liked ", "about a cheerful ", " with the word "):
-        assert any(asked in wish for wish, _ in wishes), asked
+    for asked in (r" named \w+\.$", " who lived ", " who liked ", r"about an? \w+ \w+\.$", " with the word "):
+        assert any(re.search(asked, wish) for wish, _ in wishes), asked
 
 
 def test_a_question_that_asks_on_comes_after_the_one_it_means() -> None:
