@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from experiments import subcommands
-from experiments.compare.comparison import METRICS
+from experiments.define.metrics import METRICS
 from experiments.run import apply, push, repository, verify
 
 
@@ -69,7 +69,9 @@ def _parser() -> argparse.ArgumentParser:
     compared = commands.add_parser("compare", help="print a table of the results that a set has so far; draw plots")
     _add_selection(compared)
     _add_revision(compared)
-    compared.add_argument("--metric", choices=METRICS, default=METRICS[0], help="the metric that the table compares")
+    compared.add_argument(
+        "--metric", choices=METRICS, help="the metric that the table compares; default: that of the set"
+    )
     compared.add_argument("--markdown", type=Path, metavar="FILE", help="also write the table as Markdown")
     compared.add_argument("--csv", type=Path, metavar="FILE", help="also write every run with all its metrics")
     compared.add_argument(

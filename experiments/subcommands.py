@@ -6,17 +6,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.compare.comparison import METRICS, Comparison, compare
+from experiments.compare.comparison import Comparison, compare
 from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
 from experiments.define.cost import cost_in_words
 from experiments.define.experiment_set import ExperimentSet, Run, select, with_overrides
 from experiments.define.experiments_file import check_name, load_experiments
+from experiments.define.metrics import METRICS
 from experiments.define.parameters import Overrides, model_size, overridden, parse_override
 from experiments.report.page import write_report
 from experiments.report.png_plots import draw_plots
 from experiments.run.dvc_commands import exp_run_command
 from experiments.run.execute import run_all
-from experiments.run.results import load_results
+from experiments.run.results import finite, load_results
 from experiments.run.start import load_start
 from lm.system.files import replacing
 
@@ -114,7 +115,8 @@ def try_changes(arguments: argparse.Namespace) -> int:
         print(f"{name} is {result.state}, so it has no result yet")
         return 1
     metrics = result.metrics
-    print(f"{name}: " + ", ".join(f"{metric} {metrics[metric]:.4f}" for metric in METRICS if metric in metrics))
+    known = {metric: value for metric in METRICS if (value := finite(metrics.get(metric))) is not None}
+    print(f"{name}: " + ", ".join(f"{metric} {value:.4f}" for metric, value in known.items()))
     print(f"curves beside those of the commit: dvc plots diff HEAD {name}")
     print(f"take it into the workspace:        python -m experiments apply {name}")
     print("                                   (dvc exp apply would write params.yaml without its nulls)")
@@ -124,16 +126,17 @@ def try_changes(arguments: argparse.Namespace) -> int:
 def compare_results(arguments: argparse.Namespace) -> int:
     """Print the table of a comparison; write it and the plots as files where the arguments ask for them."""
     comparison = _comparison(arguments)
-    cells = table(comparison, arguments.metric)
+    metric = arguments.metric or comparison.experiment_set.metric
+    cells = table(comparison, metric)
     print(f"{comparison.experiment_set.name}: {comparison.experiment_set.asks}\n\n{as_text(cells)}")
-    for line in remarks(comparison, arguments.metric):
+    for line in remarks(comparison, metric):
         print(line)
     if arguments.markdown:
         _write(arguments.markdown, as_markdown(cells))
     if arguments.csv:
         _write(arguments.csv, as_csv(comparison))
     if arguments.plots:
-        for path in draw_plots(comparison, arguments.metric, arguments.plots):
+        for path in draw_plots(comparison, metric, arguments.plots):
             print(path)
     return 0
 

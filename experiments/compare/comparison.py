@@ -12,11 +12,9 @@ from experiments.compare.divergence import broke_down
 from experiments.compare.scaling_law import FittedLaw, fit_scaling_law
 from experiments.compare.statistics import Difference, Summary, differences, summarise
 from experiments.define.experiment_set import ExperimentSet, Run
+from experiments.define.metrics import HIGHER_IS_BETTER, METRICS, is_of_chat
 from experiments.define.parameters import Overrides, decides_results, flatten
 from experiments.run.results import Result, finite
-
-METRICS = ("bits_per_byte", "loss", "accuracy")
-HIGHER_IS_BETTER = {"accuracy"}
 
 
 @dataclass(frozen=True)
@@ -150,7 +148,9 @@ def compare(
     """
     name = experiment_set.name
     finished = [
-        _finished(run, results[run.name], root) for run in experiment_set.runs if _is_done(results.get(run.name))
+        _finished(run, results[run.name], root, is_of_chat(experiment_set.metric))
+        for run in experiment_set.runs
+        if _is_done(results.get(run.name))
     ]
     if not finished:
         raise ValueError(f"{name}: has no results from this commit; python -m experiments run {name}")
@@ -214,8 +214,8 @@ def _is_done(result: Result | None) -> bool:
     return result is not None and result.state == "done" and "bits_per_byte" in result.metrics
 
 
-def _finished(run: Run, result: Result, root: Path) -> FinishedRun:
-    curves = read_curves(result, root)
+def _finished(run: Run, result: Result, root: Path, of_chat: bool) -> FinishedRun:
+    curves = read_curves(result, root, "finetune_" if of_chat else "")
     return FinishedRun(run, result, curves, broke_down(result, curves))
 
 

@@ -13,8 +13,8 @@ from experiments.run.results import Result
 from lm.system.files import read_json
 from lm.training.timing import utilisation
 
-TRAIN, VALID, SAMPLES = "plots/train.csv", "plots/valid.csv", "samples/base.json"
-STEPS = "plots/steps.csv"  # whose MD5 names the file of how long the run took
+TRAIN, VALID, SAMPLES = "plots/{}train.csv", "plots/{}valid.csv", "samples/base.json"
+STEPS = "plots/{}steps.csv"  # whose MD5 names the file of how long the run took
 
 
 @dataclass(frozen=True)
@@ -41,14 +41,14 @@ class Curves:
     utilisation: float | None = None  # the share of the machine's arithmetic that training used
 
 
-def read_curves(result: Result, root: Path) -> Curves:
-    """The curves of a finished experiment of the repository at `root`."""
+def read_curves(result: Result, root: Path, prefix: str = "") -> Curves:
+    """The curves of a finished experiment of the repository at `root`; `finetune_` is the prefix of fine-tuning's."""
     # DVC sees the files of a commit from the root of git, below which the project may lie.
     below = ask_git("-C", str(root), "rev-parse", "--show-prefix").rstrip("\n")
     files = DVCFileSystem(str(root), rev=result.rev, subrepos=bool(below))
-    train, valid = _table(files, below + TRAIN), _table(files, below + VALID)
+    train, valid = (_table(files, below + path.format(prefix)) for path in (TRAIN, VALID))
     samples = _samples(files, below + SAMPLES)
-    timing = root / ".timings" / f"{result.outs.get(STEPS)}.json"
+    timing = root / ".timings" / f"{result.outs.get(STEPS.format(prefix))}.json"
     if train is None or not timing.exists():
         return Curves(train, valid, samples, None, None)
     values = read_json(timing)

@@ -24,14 +24,15 @@ SMALL = 0.1
 def broke_down(result: Result, curves: Curves) -> bool:
     """Whether a run diverged. It did in each of these cases:
 
-    - The train stage says so, or a metric or a loss is no finite number.
+    - The train stage or the stage that fine-tunes says so, or a metric or a loss is no finite number.
     - Training and validation loss both end high, or both are worse than a guess. Validation has no noise between two of
       its rows, because it reads the same text, but it also rises when a model learns its training text by heart. The
       training loss does not rise then, but it is noisy.
     - The training loss alone ends high, or is worse than a guess, by far more than its noise.
     """
     metrics = result.metrics
-    if metrics.get("diverged") or None in (finite(metrics.get("bits_per_byte")), finite(metrics.get("loss"))):
+    said = metrics.get("diverged") or metrics.get("finetune.diverged")
+    if said or None in (finite(metrics.get("bits_per_byte")), finite(metrics.get("loss"))):
         return True
     train, valid = curves.train, curves.valid
     tables = [table for table in (train, valid) if table is not None and not table.empty]

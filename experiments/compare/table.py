@@ -8,12 +8,12 @@ from experiments.compare.comparison import Comparison, Row, plain
 
 Cells = tuple[list[str], list[list[str]]]  # the header, and the rows
 
-_DIGITS = {"bits_per_byte": 4, "loss": 4, "accuracy": 4}
+_DIGITS = 4
 
 
 def table(comparison: Comparison, metric: str) -> Cells:
     """The table of one metric, for people to read. A star marks the best mean."""
-    digits, best = _DIGITS[metric], comparison.best(metric)
+    digits, best = _DIGITS, comparison.best(metric)
     sizes = {row.n_parameters for row in comparison.rows}
     timed = any(row.tokens_per_s for row in comparison.rows)
     peaked = any(row.utilisation for row in comparison.rows)

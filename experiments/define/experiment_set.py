@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from experiments.define.metrics import DEFAULT
 from experiments.define.parameters import Overrides, did_you_mean, flatten, overridden
 from lm.config.sections import check_parameters
 
@@ -52,6 +53,7 @@ class ExperimentSet:
     against: str | None  # the parameter or metric on the x axis of the final loss
     by: str | None  # the parameter whose values each get a line in that plot
     swept: tuple[str, ...] = ()  # the parameters whose values name the experiments; empty where they have names
+    metric: str = DEFAULT  # what the experiments are compared by, one of METRICS
 
     @property
     def experiments(self) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.define.experiment_set import Experiments, ExperimentSet, Run
+from experiments.define.metrics import DEFAULT, METRICS
 from experiments.define.parameters import (
     PARAMETERS,
     Overrides,
@@ -18,7 +19,7 @@ from experiments.define.parameters import (
 )
 from lm.config.sections import SECTIONS
 
-_KEYS_OF_A_SET = {"asks", "base", "seeds", "baseline", "experiments", "sweep", "against", "by"}
+_KEYS_OF_A_SET = {"asks", "base", "seeds", "baseline", "experiments", "sweep", "against", "by", "metric"}
 
 
 def load_experiments(path: Path) -> Experiments:
@@ -102,12 +103,14 @@ def _set(name: str, entry: Any, presets: Experiments, place: str) -> ExperimentS
     for key in ("against", "by"):
         if key in entry:
             check_known(entry[key], [*PARAMETERS, "n_parameters"], f"{place}.{key}: no such parameter or metric")
+    metric = entry.get("metric", DEFAULT)
+    check_known(metric, list(METRICS), f"{place}.metric: no such metric")
     for _, overrides in members.values():
         value = overrides.get(entry.get("against"), 0)
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(f"{place}.against: must be a parameter that is a number, got {value!r} among its values")
     swept = tuple(_overrides(entry.get("sweep") or {}, f"{place}.sweep"))
-    return ExperimentSet(name, asks, None, runs, baseline, entry.get("against"), entry.get("by"), swept)
+    return ExperimentSet(name, asks, None, runs, baseline, entry.get("against"), entry.get("by"), swept, metric)
 
 
 def _members(entries: Any, place: str) -> dict[str, tuple[str, Overrides]]:

@@ -2,21 +2,22 @@
 
 from collections.abc import Sequence
 
-from experiments.compare.comparison import METRICS, Comparison
+from experiments.compare.comparison import Comparison
 from experiments.compare.table import p_text
-
-METRIC = METRICS[0]  # bits per byte, because it also compares texts that are cut into different tokens
+from experiments.define.metrics import HIGHER_IS_BETTER, METRICS
 
 
 def finding(comparison: Comparison) -> list[str]:
     """The best experiment, its distance to the baseline, how certain that distance is, and which runs diverged."""
-    means = {row.experiment: row.summaries[METRIC].mean for row in comparison.rows if METRIC in row.summaries}
-    ranking = sorted(means, key=means.__getitem__)
+    metric = comparison.experiment_set.metric
+    means = {row.experiment: row.summaries[metric].mean for row in comparison.rows if metric in row.summaries}
+    ranking = sorted(means, key=means.__getitem__, reverse=metric in HIGHER_IS_BETTER)
     label = {row.experiment: row.label for row in comparison.rows}
     sentences = []
     if ranking:
         of = f" of {len(ranking)} experiments" if len(ranking) > 1 else ""
-        sentences.append(f"“{label[ranking[0]]}” has the fewest bits per byte{of}: {means[ranking[0]]:.4f}.")
+        most = "highest" if metric in HIGHER_IS_BETTER else "fewest"
+        sentences.append(f"“{label[ranking[0]]}” has the {most} {METRICS[metric]}{of}: {means[ranking[0]]:.4f}.")
     if comparison.baseline in ranking and len(ranking) > 1:
         sentences += _distance(comparison, ranking)
     if diverged := [row for row in comparison.rows if row.n_diverged]:
@@ -33,12 +34,14 @@ def _distance(comparison: Comparison, ranking: Sequence[str]) -> list[str]:
     baseline_is_best = ranking[0] == comparison.baseline
     baseline = "the baseline" if reference == "baseline" else f"the baseline, “{reference}”"
     other = rows[ranking[1] if baseline_is_best else ranking[0]]
-    gap = other.differences[METRIC]
+    metric = comparison.experiment_set.metric
+    gap = other.differences[metric]
+    more, less = ("less", "more") if metric in HIGHER_IS_BETTER else ("more", "less")
     certainty = "" if gap.p is None else f" (p = {p_text(gap.p)})".replace("= <", "< ")
     sentences = [
-        f"It is the baseline. The next one is “{other.label}” with {gap.value:.4f} more{certainty}."
+        f"It is the baseline. The next one is “{other.label}” with {abs(gap.value):.4f} {more}{certainty}."
         if baseline_is_best
-        else f"That is {-gap.value:.4f} less than {baseline}{certainty}."
+        else f"That is {abs(gap.value):.4f} {less} than {baseline}{certainty}."
     ]
     if gap.p is None:
         sentences.append("With so few seeds, nothing can be said about how much of the difference is luck.")

@@ -11,12 +11,13 @@ from itertools import pairwise
 from pathlib import Path
 from string import Template
 
-from experiments.compare.comparison import METRICS, Comparison
+from experiments.compare.comparison import Comparison
 from experiments.compare.table import remarks, table
-from experiments.report.finding import METRIC, finding
+from experiments.define.metrics import METRICS, is_of_chat
+from experiments.report.finding import finding
 from experiments.report.html import cell_elements, dot, legend, note, switch, table_element
 from experiments.report.plot_page import vega_bundle
-from experiments.report.style import METRIC_NAMES, experiment_colours
+from experiments.report.style import experiment_colours
 from experiments.report.vega_charts import Chart, Kind, curves_charts, final_charts, finite_curve, run_label
 from experiments.run.dvc_commands import ask_git, exp_run_command
 from experiments.run.start import committed_params
@@ -42,7 +43,7 @@ def write_report(comparison: Comparison, path: Path) -> None:
     Raises:
         ValueError: when a value of `against`, the x axis of the final metric, is no number.
     """
-    final = final_charts(comparison, METRIC)
+    final = final_charts(comparison, comparison.experiment_set.metric)
     curves = {kind: curves_charts(comparison, kind) for kind in _KINDS}
     charts = {name: chart for each in (final, *curves.values()) for name, chart in each.items()}
     body = [
@@ -64,15 +65,16 @@ def write_report(comparison: Comparison, path: Path) -> None:
 
 
 def _results(comparison: Comparison) -> str:
-    header, rows = table(comparison, METRIC)
-    colours, best = experiment_colours(comparison), comparison.best(METRIC)
+    metric = comparison.experiment_set.metric
+    header, rows = table(comparison, metric)
+    colours, best = experiment_colours(comparison), comparison.best(metric)
     lines = []
     for row, cells in zip(comparison.rows, rows, strict=True):
         asks = f"<small>{escape(row.asks)}</small>" if row.asks != comparison.experiment_set.asks else ""
         first = f"<th>{dot(colours[row.experiment])}{escape(cells[0])}{asks}</th>"
         kind = "best" if row.experiment == best else "diverged" if row.n_diverged else ""
         lines.append(f'<tr class="{kind}">{first}{cell_elements(header[1:], cells[1:])}</tr>')
-    notes = [*remarks(comparison, METRIC), _EXPLAINED]
+    notes = [*remarks(comparison, metric), _EXPLAINED]
     return f"<h2>Results</h2>\n{table_element(header, lines)}\n{''.join(map(note, notes))}"
 
 
@@ -80,10 +82,11 @@ def _final(comparison: Comparison, charts: Mapping[str, Chart]) -> str:
     """The final metric by the swept value; empty for a set that is not drawn against one."""
     if not charts:
         return ""
-    law = " The dotted lines are the scaling law." if comparison.scaling_law(METRIC) else ""
+    metric = comparison.experiment_set.metric
+    law = " The dotted lines are the scaling law." if comparison.scaling_law(metric) else ""
     elements = "".join(_chart_element(name, chart) for name, chart in charts.items())
     element = f'<div class="charts{" small-charts" if len(charts) > 1 else ""}">{elements}</div>'
-    return f"<h2>Final {METRIC_NAMES[METRIC]}</h2>\n{element}{note(_POINTS + law)}\n"
+    return f"<h2>Final {METRICS[metric]}</h2>\n{element}{note(_POINTS + law)}\n"
 
 
 def _curves(comparison: Comparison, charts: Mapping[Kind, Mapping[str, Chart]]) -> str:
@@ -199,12 +202,14 @@ def _reproduction(comparison: Comparison) -> str:
     commands = [f"git checkout {commit}", "make setup", "source .venv/bin/activate"]
     commands += [shlex.join(exp_run_command(run, params)) for run in runs]
 
-    header = ["run", "parameters of its own", "bits per byte", "loss", "accuracy", "note"]
+    of_chat = is_of_chat(comparison.experiment_set.metric)
+    metrics = [metric for metric in METRICS if is_of_chat(metric) == of_chat]
+    header = ["run", "parameters of its own", *(metric.replace("_", " ") for metric in metrics), "note"]
     lines = []
     for run in runs:
         finished_run = finished.get(run.name)
         unshared = ", ".join(setting for setting in settings[run.name] if setting not in shared)
-        numbers = [finished_run.value(metric) if finished_run else None for metric in METRICS]
+        numbers = [finished_run.value(metric) if finished_run else None for metric in metrics]
         values = ["" if number is None else f"{number:.4f}" for number in numbers]
         state = "not run" if finished_run is None else "diverged" if finished_run.diverged else ""
         cells = cell_elements(header[1:], [unshared, *values, state])

@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.compare.comparison import Comparison, FinishedRun, Row
+from experiments.define.metrics import METRICS
 from experiments.report.style import (
     AXES,
     BASELINE,
-    METRIC_NAMES,
     MOST_COLOURS,
     ONE_OF_MANY,
     colours,
@@ -46,7 +46,7 @@ def _has(run: FinishedRun, column: str) -> bool:
 
 def _draw_curves(comparison: Comparison, rows: Sequence[Row], column: str, label: str) -> Figure:
     """Validation loss: a line for each run in the colour of its experiment, with its name at the end."""
-    figure, axes = new_figure(f"{comparison.experiment_set.name}: validation loss", label, METRIC_NAMES["loss"])
+    figure, axes = new_figure(f"{comparison.experiment_set.name}: validation loss", label, METRICS["loss"])
     colour_of = experiment_colours(comparison)
     names = []
     for row in rows:
@@ -68,7 +68,7 @@ def _draw_small_curves(comparison: Comparison, rows: Sequence[Row], column: str,
         ha="left",
     )
     figure.supxlabel(label)
-    figure.supylabel(METRIC_NAMES["loss"])
+    figure.supylabel(METRICS["loss"])
     for axes, row in zip(grid, panels, strict=True):
         if baseline:
             _draw_runs(axes, baseline, column, BASELINE)
@@ -131,7 +131,7 @@ def _draw_final(comparison: Comparison, metric: str) -> Figure:
     for row in comparison.rows:
         lines.setdefault(f"{by.rpartition('.')[2]}={row.line_name(by)}" if by else "", []).append(row)
     law = comparison.scaling_law(metric)
-    title = f"{comparison.experiment_set.name}: {METRIC_NAMES[metric]}" + (f"\ndotted: {law.law}" if law else "")
+    title = f"{comparison.experiment_set.name}: {METRICS[metric]}" + (f"\ndotted: {law.law}" if law else "")
     if len(lines) > MOST_COLOURS:
         figure, grid = _grid(len(lines))
         figure.suptitle(title, x=0.01, ha="left")
@@ -139,7 +139,7 @@ def _draw_final(comparison: Comparison, metric: str) -> Figure:
         for axes, name in zip(grid, lines, strict=True):
             axes.set_title(name, loc="left", fontsize="medium")
     else:
-        figure, axes = new_figure(title, against, METRIC_NAMES[metric])
+        figure, axes = new_figure(title, against, METRICS[metric])
         grid = [axes] * len(lines)
     names = []
     for axes, (name, rows), colour in zip(grid, lines.items(), colours(len(lines)), strict=True):

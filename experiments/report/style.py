@@ -7,7 +7,6 @@ import matplotlib as mpl
 from experiments.compare.comparison import Comparison, Row
 
 AXES = {"step": "steps", "tokens": "tokens seen", "elapsed_s": "seconds of training"}  # the x axis of a curve
-METRIC_NAMES = {"bits_per_byte": "bits per byte", "loss": "nats per token", "accuracy": "token accuracy"}
 MOST_COLOURS = 8  # that people tell apart; more lines get a small picture each
 ONE_OF_MANY, BASELINE = "#c2410c", "#9ca3af"  # the colours of a small picture
 

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.compare.comparison import Comparison, FinishedRun, Row
-from experiments.report.style import AXES, METRIC_NAMES, MOST_COLOURS, colours, experiment_colours, final_range
+from experiments.define.metrics import METRICS
+from experiments.report.style import AXES, MOST_COLOURS, colours, experiment_colours, final_range
 
 # The keys are "title", "spec" (Vega-Lite), "shown" (the fields that a tooltip shows, with their titles), and the data:
 # "rows", or "runs" by column, which the page turns into rows.
@@ -81,7 +82,7 @@ def _curves_chart(comparison: Comparison, drawn: Sequence[Drawn], ranging: Seque
             "y": {
                 "field": "loss",
                 "type": "quantitative",
-                "title": METRIC_NAMES["loss"],
+                "title": METRICS["loss"],
                 "scale": {"domain": [0.98 * low, 1.02 * high], "clamp": True, "nice": False},
                 "axis": {"tickCount": 6},
             },
@@ -182,7 +183,7 @@ def _final_spec(comparison: Comparison, metric: str, xs: Sequence[float], series
             "y": {
                 "field": "y",
                 "type": "quantitative",
-                "title": METRIC_NAMES[metric],
+                "title": METRICS[metric],
                 "scale": {"domain": list(final_range(comparison.rows, metric)), "clamp": True, "nice": False},
                 "axis": {"tickCount": 6},
             },

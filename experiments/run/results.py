@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from experiments.define.parameters import Overrides, flatten
 from experiments.run.dvc_commands import ask_dvc, ask_git
 from experiments.run.repository import check_experiments_are_found, killed_copies
 
+_OF_THE_BASE = ("tokenizer", "train", "evaluate")  # metrics files
 State = Literal["done", "failed", "queued", "running"]
 
 
@@ -63,12 +64,43 @@ def experiment_commit(name: str) -> str | None:
     return ask_git("for-each-ref", "--format=%(objectname)", reference).strip() or None
 
 
+def named_metrics(path: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a metrics file by dotted names.
+
+    The files of the base model have no names in common. Those of other files carry the name of their file, because a
+    chat model has a loss and tokens too.
+
+    >>> named_metrics("metrics/train.json", {"tokens": 1})
+    {'tokens': 1}
+    >>> named_metrics("metrics/finetune.json", {"tokens": 1})
+    {'finetune.tokens': 1}
+    >>> named_metrics("metrics/chat.json", {"chat": {"loss": 1.5}, "base": None})
+    {'chat.loss': 1.5, 'chat.base': None}
+    """
+    stem = Path(path).stem
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if stem not in _OF_THE_BASE and name != stem:
+            name = f"{stem}.{name}"
+        flat |= {f"{name}.{key}": one for key, one in _flat(value)} if isinstance(value, dict) else {name: value}
+    return flat
+
+
+def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The values of nested mappings by dotted names."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from ((f"{name}.{key}", one) for key, one in _flat(value))
+        else:
+            yield name, value
+
+
 def _result(entry: Mapping[str, Any], executor: Mapping[str, Any] | None) -> Result:
     data = entry["data"] or {}
     parameters = flatten((data.get("params") or {}).get("params.yaml", {}).get("data") or {})
     metrics: dict[str, Any] = {}
-    for file in (data.get("metrics") or {}).values():
-        metrics |= file.get("data") or {}
+    for path, file in (data.get("metrics") or {}).items():
+        metrics |= named_metrics(path, file.get("data") or {})
     outs = {path: out["hash"] for path, out in (data.get("outs") or {}).items() if out["hash"]}
     state: State = "failed" if entry["error"] else "done"
     if executor and executor.get("state") in ("failed", "queued", "running"):

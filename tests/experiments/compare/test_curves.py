@@ -49,7 +49,8 @@ def test_curves_are_found_in_a_project_below_the_root_of_git(tmp_path: Path) -> 
     (project / ".dvc").mkdir()
     (project / ".dvc" / "config").touch()
     for path in (TRAIN, VALID):
-        (project / path).write_text("step,tokens,loss\n1,10,2.5\n")
+        (project / path.format("")).write_text("step,tokens,loss\n1,10,2.5\n")
+        (project / path.format("finetune_")).write_text("step,tokens,loss\n1,10,0.5\n")
     git = ["git", "-C", str(tmp_path), "-c", "user.name=Tester", "-c", "user.email=tester@example.org"]
     for words in (["init", "-q"], ["add", "--all"], ["commit", "-qm", "state"]):
         subprocess.run([*git, *words], check=True)
@@ -58,3 +59,6 @@ def test_curves_are_found_in_a_project_below_the_root_of_git(tmp_path: Path) -> 
     assert curves.train is not None
     assert curves.valid is not None
     assert curves.train["loss"].tolist() == curves.valid["loss"].tolist() == [2.5]
+    of_chat = read_curves(Result("below", rev, "done", {}, {}, {}), project, "finetune_")
+    assert of_chat.train is not None
+    assert of_chat.train["loss"].tolist() == [0.5]

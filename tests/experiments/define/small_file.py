@@ -23,6 +23,7 @@ sets:
     baseline: 0.003-2
     against: train.learning_rate
     by: train.batch_size
+    metric: chat.loss
 """
 
 

@@ -24,6 +24,7 @@ def test_a_sweep_runs_every_combination_and_names_it_by_its_values(tmp_path: Pat
     assert rates.experiments == ["0.0001-2", "0.0001-4", "0.003-2", "0.003-4"]
     assert rates.runs[0].overrides == {"train.learning_rate": 1e-4, "train.batch_size": 2}  # a number, not a text
     assert (rates.baseline, rates.against, rates.by) == ("0.003-2", "train.learning_rate", "train.batch_size")
+    assert (rates.metric, load(tmp_path)["norms"].metric) == ("chat.loss", "bits_per_byte")
 
 
 def test_a_preset_is_a_set_of_one_run(tmp_path: Path) -> None:
@@ -43,7 +44,7 @@ def test_a_preset_is_a_set_of_one_run(tmp_path: Path) -> None:
         (
             "model: {norm: none}",
             "models: {norm: none}",
-            "sets.norms.experiments.none.models: must be one of asks, data",
+            "sets.norms.experiments.none.models: must be one of asks, chat",
         ),
         (
             "model: {norm: none}",
@@ -66,6 +67,7 @@ def test_a_preset_is_a_set_of_one_run(tmp_path: Path) -> None:
         ("[1e-4, 0.003]", "[0.003, 0.00300000001]", "rates.sweep: values must differ in name, got '0.003-2' twice"),
         ("[1e-4, 0.003]", "[null, 0.003]", "sets.rates.against: must be a parameter that is a number, got None"),
         ("{learning_rate: [1e-4, 0.003], batch_size: [2, 4]}", "{}", "sets.rates.sweep: must name the parameters to"),
+        ("metric: chat.loss", "metric: chat.los", "sets.rates.metric: no such metric, did you mean chat.loss?"),
         ("against: train.learning_rate", "against: n_heads", "sets.rates.against: no such parameter or metric"),
         (
             "    against: train.learning_rate",

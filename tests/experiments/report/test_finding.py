@@ -2,8 +2,10 @@
 
 from dataclasses import replace
 
+from experiments.compare.table import table
 from experiments.report.finding import finding
 from tests.experiments.report.comparisons import ablations, sweep
+from tests.experiments.results_by_hand import made_comparison, made_finished, made_run, made_set
 
 
 def test_the_finding_follows_from_the_numbers() -> None:
@@ -35,3 +37,17 @@ def test_a_certain_difference_of_the_best_of_several_is_called_one_that_was_pick
         "That is 0.0320 less than the baseline (p < 0.0001).",
         "It was picked as the best of several by this same result, so its true mean may be worse.",
     ]
+
+
+def test_of_right_answers_the_highest_share_is_the_best() -> None:
+    runs = (made_run("baseline"), made_run("taught"))
+    of_chat = replace(made_set(*runs), metric="chat.right_answers")
+    shares = {"baseline": 0.5, "taught": 0.75}
+    finished = [made_finished(run, 1.0, [2.0, 1.0], **{"chat.right_answers": shares[run.experiment]}) for run in runs]
+    comparison = made_comparison(of_chat, finished)
+    assert finding(comparison)[:2] == [
+        "“taught” has the highest share of right answers of 2 experiments: 0.7500.",
+        "That is 0.2500 more than the baseline.",
+    ]
+    header, rows = table(comparison, of_chat.metric)
+    assert [row[header.index("chat.right answers")] for row in rows] == ["0.5000", "0.7500 *"]
