@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro train sample evaluate plots split generate chat chat-web exp unfinished verify test test-fast coverage format lint typecheck check deps lock clean
+.PHONY: help setup setup-dev repro train sample evaluate plots split generate chat chat-web look exp unfinished verify test test-fast coverage format lint typecheck check deps lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +25,8 @@ plots: .git setup  ## write the page of curves, dvc_plots/index.html
 	dvc plots show
 
 # A text reaches the command as it was typed, because neither make nor the shell expands the value of this variable.
-split generate: export GIVEN_TEXT := $(value TEXT)
-generate: export GIVEN_OPTIONS := $(value OPTIONS)
+split generate look: export GIVEN_TEXT := $(value TEXT)
+generate look: export GIVEN_OPTIONS := $(value OPTIONS)
 unexport TEXT SET OPTIONS NAME REMOVE REV
 
 split: setup  ## show how the tokenizer splits a text: make split TEXT="Once upon a time"
@@ -42,6 +42,9 @@ chat: setup  ## talk to the chat model in the terminal: make chat OPTIONS="--tem
 
 chat-web: setup  ## talk to the chat model in the browser, http://127.0.0.1:8000: make chat-web OPTIONS="--port 8001"
 	@python -m commands.serve models/chat --options "$$GIVEN_OPTIONS"
+
+look: setup  ## look inside the model while it reads: make look TEXT="Lily had a red ball." OPTIONS="--beside models/chat"
+	@python -m commands.look models/base --options "$$GIVEN_OPTIONS" -- "$$GIVEN_TEXT"
 
 exp: export GIVEN_SET := $(value SET)
 exp: export GIVEN_NAME := $(value NAME)
