@@ -9,8 +9,9 @@ curve: DVC knows the curve by it.
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.formats.model_file import ModelCard, check_same_tokenizer, save_model
+from lm.formats.model_folder import snapshot_name
 from lm.formats.tokens import TokenFile
-from lm.system.files import replacing, sha256, write_json
+from lm.system.files import replacing, replacing_folder, sha256, write_json
 from lm.training.build import build_backend
 from lm.training.curves import StepRow, ValidRow, write_rows
 from lm.training.run import Run, explaining_errors, prepare
@@ -42,7 +43,9 @@ def main(stage: Stage) -> None:
             training.take_steps()
             if training.leads:
                 stage.check_unchanged()
-                _write_outs(stage, trainer, ModelCard.of(model_config, train.card, trainer.computed))
+                card = ModelCard.of(model_config, train.card, trainer.computed)
+                _write_outs(stage, trainer, card)
+                _write_snapshots(stage, training, card)
                 outs = [
                     stage.path(name) for name in ("model", "model_tokenizer", "metrics", "step_curve", "valid_curve")
                 ]
@@ -56,6 +59,12 @@ def _write_outs(stage: Stage, trainer: Trainer, card: ModelCard) -> None:
     write_json(stage.path("metrics"), trainer.summary())
     write_rows(stage.path("step_curve"), StepRow, trainer.step_rows)
     write_rows(stage.path("valid_curve"), ValidRow, trainer.valid_rows)
+
+
+def _write_snapshots(stage: Stage, training: Run, card: ModelCard) -> None:
+    with replacing_folder(stage.path("snapshots")) as folder:
+        for step, weights in training.snapshots():
+            save_model(folder / snapshot_name(step), weights, card)
 
 
 if __name__ == "__main__":
@@ -72,6 +81,7 @@ if __name__ == "__main__":
         outs={
             "model": "the trained model, a safetensors file that carries its configuration",
             "model_tokenizer": "the tokenizer.json, beside the model, so that the folder is all that a user needs",
+            "snapshots": "a folder with a model file for each step of train.snapshots that the run reached",
             "metrics": "JSON: size, steps, tokens, losses",
             "step_curve": "CSV: loss, accuracy, learning rate and gradient norm of every step",
             "valid_curve": "CSV: validation loss and accuracy by step",

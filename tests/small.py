@@ -77,6 +77,7 @@ TRAIN: dict[str, Any] = {
     "patience": None,
     "if_diverged": "fail",
     "keep": "best",
+    "snapshots": [],
 }
 
 SPECIALS = ["<|user|>", "<|bot|>"]

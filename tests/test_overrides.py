@@ -79,6 +79,7 @@ TRAIN: dict[str, list[Any]] = {
     "patience": [1],
     "if_diverged": ["record", "skip"],
     "keep": ["last"],
+    "snapshots": [[0, 1]],
 }
 
 

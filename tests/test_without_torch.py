@@ -66,6 +66,7 @@ def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_
             "model": "m.safetensors",
             "model-tokenizer": "t.json",
             "metrics": "m.json",
+            "snapshots": "snapshots",
             "step-curve": "steps.csv",
             "valid-curve": "valid.csv",
         }
@@ -74,6 +75,7 @@ def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_
         result = run_without_torch("stages.train", *flags, DVC_ROOT=str(folder))
         assert result.returncode == 0, result.stderr
         assert "12 steps; numpy" in result.stderr
+        assert not any((folder / outs.pop("snapshots")).iterdir())
         files.append({out: (folder / out).read_bytes() for out in outs.values()})
     assert files[0] == files[1]
     model, card = load_model(tmp_path / "one" / "m.safetensors")

@@ -123,7 +123,8 @@ class Workspace:
         lock = yaml.load(self.path / "dvc.lock")
         for stage in stages:
             for out in lock["stages"].pop(stage)["outs"]:
-                (self.path / out["path"]).unlink()
+                path = self.path / out["path"]
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         yaml.dump(lock, self.path / "dvc.lock")
         # DVC's memory of runs, from which it would restore an out instead of running the stage.
         shutil.rmtree(self.path / ".dvc" / "cache" / "runs")

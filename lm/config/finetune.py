@@ -48,6 +48,7 @@ class FinetuneConfig(Section):
             | {
                 "steps": max(1, self.epochs * n_rows // self.batch_size),
                 "tokens": None,
+                "snapshots": [],
                 "ramp_steps": 0,
                 "rows": "documents" if self.attend == "dialogue" else "windows",
                 "learning_rate": self.learning_rate * base.learning_rate,

@@ -57,6 +57,7 @@ class TrainConfig(Section):
     patience: Count | None
     if_diverged: Literal["fail", "record", "skip"]
     keep: Literal["best", "last"]
+    snapshots: list[Annotated[int, Field(ge=0)]]
 
     @property
     def part_size(self) -> int:

@@ -1,4 +1,4 @@
-"""Where a trained model and its tokenizer lie: in one folder, as the train stage leaves them."""
+"""Where a trained model, its tokenizer and its snapshots lie, as the train stage leaves them."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -26,3 +26,23 @@ def model_files(path: Path, tokenizer: Path | None = None) -> ModelFiles:
     if not tokenizer.exists():
         raise ValueError(f"tokenizer: {tokenizer}: no such file; it must lie beside the model, or be given")
     return ModelFiles(model, tokenizer)
+
+
+def snapshot_name(step: int) -> str:
+    """The name of the model file with the weights after so many steps."""
+    return f"{step}.safetensors"
+
+
+def snapshot_files(folder: Path) -> dict[int, Path]:
+    """The model files in a folder of snapshots by their steps, in the order of the steps.
+
+    Raises:
+        ValueError: when there is a file with another name.
+    """
+    files = {}
+    for path in folder.iterdir():
+        step = path.name.removesuffix(".safetensors")
+        if not step.isdecimal() or path.name != snapshot_name(int(step)):
+            raise ValueError(f"{path}: must be named STEP.safetensors")
+        files[int(step)] = path
+    return dict(sorted(files.items()))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lm.system.files import replacing
 from lm.training.backend import State
@@ -51,6 +52,18 @@ class ResumeFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._state = path / STATE
+
+    def keep(self, step: int, weights: Mapping[str, NDArray[np.float32]]) -> None:
+        """Keep the weights after a step, beside the state. The run writes the same ones if it takes the step again."""
+        save_state(self._snapshot(step), State(dict(weights), {}))
+
+    def kept(self, step: int) -> dict[str, NDArray[np.float32]] | None:
+        """The weights that `keep` was given for that step; None if there are none. Raises as `load_state` does."""
+        path = self._snapshot(step)
+        return load_state(path).arrays if path.exists() else None
+
+    def _snapshot(self, step: int) -> Path:
+        return self.path / f"snapshot-{step}.npz"
 
     def save(self, state: State) -> None:
         """Replace the saved state."""

@@ -29,6 +29,7 @@ from lm.system.files import md5
 from lm.system.gpus import claim_gpu
 from lm.system.memory import keep_freed_memory, peak_gpu_memory_bytes, peak_memory_bytes
 from lm.system.stopping import StopRequest
+from lm.training.backend import Arrays
 from lm.training.build import n_processes
 from lm.training.estimate import Speedometer, expected_s, facts_of_speed, training_flops
 from lm.training.events import EventLog
@@ -146,7 +147,9 @@ class Run:
         )
         try:
             with StopRequest() as stop, bar, self._events() as events:
+                self._keep_snapshot()  # of step 0
                 for loss in trainer.run():
+                    self._keep_snapshot()
                     now = time.monotonic()
                     speed = (trainer.tokens() - tokens_before) / (now - started)
                     bar.set_postfix_str(f"loss {loss:.3f}, {speed:,.0f} tokens/s{self._share(speed)}", refresh=False)
@@ -180,6 +183,19 @@ class Run:
         self._save()
         if trainer.diverged and self.leads:
             _say(f"diverged after step {trainer.step:,}; the weights kept are those of step {trainer.kept_step:,}")
+
+    def snapshots(self) -> Iterator[tuple[int, Arrays]]:
+        """The weights after each step of `snapshots` that the run has taken, for the process that leads."""
+        for step in sorted(set(self.trainer.config.snapshots)):
+            if step <= self.trainer.step and (weights := self._folder.kept(step)) is not None:
+                yield step, weights
+
+    def _keep_snapshot(self) -> None:
+        """Keep the weights if they are asked for. Before the state that follows, so no state lacks one."""
+        if self.trainer.step in self.trainer.config.snapshots:
+            weights = self.trainer.backend.weights()  # all processes give their parts, so all must call this
+            if self.leads:
+                self._folder.keep(self.trainer.step, weights)
 
     def finish(self, outs: Sequence[Path], curve: Path) -> None:
         """Note that the outs are written, and how long the run took.

@@ -139,6 +139,24 @@ def test_a_run_asked_to_stop_saves_after_the_step_and_the_next_one_goes_on(
     assert [row.loss for row in resumed.trainer.step_rows] == whole
 
 
+def test_a_stopped_run_has_the_snapshots_of_an_unbroken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes: dict[str, Any] = {"snapshots": [5, 0, 3, 99]}
+    with small_run(tmp_path / "unbroken", **changes) as run:
+        run.take_steps()
+        expected = dict(run.snapshots())
+    assert list(expected) == [0, 3, 5]  # the run has 8 steps
+    assert all(not np.array_equal(expected[3][name], expected[5][name]) for name in expected[3])
+    with small_run(tmp_path / "stopped", **changes) as run:
+        interrupt_in_step(run, 4, signal.SIGTERM, monkeypatch=monkeypatch)
+        with pytest.raises(KeyboardInterrupt):
+            run.take_steps()
+    with small_run(tmp_path / "stopped", **changes) as run:
+        run.take_steps()
+        found = dict(run.snapshots())
+    assert list(found) == list(expected)
+    assert all(np.array_equal(found[step][name], expected[step][name]) for step in found for name in expected[step])
+
+
 def test_a_run_interrupted_within_a_step_saves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run = small_run(tmp_path)
     interrupt_in_step(run, 3, signal.SIGTERM, signal.SIGINT, monkeypatch=monkeypatch)
