@@ -146,10 +146,10 @@ const draw = {
     const n_heads = Math.max(...weights.map(layer => layer.length));
     const heads = make("div", {class: "heads", role: "group", "aria-label": "heads",
       style: `grid-template-columns: max-content repeat(${n_heads}, max-content)`});
-    const name = (l, h) => `layer ${l + 1}, head ${h + 1}` + (labels[l]?.[h] ? `: ${labels[l][h]}` : "");
+    const name = (l, h) => `head ${l}.${h}` + (labels[l]?.[h] ? `: ${labels[l][h]}` : "");
     const buttons = [];
     weights.forEach((layer, l) => {
-      heads.append(make("span", {}, `layer ${l + 1}`));
+      heads.append(make("span", {}, `layer ${l}`));
       layer.forEach((head, h) => {
         const map = make("canvas", {width: tokens.length, height: tokens.length});
         const button = make("button", {type: "button", title: name(l, h), "aria-label": name(l, h)}, map);

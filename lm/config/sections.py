@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lm.config.analyze import AnalyzeConfig
 from lm.config.base import Section, nearest, parse_seed, unknown
 from lm.config.chat import ChatConfig
 from lm.config.data import DataConfig
@@ -20,6 +21,7 @@ from lm.config.train import TrainConfig
 SECTIONS: dict[str, type[Section]] = {
     section.name(): section
     for section in (
+        AnalyzeConfig,
         ChatConfig,
         DataConfig,
         DialoguesConfig,

@@ -111,7 +111,7 @@ def test_a_browser_draws_it_and_says_what_a_token_looks_at(
     assert "looks at" not in browser.value("document.getElementById('tip').textContent")
 
     # The last head of the second layer, chosen; then its fourth token.
-    browser.value("document.querySelector('[aria-label=\"layer 2, head 3: previous token\"]').click()")
+    browser.value("document.querySelector('[aria-label=\"head 1.2: previous token\"]').click()")
     place = element(browser, "attention", ".tokens span:nth-child(4)")
     browser.tap(**place) if mobile else browser.point_at(**place)
     browser.wait("!document.getElementById('tip').hidden")

@@ -1,0 +1,120 @@
+"""Look inside: what the model reads, how it reads it, what it learned when, and how the chat model answers.
+
+Each topic becomes a JSON file of views, and all of them one page that opens without a network.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tqdm import tqdm
+
+from lm.analysis.chat_views import chat_views
+from lm.analysis.inside.model_views import model_views
+from lm.analysis.inside.reading import batch_of
+from lm.analysis.inside.repeats import Repeats, draw_repeats
+from lm.analysis.page import write_page
+from lm.analysis.through_training import Stand, plot_learning, stand, training_views
+from lm.analysis.token_kinds import token_kinds
+from lm.analysis.views import Topic, as_json
+from lm.config.analyze import AnalyzeConfig
+from lm.config.model import ModelConfig
+from lm.corpus.dialogue import read_dialogues
+from lm.formats.model_file import ModelCard, check_same_tokenizer
+from lm.formats.model_folder import snapshot_files
+from lm.formats.tokens import TokenFile
+from lm.model.load import load_model
+from lm.model.transformer import Transformer
+from lm.system.files import read_json, write_json
+from lm.tokenizer.load import load_tokenizer
+from lm.tokenizer.tokenizer import Tokenizer
+from stages.support import Stage, run
+
+_REPEATS = 16  # texts of random tokens, on which heads are measured through training
+_ABOUT = "Made by dvc repro analyze. Hover, tap, or use Tab and the arrow keys: every view says its numbers."
+_LEARNING = "The loss of each kind of token by step, and the best head for each task."
+
+
+def main(stage: Stage) -> None:
+    """Write the views of each topic, the pictures and the page."""
+    config, seed = stage.section(AnalyzeConfig), stage.seed()
+    makers: dict[str, Callable[[], Topic]] = {
+        "model": lambda: _model(stage, config, seed),
+        "training": lambda: _training(stage, config, seed),
+        "chat": lambda: _chat(stage),
+    }
+    topics = []
+    with tqdm(makers.items(), unit=" topics", disable=None) as bar:
+        for name, make in bar:
+            bar.set_description(f"analyze {name}")
+            topics.append(make())
+            write_json(stage.path(f"{name}_views"), as_json(topics[-1]))
+    pictures = {"training": [(stage.path("learning"), _LEARNING)]} if topics[1].views else {}
+    write_page(stage.path("page"), "storyline: looking inside", topics, about=_ABOUT, pictures=pictures)
+
+
+def _model(stage: Stage, config: AnalyzeConfig, seed: int) -> Topic:
+    tokenizer, (model, _) = _load(stage, "tokenizer", stage.path("model"))
+    documents = TokenFile(stage.path("tokens"), stage.path("card")).documents()[: config.n_documents]
+    return Topic("model", "Model", model_views(model, tokenizer, config.text, documents, seed))
+
+
+def _training(stage: Stage, config: AnalyzeConfig, seed: int) -> Topic:
+    """The stands of all snapshots and of the trained model, as views and as a picture."""
+    files = snapshot_files(stage.path("snapshots"))
+    kept = read_json(stage.path("metrics"))["kept_step"]
+    files = {step: path for step, path in files.items() if step < kept} | {kept: stage.path("model")}
+    documents = TokenFile(stage.path("tokens"), stage.path("card")).documents()[: config.n_documents]
+    stands: list[Stand] = []
+    for step, path in tqdm(files.items(), desc="snapshots", unit=" models", disable=None):
+        tokenizer, (model, card) = _load(stage, "tokenizer", path)
+        texts = batch_of(documents, tokenizer.end_id, card.config.context_length)
+        kinds = [token_kinds(tokenizer, row) for row in texts.targets]
+        stands.append(stand(model, step, texts, kinds, _repeats(card.config, tokenizer, seed)))
+    plot_learning(stands, stage.path("learning"))
+    return training_views(stands)
+
+
+def _repeats(config: ModelConfig, tokenizer: Tokenizer, seed: int) -> Repeats | None:
+    """Random tokens that are said twice; None where the context is too short for that."""
+    try:
+        return draw_repeats(config, tokenizer, _REPEATS, seed)
+    except ValueError:
+        return None
+
+
+def _chat(stage: Stage) -> Topic:
+    tokenizer, (model, _) = _load(stage, "chat_tokenizer", stage.path("chat_model"))
+    return chat_views(model, tokenizer, list(read_dialogues(stage.path("dialogues"))), read_json(stage.path("figures")))
+
+
+def _load(stage: Stage, name: str, path: Path) -> tuple[Tokenizer, tuple[Transformer, ModelCard]]:
+    """The tokenizer under that flag, and a model that was trained with it."""
+    tokenizer, (model, card) = load_tokenizer(stage.path(name)), load_model(path)
+    check_same_tokenizer(str(stage.path(name)), tokenizer.sha256, str(path), card.tokenizer_sha256)
+    return tokenizer, (model, card)
+
+
+if __name__ == "__main__":
+    run(
+        main,
+        __doc__,
+        inputs={
+            "model": "the trained model",
+            "tokenizer": "its tokenizer.json",
+            "snapshots": "the folder of its weights after some steps",
+            "metrics": "JSON: the figures of its training",
+            "tokens": "token file of the validation text",
+            "card": "its card",
+            "chat_model": "the chat model",
+            "chat_tokenizer": "its tokenizer.json",
+            "figures": "JSON: the figures of both models' answers",
+            "dialogues": "JSON lines: the validation dialogues",
+        },
+        outs={
+            "page": "HTML: all views, without anything from a network",
+            "model_views": "JSON: the views of the model",
+            "training_views": "JSON: what was learned when",
+            "chat_views": "JSON: the views of the chat model",
+            "learning": "PNG: what was learned when",
+        },
+    )
