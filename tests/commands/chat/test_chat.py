@@ -233,26 +233,29 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(folder: Path, tmp_p
     os.close(follower)
     seen = ""
 
-    def wait_for(text: str) -> None:
+    def wait_for(text: str, more: int = 0) -> None:
+        """Until this is seen, and so many characters after it. What stands before is forgotten."""
         nonlocal seen
         until = time.monotonic() + 60
-        while text not in seen:
+        while len(seen.partition(text)[2]) < more or text not in seen:
             assert time.monotonic() < until, seen
             if select.select([leader], [], [], 1)[0]:
                 chunk = os.read(leader, 65536).decode(errors="replace")
                 if "\x1b[6n" in chunk:  # it asks where the cursor is
                     os.write(leader, b"\x1b[1;1R")
                 seen += chunk
+        seen = seen.partition(text)[2]
 
-    wait_for(">")
+    # A line can be written from when the terminal is told to mark what is pasted, until it is told not to.
+    wait_for("\x1b[?2004h")
     os.write(leader, b"the cat\r")
-    wait_for("cat")
-    time.sleep(1.5)
+    wait_for("\x1b[?2004l", more=60)
     os.write(leader, b"\x03")
     wait_for("stopped")
-    seen = ""
+    wait_for("\x1b[?2004h")
     os.write(leader, b"/save " + str(tmp_path / "talk.jsonl").encode() + b"\r")
     wait_for("2 messages are in")
+    wait_for("\x1b[?2004h")
     os.write(leader, b"\x04")
     assert process.wait(30) == 0
     os.close(leader)
