@@ -23,71 +23,70 @@ def on_host(logits: Float[Any, "*shape"]) -> Float[Any, "*shape"]:
 
 def finite(logits: Float[Any, "batch vocab"]) -> Float[Any, "batch vocab"]:
     """The logits. Where a model has diverged, NaN and infinities become numbers, so that some token can be chosen."""
-    if np.isfinite(_peak(logits)).all():
+    if np.isfinite(peak(logits)).all():
         return logits
     return np.nan_to_num(logits) if isinstance(logits, np.ndarray) else logits.nan_to_num()
 
 
 def largest(
     logits: Float[Any, "batch vocab"], n: int
-) -> tuple[Int64[np.ndarray, "batch n"], Float64[np.ndarray, "batch n"]]:
+) -> tuple[Int64[np.ndarray, "batch n"], Float[np.ndarray, "batch n"]]:
     """The n largest logits of each row and their ids, in the order of the ids. Among equals the lower id is taken."""
     batch, vocab_size = logits.shape
     if n >= vocab_size:
-        return np.broadcast_to(np.arange(vocab_size), (batch, vocab_size)), _float64(logits)
-    kept = first(logits, n, _nth_largest(logits, n))
-    ids = kept.nonzero()[1] if isinstance(kept, np.ndarray) else kept.nonzero()[:, 1].cpu().numpy()
-    return ids.reshape(batch, n), _float64(logits[kept]).reshape(batch, n)
-
-
-def top_values(logits: Float[Any, "batch vocab"], n: int) -> Float64[np.ndarray, "batch n"]:
-    """The n largest logits of each row, the largest first."""
-    if not isinstance(logits, np.ndarray):
-        return _float64(logits.topk(n).values)
-    place = logits.shape[1] - n
-    top = np.partition(logits, place)[:, place:] if place else logits
-    return _float64(np.sort(top)[:, ::-1])
-
-
-def first(logits: Float[Any, "batch vocab"], n: Any, nth_largest: Float[Any, "batch 1"]) -> Any:
-    """True for the n largest of each row: bools (batch, vocab).
-
-    Among logits equal to the nth largest, those with the lower ids are taken. n is a number, or an array (batch, 1).
-    """
+        values = logits if isinstance(logits, np.ndarray) else _float64(logits)
+        return np.broadcast_to(np.arange(vocab_size), (batch, vocab_size)), values
+    if isinstance(logits, np.ndarray):
+        ids = np.array([_largest_of_row(row, n) for row in logits])
+        return ids, np.take_along_axis(logits, ids, -1)
+    nth_largest = logits.topk(n, sorted=False).values.amin(-1, keepdim=True)
     kept, equal = logits > nth_largest, logits == nth_largest
-    n_missing = n - kept.sum(-1)[:, None]
-    if (equal.sum(-1)[:, None] > n_missing).any():
-        equal &= equal.cumsum(-1) <= n_missing
-    return kept | equal
+    kept |= equal & (equal.cumsum(-1) <= n - kept.sum(-1, keepdim=True))
+    return kept.nonzero()[:, 1].cpu().numpy().reshape(batch, n), _float64(logits[kept]).reshape(batch, n)
+
+
+def peak(logits: Float[Any, "batch vocab"]) -> Float[np.ndarray, " batch"]:
+    """The largest logit of each row."""
+    return logits.max(-1) if isinstance(logits, np.ndarray) else _float64(logits.amax(-1))
 
 
 def sum_of_weights(logits: Float[Any, "batch vocab"], temperature: float) -> Float64[np.ndarray, " batch"]:
     """The sum of exp((logit - largest logit) / temperature) over each row."""
     if isinstance(logits, np.ndarray):
-        return _float64(weights_of(_float64(logits), temperature).sum(-1))
+        whole: NDArray[np.float64] = weights_of(logits, temperature).sum(-1, dtype=np.float64)
+        return whole
     x = logits.double() if logits.device.type in ("cpu", "cuda") else logits.float()  # others may have no float64
     x = x - x.amax(-1, keepdim=True)
     weights: Any = (x / max(temperature, _smallest(x.element_size()))).exp()
     return _float64(weights.sum(-1))
 
 
-def weights_of(logits: Float64[np.ndarray, "batch n"], temperature: float) -> Float64[np.ndarray, "batch n"]:
+def weights_of(logits: Float[np.ndarray, "batch n"], temperature: float) -> Float[np.ndarray, "batch n"]:
     """exp((logit - largest logit) / temperature): the probabilities up to a factor."""
+    weights = np.empty_like(logits)
+    divisor = max(temperature, _smallest(logits.itemsize))
     with np.errstate(over="ignore"):  # at a temperature near 0 all but the largest go to -infinity, whose exp is 0
-        weights: NDArray[np.float64] = logits - logits.max(-1, keepdims=True)
-        weights /= max(temperature, _smallest(8))
-    return np.exp(weights, out=weights)
+        for row, out in zip(logits, weights, strict=True):  # row by row, so that each stays in the processor's cache
+            np.subtract(row, row.max(), out=out)
+            if divisor != 1:
+                out /= divisor
+            np.exp(out, out=out)
+    return weights
 
 
-def _nth_largest(logits: Any, n: int) -> Any:
-    if isinstance(logits, np.ndarray):
-        place = logits.shape[1] - n
-        return np.partition(logits, place)[:, place, None]
-    return logits.topk(n, sorted=False).values.amin(-1, keepdim=True)
-
-
-def _peak(logits: Any) -> Any:
-    return logits.max(-1) if isinstance(logits, np.ndarray) else _float64(logits.amax(-1))
+def _largest_of_row(row: NDArray[Any], n: int) -> NDArray[np.int64]:
+    """The ids of the n largest numbers, in rising order. A few numbers are looked at if n is small."""
+    ids, n_groups = None, 4 * n
+    whole = len(row) // n_groups * n_groups
+    if whole > n_groups:
+        # The largest numbers of the groups are n and more. So the nth of them is no larger than the nth of all.
+        heads = row[:whole].reshape(-1, n_groups).max(0)
+        ids = (row >= np.partition(heads, n_groups - n)[n_groups - n]).nonzero()[0]
+        row = row[ids]
+    nth_largest = np.partition(row, len(row) - n)[len(row) - n]
+    above, equal = (row > nth_largest).nonzero()[0], (row == nth_largest).nonzero()[0]
+    kept = np.sort(np.concatenate([above, equal[: n - len(above)]]))
+    return kept if ids is None else ids[kept]
 
 
 def _float64(x: Any) -> NDArray[np.float64]:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float, Float64, Int64
 
-from lm.generation.largest import finite, largest, on_host, sum_of_weights, top_values
+from lm.generation.largest import finite, largest, on_host, peak, sum_of_weights
 
 
 class Likeliest(NamedTuple):
@@ -56,5 +56,5 @@ def at(
 
 def _whole(logits: Float[Any, "batch vocab"]) -> Float64[np.ndarray, " batch"]:
     """The logarithm of the sum of exp(logit) over each row."""
-    whole: Float64[np.ndarray, " batch"] = top_values(logits, 1)[:, 0] + np.log(sum_of_weights(logits, 1.0))
+    whole: Float64[np.ndarray, " batch"] = peak(logits) + np.log(sum_of_weights(logits, 1.0))
     return whole

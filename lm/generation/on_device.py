@@ -14,22 +14,27 @@ def choose_on_device(
     logits: Float[Tensor, "batch vocab"], sampling: Sampling, uniform: Float64[np.ndarray, " batch"]
 ) -> Int64[np.ndarray, " batch"]:
     """One id per row: that of `sampling.choose`. Only these ids leave the device."""
-    exact = torch.float64 if logits.device.type in ("cpu", "cuda") else torch.float32  # others may have no float64
-    x = logits.detach().nan_to_num().to(exact)
     if sampling.temperature == 0:
-        return x.argmax(-1).cpu().numpy()
-    smallest = torch.finfo(exact).tiny
-    weights = ((x - x.amax(-1, keepdim=True)) / max(sampling.temperature, smallest)).exp()
-    if _filters(sampling):
-        ids = x.sort(dim=-1, descending=True, stable=True).indices
-        kept = _kept(weights.gather(-1, ids), sampling)
-        weights = torch.zeros_like(weights).scatter_(-1, ids, kept)
-    reached = weights.cumsum(-1)
-    draws = torch.from_numpy(uniform).to(logits.device, exact)
+        return logits.detach().nan_to_num().argmax(-1).cpu().numpy()
+    reached = kept_weights(logits, sampling).cumsum(-1)
+    draws = torch.from_numpy(uniform).to(reached)
     wanted = draws[:, None] * reached[:, -1:]
     # Rounding must not carry the sum past the last token that may be drawn.
     places = (reached <= wanted).sum(-1).clamp_max((reached < reached[:, -1:]).sum(-1))
     return places.cpu().numpy()
+
+
+def kept_weights(logits: Float[Tensor, "batch vocab"], sampling: Sampling) -> Float[Tensor, "batch vocab"]:
+    """The weight of each token as in `sampling.candidates`, 0 for what is no candidate; the temperature is above 0."""
+    exact = torch.float64 if logits.device.type in ("cpu", "cuda") else torch.float32  # others may have no float64
+    x = logits.detach().nan_to_num().to(exact)
+    smallest = torch.finfo(exact).tiny
+    weights = ((x - x.amax(-1, keepdim=True)) / max(sampling.temperature, smallest)).exp()
+    if not _filters(sampling):
+        return weights
+    ids = x.sort(dim=-1, descending=True, stable=True).indices
+    kept = _kept(weights.gather(-1, ids), sampling)
+    return torch.zeros_like(weights).scatter_(-1, ids, kept)
 
 
 def _filters(sampling: Sampling) -> bool:

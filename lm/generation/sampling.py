@@ -8,10 +8,10 @@ from jaxtyping import Float, Float64, Int64
 from numpy.typing import NDArray
 
 from lm.config.sample import SampleConfig
-from lm.generation.largest import finite, first, largest, on_host, sum_of_weights, top_values, weights_of
+from lm.generation.cutoff import cutoff, cutoff_of_weights
+from lm.generation.largest import finite, largest, on_host, weights_of
 
-_FIRST_LOOK = 64  # how many tokens top-p sorts at first; a few tokens often hold most of the probability
-_GROWTH = 16  # by how much this number grows if these tokens do not reach p
+_BLOCK = 256  # weights that are added up first, and looked at one by one in the block that is drawn
 
 
 @dataclass(frozen=True)
@@ -81,89 +81,82 @@ def choose(
 
 
 def candidates(
-    logits: Float[Any, "batch vocab"], sampling: Sampling
-) -> tuple[Int64[np.ndarray, "batch n"], Float64[np.ndarray, "batch n"]]:
+    logits: Float[np.ndarray, "batch vocab"], sampling: Sampling
+) -> tuple[Int64[np.ndarray, "batch n"], Float[np.ndarray, "batch n"]]:
     """The ids that may be drawn, in rising order, and their weights: probabilities up to a factor per row.
 
-    A token that is not a candidate of its row has the weight 0. The temperature must be above 0.
+    A token that is not a candidate of its row has the weight 0, and the likeliest one has 1. The temperature must be
+    above 0.
     """
-    ids = None
-    if sampling.top_k is not None:
-        ids, logits = largest(logits, sampling.top_k)
+    ids, logits = largest(logits, logits.shape[1] if sampling.top_k is None else sampling.top_k)
+    weights = weights_of(logits, sampling.temperature)
     if sampling.top_p is not None and sampling.top_p < 1:
-        places, weights = nucleus(logits, sampling.temperature, sampling.top_p)
-    else:
-        places, logits = largest(logits, logits.shape[1])
-        weights = weights_of(logits, sampling.temperature)
+        weights = nucleus(logits, weights, sampling.top_p)
     if sampling.min_p is not None:
-        weights = np.where(weights < sampling.min_p, 0, weights)  # the largest weight is 1
+        weights = np.where(weights < sampling.min_p, 0, weights)
     if sampling.typical_p is not None and sampling.typical_p < 1:
         weights = typical(weights, sampling.typical_p)
-    return places if ids is None else np.take_along_axis(ids, places, -1), weights
+    return ids, weights
 
 
 def nucleus(
-    logits: Float[Any, "batch vocab"], temperature: float, p: float
-) -> tuple[Int64[np.ndarray, "batch n"], Float64[np.ndarray, "batch n"]]:
-    """Candidates of top-p: the fewest tokens whose weights add up to p of the whole.
-
-    The whole is summed up first; then the largest weights are sorted, more and more of them until they reach p.
-    """
-    wanted, vocab_size = p * sum_of_weights(logits, temperature)[:, None], logits.shape[1]
-    n = min(_FIRST_LOOK, vocab_size)
-    while True:
-        ranked = top_values(logits, n)
-        weights = weights_of(ranked, temperature)
-        reached = np.cumsum(weights, axis=-1)
-        if n == vocab_size or (reached[:, -1:] >= wanted).all():
-            break
-        more = min(n * _GROWTH, vocab_size)
-        # No other token weighs more than the last one. So this bound shows whether `more` tokens can reach p at all.
-        can_reach = reached[:, -1:] + (more - n) * weights[:, -1:] >= wanted
-        n = more if can_reach.all() else vocab_size
-    n_kept = (reached - weights < wanted).sum(-1, keepdims=True)
-    # If all tokens had to be sorted, most are kept. Then picking them out would cost more time than it saves.
-    ids, values = largest(logits, int(n_kept.max()) if n < vocab_size else n)
-    kept = first(values, n_kept, np.take_along_axis(ranked, n_kept - 1, -1))
-    return ids, np.where(kept, weights_of(values, temperature), 0)
+    logits: Float[np.ndarray, "batch n"], weights: Float[np.ndarray, "batch n"], p: float
+) -> Float[np.ndarray, "batch n"]:
+    """The weights of the fewest tokens that together have p of the probability, and 0 for the others."""
+    kept = np.empty_like(weights)
+    for row, (weight, out) in enumerate(zip(weights, kept, strict=True)):
+        wanted = p * float(weight.sum())
+        last = cutoff_of_weights(weight, wanted)
+        np.multiply(weight, weight >= last, out=out)
+        if np.count_nonzero(equal := weight == last) > 1:
+            # Of equal weights the larger logits go first, and of these the lower ids.
+            places = equal.nonzero()[0]
+            places = places[np.argsort(-logits[row, places], kind="stable")]
+            n_kept = np.ceil((wanted - out.sum(dtype=np.float64)) / last) + len(places)
+            out[places[max(1, int(n_kept)) :]] = 0
+    return kept
 
 
-def typical(weights: Float64[np.ndarray, "batch n"], p: float) -> Float64[np.ndarray, "batch n"]:
+def typical(weights: Float[np.ndarray, "batch n"], p: float) -> Float[np.ndarray, "batch n"]:
     """The weights of the locally typical tokens, and 0 for the others.
 
     The tokens are ranked by |-log(probability) - entropy|, the smallest first. The first ones that reach p are kept,
     and those equal to the last of them (Meister et al. 2022, https://arxiv.org/abs/2202.00666, equation 10).
     """
-    total, size = weights.sum(-1, keepdims=True), weights.shape[1]
-    mean = np.vecdot(weights, _log(weights))[:, None] / total  # of the logarithms of the weights
-    n = min(_FIRST_LOOK, size)
-    while True:
-        ranked = top_values(weights, n)
-        beyond = mean - _log(ranked)  # surprise - entropy
-        order = np.argsort(np.abs(beyond), axis=-1)
-        reached = np.cumsum(np.take_along_axis(ranked, order, -1), axis=-1)
-        last = np.minimum((reached < p * total).sum(-1, keepdims=True), n - 1)
-        limit = np.take_along_axis(np.abs(beyond), np.take_along_axis(order, last, -1), -1)
-        # All tokens that are not looked at are even less likely than the last one, and farther from the entropy.
-        if n == size or ((reached[:, -1:] >= p * total) & (beyond[:, -1:] >= limit)).all():
-            break
-        n = min(n * _GROWTH, size)
-    kept = np.abs(beyond) <= limit
-    least, most = np.where(kept, ranked, np.inf).min(-1), np.where(kept, ranked, 0).max(-1)
-    return np.where((weights >= least[:, None]) & (weights <= most[:, None]), weights, 0)
-
-
-def _log(weights: Float64[np.ndarray, "batch n"]) -> Float64[np.ndarray, "batch n"]:
-    """The natural logarithm; of 0 that of the smallest normal number."""
-    logs: Float64[np.ndarray, "batch n"] = np.log(np.maximum(weights, np.finfo(np.float64).tiny))
-    return logs
+    kept = np.empty_like(weights)
+    for row, weight in enumerate(weights):
+        logs = np.log(np.maximum(weight, np.finfo(weight.dtype).tiny))
+        total = float(weight.sum(dtype=np.float64))
+        nearness = -np.abs(np.dot(weight, logs) / total - logs)
+        nearness[weight == 0] = -np.inf
+        np.multiply(weight, nearness >= cutoff(nearness, weight, p * total), out=kept[row])
+    return kept
 
 
 def draw(
-    ids: Int64[np.ndarray, "batch n"], weights: Float64[np.ndarray, "batch n"], uniform: Float64[np.ndarray, " batch"]
+    ids: Int64[np.ndarray, "batch n"], weights: Float[np.ndarray, "batch n"], uniform: Float64[np.ndarray, " batch"]
 ) -> Int64[np.ndarray, " batch"]:
     """One of the ids of each row, with the probability that its weight gives it."""
-    cumulative = np.cumsum(weights, axis=-1)
-    places = (cumulative <= uniform[:, None] * cumulative[:, -1:]).sum(-1)
-    chosen: NDArray[np.int64] = ids[np.arange(len(ids)), places]
+    starts = np.arange(0, weights.shape[1], _BLOCK)
+    sums = np.add.reduceat(weights, starts, axis=-1)
+    wanted = uniform * sums.sum(-1, dtype=np.float64)
+    blocks, ahead = _exceeded(sums, wanted)
+    places = starts[blocks][:, None] + np.arange(min(_BLOCK, weights.shape[1]))
+    inside = places < weights.shape[1]
+    within = np.where(inside, np.take_along_axis(weights, np.where(inside, places, 0), -1), 0)
+    place, _ = _exceeded(within, wanted - ahead)
+    chosen: NDArray[np.int64] = ids[np.arange(len(ids)), starts[blocks] + place]
     return chosen
+
+
+def _exceeded(
+    amounts: Float[np.ndarray, "batch n"], wanted: Float64[np.ndarray, " batch"]
+) -> tuple[Int64[np.ndarray, " batch"], Float64[np.ndarray, " batch"]]:
+    """The first place of each row up to which the amounts add up to more than is wanted, and the sum ahead of it.
+
+    It is a place with an amount above 0, also where rounding carries the wish beyond the whole sum.
+    """
+    reached = amounts.cumsum(-1, dtype=np.float64)
+    places = np.minimum((reached <= wanted[:, None]).sum(-1), (reached < reached[:, -1:]).sum(-1))
+    rows = np.arange(len(places))
+    return places, np.where(places > 0, reached[rows, places - 1], 0)

@@ -14,7 +14,8 @@ from transformers.generation import logits_process as theirs
 
 from lm.generation.log_probabilities import log_probabilities
 from lm.generation.penalties import penalised
-from lm.generation.sampling import Sampling, candidates
+from lm.generation.sampling import Sampling
+from tests.generation.test_sampling import filtered, look_at_few
 
 VOCAB_SIZE = 17
 KINDS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64] | Tensor]] = {
@@ -102,7 +103,7 @@ def test_half_precision_is_not_penalised_in_half_precision() -> None:
     st.none() | st.sampled_from([0.3, 0.9]),
     st.none() | st.sampled_from([0.0, 0.05, 0.4, 1.0]),
     st.none() | st.sampled_from([0.1, 0.5, 0.95]),
-    st.sampled_from([1, 64]),
+    st.sampled_from([1, 2048]),
 )
 def test_filters_leave_the_distribution_that_those_of_transformers_leave(
     kind: str,
@@ -112,15 +113,13 @@ def test_filters_leave_the_distribution_that_those_of_transformers_leave(
     top_p: float | None,
     min_p: float | None,
     typical_p: float | None,
-    first_look: int,
+    few: int,
 ) -> None:
     logits = random_logits(seed)
     sampling = Sampling(temperature, top_k, top_p, min_p, typical_p)
     with pytest.MonkeyPatch.context() as patch:  # so few that the filters have to look at more of them
-        patch.setattr("lm.generation.sampling._FIRST_LOOK", first_look)
-        ids, weights = candidates(KINDS[kind](logits.copy()), sampling)
-    result = np.zeros_like(logits)
-    np.put_along_axis(result, ids, weights / weights.sum(-1, keepdims=True), -1)
+        look_at_few(patch, few)
+        result = filtered(logits, sampling, kind)
 
     steps: dict[Any, float | None] = {
         theirs.TemperatureLogitsWarper: temperature,

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lm.config.sample import SampleConfig
+from lm.generation.cutoff import cutoff, cutoff_of_weights
 from lm.generation.largest import largest
+from lm.generation.on_device import choose_on_device, kept_weights
 from lm.generation.sampling import GREEDY, Sampling, candidates, choose, draw
 
 # Logits with ties, which a few decimals make likely.
@@ -24,6 +26,10 @@ TINY = [1e-8, 1e-308, 5e-324]
 KINDS: dict[str, Callable[[NDArray[np.float64]], NDArray[np.float64] | Tensor]] = {
     "array": lambda x: x,
     "tensor": torch.from_numpy,
+}
+CHOOSE: dict[str, Callable[..., NDArray[np.int64]]] = {
+    "array": choose,
+    "tensor": lambda logits, *rest: choose_on_device(torch.from_numpy(logits), *rest),
 }
 each_kind = pytest.mark.parametrize("kind", KINDS)
 logits = hnp.arrays(
@@ -36,15 +42,30 @@ top_ks = st.none() | st.integers(1, 14)
 top_ps = st.none() | st.sampled_from([0.001, 0.3, 0.5, 0.9, 0.999, 1.0])
 
 
-def distribution(
-    logits: NDArray[np.float64], temperature: float, top_k: int | None, top_p: float | None, kind: str = "array"
-) -> NDArray[np.float64]:
-    """The probability of each token of the vocabulary."""
-    ids, weights = candidates(KINDS[kind](logits), Sampling(temperature, top_k, top_p))
+def filtered(logits: NDArray[np.float64], sampling: Sampling, kind: str) -> NDArray[np.float64]:
+    """The probability of each token of the vocabulary, as arrays are chosen from or as a GPU would choose."""
+    if kind == "tensor":
+        weights = kept_weights(torch.from_numpy(logits.copy()), sampling).numpy()
+        return weights / weights.sum(-1, keepdims=True)
+    ids, weights = candidates(logits.copy(), sampling)
     assert (np.diff(ids, axis=-1) > 0).all()
     result = np.zeros_like(logits)
     np.put_along_axis(result, ids, weights / weights.sum(-1, keepdims=True), axis=-1)
     return result
+
+
+def distribution(
+    logits: NDArray[np.float64], temperature: float, top_k: int | None, top_p: float | None, kind: str = "array"
+) -> NDArray[np.float64]:
+    """The probability of each token of the vocabulary."""
+    return filtered(logits, Sampling(temperature, top_k, top_p), kind)
+
+
+def look_at_few(patch: pytest.MonkeyPatch, few: int) -> None:
+    """Let the search for a cutoff sort no more than so many tokens at first."""
+    patch.setattr("lm.generation.cutoff._FEW", few)
+    patch.setattr("lm.generation.cutoff._STEP", min(few + 1, 32))
+    patch.setattr("lm.generation.cutoff._WINDOW", min(few, 24))
 
 
 def brute_force(row: list[float], temperature: float, top_k: int | None, top_p: float | None) -> list[float]:
@@ -60,19 +81,18 @@ def brute_force(row: list[float], temperature: float, top_k: int | None, top_p: 
 
 
 @each_kind
-@pytest.mark.parametrize("first_look", [1, 2, 64])
+@pytest.mark.parametrize("few", [1, 2048])
 @given(logits, temperatures, top_ks, top_ps)
 def test_the_distribution_follows_the_rules(
     kind: str,
-    first_look: int,
+    few: int,
     logits: NDArray[np.float64],
     temperature: float,
     top_k: int | None,
     top_p: float | None,
 ) -> None:
-    with pytest.MonkeyPatch.context() as patch:  # so few that top-p has to look at more of them
-        patch.setattr("lm.generation.sampling._FIRST_LOOK", first_look)
-        patch.setattr("lm.generation.sampling._GROWTH", 2)
+    with pytest.MonkeyPatch.context() as patch:  # so few that top-p needs a sample, and has to look at more than it
+        look_at_few(patch, few)
         result = distribution(logits.copy(), temperature, top_k, top_p, kind)
     # Both sides are float64; where a sum just reaches p, rounding may keep or drop one more token than brute force.
     at_edge = top_p is not None and any(
@@ -93,7 +113,7 @@ def test_at_temperature_zero_the_likeliest_is_taken_the_lower_id_of_equals_and_n
     kind: str, logits: NDArray[np.float64], top_k: int | None, top_p: float | None, temperature: float, u: float
 ) -> None:
     sampling = Sampling(temperature, top_k, top_p, min_p=top_p, typical_p=top_p)
-    ids = choose(KINDS[kind](logits), sampling, np.full(len(logits), u))
+    ids = CHOOSE[kind](logits, sampling, np.full(len(logits), u))
     if temperature == 0:
         assert ids.tolist() == logits.argmax(-1).tolist()
     assert (logits[np.arange(len(logits)), ids] == logits.max(-1)).all()
@@ -136,7 +156,7 @@ def test_a_model_that_has_diverged_still_gives_ids_of_the_vocabulary(kind: str) 
         Sampling(1.0, None, 0.5),
         Sampling(min_p=0.1, typical_p=0.5),
     ):
-        ids = choose(KINDS[kind](broken), sampling, np.full(4, 0.7))
+        ids = CHOOSE[kind](broken, sampling, np.full(4, 0.7))
         assert ((ids >= 0) & (ids < 5)).all()
         assert ids[2] == 1
 
@@ -155,6 +175,38 @@ def test_the_nucleus_is_the_smallest_set_that_reaches_p(logits: NDArray[np.float
         assert probabilities[nucleus].sum() >= top_p - 1e-14
         assert probabilities[nucleus].sum() - probabilities[nucleus].min() < top_p + 1e-14
         assert not (~nucleus).any() or probabilities[nucleus].min() >= probabilities[~nucleus].max()
+
+
+@pytest.mark.parametrize("size", [1, 40, 2048, 2049, 20_000])
+@pytest.mark.parametrize("spread", [0, 1, 8])
+def test_the_cutoff_in_a_large_vocabulary_is_that_of_a_sorted_one(size: int, spread: float) -> None:
+    generator = np.random.Generator(np.random.Philox(key=size))
+    # Whole numbers, so that no sum is rounded. With a large spread a few hold nearly all of the weight.
+    weights = np.exp2(generator.normal(10, spread, size).clip(0, 30)).round()
+    keys = {"weights": weights, "others": generator.permutation(size).astype(np.float64)}
+    for name, key in keys.items():
+        order = np.argsort(-key)
+        reached = weights[order].cumsum()
+        for p in (1e-6, 0.1, 0.5, 0.95, 0.9999, 1.0):
+            wanted = np.ceil(p * weights.sum())
+            expected = key[order[reached.searchsorted(wanted)]]
+            assert cutoff(key, weights, wanted) == expected, (name, p)
+            if name == "weights":
+                assert cutoff_of_weights(weights, wanted) == expected, p
+
+
+def test_a_row_of_float32_is_filtered_as_one_of_float64() -> None:
+    logits = np.random.Generator(np.random.Philox(key=1)).normal(0, 3, (2, 5000)).astype(np.float32)
+    for sampling in (Sampling(top_p=0.9), Sampling(min_p=0.01), Sampling(typical_p=0.9), Sampling(top_k=50, top_p=0.9)):
+        expected = kept_weights(torch.from_numpy(logits), sampling).numpy()
+        ids, weights = candidates(logits, sampling)
+        result = np.zeros_like(expected)
+        np.put_along_axis(result, ids, weights, -1)
+        # float32 rounds each weight by 6e-8, and the exponent before it by as much times its size, at most 30.
+        np.testing.assert_allclose(result, expected, rtol=4e-6, atol=0)
+        uniform = np.array([0.3, 0.9])
+        theirs = choose_on_device(torch.from_numpy(logits), sampling, uniform)
+        assert choose(logits, sampling, uniform).tolist() == theirs.tolist()
 
 
 @each_kind
