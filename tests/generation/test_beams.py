@@ -1,11 +1,14 @@
 """Tests of lm/generation/beams.py: the texts of `transformers`, and texts that hold what is required."""
 
 import re
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from lm.config.sample import SampleConfig
@@ -18,6 +21,7 @@ from lm.generation.sampling import GREEDY, Sampling
 from lm.generation.texts import continuations, continue_prompts
 from lm.generation.written import written_texts
 from lm.model.transformer import Transformer
+from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.load import parse_tokenizer
 from tests.generation.test_rules import BYTES, config
 from tests.model.test_oracles import llama_arguments
@@ -191,6 +195,74 @@ def test_among_texts_with_a_word_the_likelier_are_found() -> None:
             scores[text] = sum(of_ids[: len(text)])
     best = sorted(scores, key=lambda text: -scores[text])[:4]
     assert collect(events, 4) == [[id for id in text if id != 1] for text in best]
+
+
+# From one token to the next, with its probability.
+CHAIN = {(1, 2): 0.6, (1, 0): 0.3, (1, 3): 0.1, (2, 4): 0.95, (2, 0): 0.05, (3, 0): 0.95, (3, 4): 0.05, (4, 0): 1.0}
+
+
+class Chain:
+    """A model, and its session, whose next token depends on the last one alone: a likely text that ends late."""
+
+    config = MODEL.config
+
+    def session(self, batch_size: int) -> "Chain":
+        assert batch_size == 1
+        self.lengths = np.zeros(1, np.int64)
+        return self
+
+    @property
+    def length(self) -> int:
+        return int(self.lengths[0])
+
+    def read(self, ids: NDArray[np.int64], last: int | None = None) -> NDArray[np.float64]:
+        self.lengths = self.lengths + ids.shape[1]
+        rows = [[CHAIN.get((int(id), following), 1e-30) for following in range(5)] for id in ids[:, -1]]
+        return np.log(rows)[:, None]
+
+    def select(self, rows: Sequence[int]) -> None:
+        self.lengths = self.lengths[list(rows)]
+
+    def read_states(self, ids: Any) -> Any: ...
+    def refill(self, rows: Any, texts: Any) -> None: ...
+    def rewind(self, n_positions: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("length_penalty", "early_stopping", "texts"),
+    [
+        # After two tokens the texts [] and [3] are finished. A better one, [2, 4], ends with the third token.
+        (1.0, True, [[3], []]),
+        (1.0, False, [[2, 4], [3]]),
+        (1.0, "never", [[2, 4], [3]]),
+        # Now a long text is a bad one: [2, 4] is worse than [], yet better than [3], which is what must be seen.
+        (-1.0, True, [[], [3]]),
+        (-1.0, False, [[], [2, 4]]),
+        (-1.0, "never", [[], [2, 4]]),
+    ],
+)
+def test_a_search_ends_when_its_rule_says(length_penalty: float, early_stopping: Any, texts: list[list[int]]) -> None:
+    beams = Beams(2, length_penalty, early_stopping)
+    events = beam_search(Chain(), [[1]], beams, GREEDY, max_new_tokens=10, end_id=0, n_best=2)
+    assert collect(events, 2) == texts
+
+
+def test_the_shorter_of_two_spellings_counts() -> None:
+    # After a word " abcd" takes the tokens " a", "bc" and "d"; after a space "abcd" takes "ab" and "cd".
+    parts = [b"<|endoftext|>", *(bytes([byte]) for byte in range(256)), b" a", b"ab", b"bc", b"cd"]
+    pairs = [
+        tuple(parts.index(part) for part in pair) for pair in ((b" ", b"a"), (b"a", b"b"), (b"b", b"c"), (b"c", b"d"))
+    ]
+    tokenizer = BpeTokenizer(parts, pairs, {"<|endoftext|>": 0})
+    assert [len(tokenizer.encode(text)) for text in (" abcd", "abcd")] == [3, 2]
+    rules = Rules(Constraints(require=("abcd",)), tokenizer, max_new_tokens=3)
+    assert rules.n_required == 3
+    state = rules.start(tokenizer.encode("x"))
+    progress = [rules.progress(state)]
+    for token in (b" ", b"ab", b"cd"):
+        state = rules.after(state, parts.index(token))
+        progress.append(rules.progress(state))
+    assert progress == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize(
