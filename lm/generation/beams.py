@@ -150,13 +150,12 @@ class _Search:
         chosen.sort(key=lambda step: -step.log_probability)
 
         tokens = self._tokens(logits, [*ending, *chosen])
-        if not (len(self._finished) == n and self._beams.early_stopping is True):
-            new = [
-                _Finished(self._score(step.log_probability, length), text, step.reason)
-                for step, text in zip(ending, tokens, strict=False)
-                if step.reason
-            ]
-            self._finished = sorted([*self._finished, *new], key=lambda text: -text.score)[:n]
+        new = [
+            _Finished(self._score(step.log_probability, length), text, step.reason)
+            for step, text in zip(ending, tokens, strict=False)
+            if step.reason
+        ]
+        self._finished = sorted([*self._finished, *new], key=lambda text: -text.score)[:n]
         branches = [
             _Branch(step.log_probability, text, step.state)
             for step, text in zip(chosen, tokens[len(ending) :], strict=True)
