@@ -63,8 +63,9 @@ class Text:
 class Batch:
     """Texts that grow together, one token of each at a time.
 
-    No text depends on the others. With PyTorch on a CPU this holds to the last bit. With NumPy and on a GPU, the number
-    of texts changes the rounding of products, so that rarely another token is drawn.
+    No text depends on the others. With PyTorch on a CPU whose products oneDNN computes, this holds to the last bit for
+    the precisions of `lm.model.matrices`. Elsewhere, as with NumPy and on a GPU, the number of texts changes the
+    rounding of products, so that rarely another token is drawn.
 
     Attributes:
         texts: those that have not ended.

@@ -15,15 +15,16 @@ BLOCK = 64  # attention reads the columns of the cache in blocks, see `KeyValueC
 class KeyValueCache:
     """The keys and values of several texts, which may have different lengths, in every layer.
 
-    Shape of the store: (n_layers, rows, 2 * n_kv_heads, columns, d_head), the heads of the keys first. It has at least
-    as many rows as there are texts, and two at least. Column i of a row holds its position i. `lengths` says how many
-    columns of each text are filled. The columns grow as texts do, up to the context.
+    Shape of the store: (n_layers, 2, rows, n_kv_heads, columns, d_head), the keys first, then the values. So the heads
+    of all rows are evenly spaced, and products read them where they lie. It has at least as many rows as there are
+    texts, and two at least. Column i of a row holds its position i. `lengths` says how many columns of each text are
+    filled. The columns grow as texts do, up to the context.
     """
 
     def __init__(self, config: ModelConfig, batch_size: int, device: torch.device, dtype: torch.dtype) -> None:
         self._limit = _blocks(config.context_length)
         columns = min(2 * BLOCK, self._limit)
-        shape = (config.n_layers, max(2, batch_size), 2 * config.sizes.n_kv_heads, columns, config.d_head)
+        shape = (config.n_layers, 2, max(2, batch_size), config.sizes.n_kv_heads, columns, config.d_head)
         self.store = torch.zeros(shape, device=device, dtype=dtype)
         self.lengths: Int64[np.ndarray, " batch"] = np.zeros(batch_size, np.int64)
 
@@ -34,11 +35,11 @@ class KeyValueCache:
         text does not depend on longer texts beside it. There is room for so many columns when this returns.
         """
         columns = _blocks(end)
-        if columns > (have := self.store.shape[3]):
+        if columns > (have := self.store.shape[4]):
             shape = list(self.store.shape)
-            shape[3] = min(max(2 * have, columns), self._limit)
+            shape[4] = min(max(2 * have, columns), self._limit)
             store = self.store.new_zeros(shape)
-            store[:, :, :, :have] = self.store
+            store[..., :have, :] = self.store
             self.store = store
         return columns
 
@@ -54,23 +55,24 @@ class KeyValueCache:
         moved = np.array([place for place, row in enumerate(rows) if place != row], np.int64)
         used = _blocks(int(self.lengths[list(rows)].max()))
         if len(moved):
-            copies = self.store[:, torch.from_numpy(np.asarray(rows)[moved]), :, :used]
-            if len(rows) > self.store.shape[1]:
+            copies = self.store[:, :, torch.from_numpy(np.asarray(rows)[moved]), :, :used]
+            if len(rows) > self.store.shape[2]:
                 old, shape = self.store, list(self.store.shape)
-                shape[1] = len(rows)
+                shape[2] = len(rows)
                 self.store = self.store.new_zeros(shape)
-                self.store[:, : old.shape[1], :, :used] = old[:, :, :, :used]
-            self.store[:, torch.from_numpy(moved), :, :used] = copies
+                self.store[:, :, : old.shape[2], :, :used] = old[..., :used, :]
+            self.store[:, :, torch.from_numpy(moved), :, :used] = copies
         self.lengths = self.lengths[list(rows)]
 
 
 def write(
-    store: Float[Tensor, "batch heads columns d_head"],
+    store: Float[Tensor, "2 batch n_kv_heads columns d_head"],
     places: Int[Tensor, "batch seq"],
     heads: Float[Tensor, "batch seq heads d_head"],
 ) -> None:
-    """Put the keys and values of a layer into its store, each row at its own places."""
-    store[torch.arange(len(places), device=places.device)[:, None], :, places] = heads
+    """Put the heads of keys and of values of a layer into its store, each row at its own places."""
+    rows = torch.arange(len(places), device=places.device)[:, None]
+    store.permute(1, 3, 0, 2, 4)[rows, places] = heads.unflatten(2, (2, -1))
 
 
 def _blocks(n: int) -> int:

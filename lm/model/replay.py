@@ -17,13 +17,13 @@ class Replay:
 
     def __init__(self, reader: Reader, cache: KeyValueCache, batch_size: int) -> None:
         self.batch_size, self._cache_store = batch_size, cache.store
-        store = cache.store[:, :batch_size]
+        store = cache.store[:, :, :batch_size]
         self._ids = torch.zeros(batch_size, 1, dtype=torch.int64, device=reader.device)
         # Until the first call, all that is recorded goes into the last column, which is written anew before it is read.
-        self._positions = torch.full_like(self._ids, min(store.shape[3], reader.config.context_length) - 1)
+        self._positions = torch.full_like(self._ids, min(store.shape[4], reader.config.context_length) - 1)
 
         def step() -> Tensor:
-            return reader.states(self._ids, self._positions, store, store.shape[3])
+            return reader.states(self._ids, self._positions, store, store.shape[4])
 
         # Libraries set themselves up in a first run, which must not be recorded.
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]

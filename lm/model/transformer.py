@@ -20,7 +20,7 @@ from lm.model.positions import PositionTable, sinusoidal_table
 from lm.model.upcast import upcast
 
 if TYPE_CHECKING:
-    from lm.model.reader import CachedSession
+    from lm.model.session import CachedSession
 
 
 class Block(nn.Module):

@@ -178,7 +178,7 @@ def test_a_text_does_not_depend_on_the_texts_beside_it(prompts: list[list[int]],
 MODEL = random_model(VOCAB_SIZE)
 
 
-@pytest.mark.parametrize("weights", ["fp32", "bf16", "int8"])
+@pytest.mark.parametrize("weights", ["fp32", "bf16", "int8", "int4"])
 def test_on_a_cpu_the_logits_of_a_text_are_the_same_to_the_last_bit_whatever_stands_beside_it(weights: Weights) -> None:
     model = Reader(random_model(VOCAB_SIZE, context_length=150, n_heads=4, d_model=32, d_ff=64), weights)
     generator = np.random.Generator(np.random.Philox(key=1))
