@@ -7,7 +7,8 @@
 The model is llama-22.7m of `benchmarks.training_peers` with random weights. Prompts are random ids. Each text gets
 `--new` tokens, drawn with temperature 0.8 and top-p 0.95. Each case runs in its own process, and the cases take turns,
 so that a machine whose speed drifts is fair to all. `compiled` is transformers' static cache with torch.compile; its
-first call, which compiles, is not counted. The columns:
+first call, which compiles, is not counted. llama.cpp reads the same model from an export (int8 is its q8_0), and takes
+part with one text at a time where `llama-cpp-python` is installed. The columns:
 
     first token    seconds until the first token of all texts
     tokens/s       of all texts together, prompts included in the time; the median of the rounds
@@ -21,8 +22,10 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
+from itertools import islice, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,6 +33,8 @@ import numpy as np
 import torch
 
 from benchmarks.training_peers import SIZES, installed
+from lm.config.export import Dtype
+from lm.exchange.rewrites import Model
 from lm.generation.events import Token
 from lm.generation.generate import generate
 from lm.generation.sampling import Sampling
@@ -37,13 +42,16 @@ from lm.model.matrices import Weights
 from lm.model.reader import Reader
 from lm.model.transformer import Transformer
 from lm.system.memory import keep_freed_memory, peak_memory_bytes
+from lm.tokenizer.bpe import BpeTokenizer
 from lm.training.timing import machine
 
 SIZE = SIZES["llama-22.7m"]
 OURS: tuple[Weights, ...] = ("fp32", "bf16", "int8", "int4")
+GGUF_TYPES: dict[str, Dtype] = {"fp32": "f32", "bf16": "bf16", "int8": "q8_0"}
 CASES = [
     *(f"storyline {weights}" for weights in OURS),
     *(f"transformers {weights}{how}" for weights in ("fp32", "bf16") for how in ("", " compiled")),
+    *(f"llama.cpp {weights}" for weights in GGUF_TYPES),
 ]
 SAMPLING = Sampling(temperature=0.8, top_p=0.95)
 BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.625}  # a weight; int4 has a scale and a middle for 32 of them
@@ -68,12 +76,14 @@ def main() -> None:
         f"torch {torch.__version__}, {torch.get_num_threads()} threads, {machine()}; medians of {options.rounds} rounds"
     )
     cases = [case for case in CASES if re.search(options.case_filter, case)]
-    if not installed("transformers"):
-        cases = [case for case in cases if not case.startswith("transformers")]
+    for package, name in (("transformers", "transformers"), ("llama_cpp", "llama.cpp")):
+        if not installed(package):
+            cases = [case for case in cases if not case.startswith(name)]
     figures = []
     for prompt_length in options.prompt:
         for batch_size in options.batch:
-            runs = [Run(case, batch_size, prompt_length, options.new) for case in cases]
+            possible = [case for case in cases if batch_size == 1 or not case.startswith("llama.cpp")]
+            runs = [Run(case, batch_size, prompt_length, options.new) for case in possible]
             rounds = [[_in_a_process(run) for run in runs] for _ in range(options.rounds)]
             rows = [
                 dict(run._asdict()) | _median(of_case)
@@ -91,7 +101,7 @@ def measure(run: Run) -> dict[str, float]:
     library, weights, *how = run.case.split()
     generator = np.random.Generator(np.random.Philox(key=0))
     prompts = generator.integers(0, SIZE.vocab_size, (run.batch_size, run.prompt_length)).tolist()
-    build = _storyline if library == "storyline" else _transformers
+    build = {"storyline": _storyline, "transformers": _transformers, "llama.cpp": _llama_cpp}[library]
     write = build(weights, prompts, compiled=bool(how))
     write(run.n_new if how else 8)  # libraries set themselves up, and the compiler compiles
     start = time.perf_counter()
@@ -193,6 +203,42 @@ def _transformers(weights: str, prompts: list[list[int]], *, compiled: bool) -> 
         return int(texts[:, ids.shape[1] :].numel())
 
     return write
+
+
+def _llama_cpp(weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
+    from llama_cpp import Llama
+
+    from lm.exchange.export import export_gguf
+
+    (prompt,) = prompts
+    model = Transformer(SIZE.config, SIZE.vocab_size)
+    arrays = {name: p.detach().numpy() for name, p in model.named_parameters()}
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder) / "gguf"
+        export_gguf(place, Model(SIZE.config, arrays), _any_tokenizer(), GGUF_TYPES[weights], "m")
+        theirs = Llama(
+            str(place / f"m-{GGUF_TYPES[weights]}.gguf"),
+            n_ctx=2 * SIZE.config.context_length,  # as in transformers
+            n_threads=torch.get_num_threads(),
+            n_threads_batch=torch.get_num_threads(),
+            use_mmap=False,
+            verbose=False,
+        )
+
+    def write(n_new: int) -> int:
+        theirs.reset()
+        how = {"temp": SAMPLING.temperature, "top_p": SAMPLING.top_p, "top_k": 0, "min_p": 0.0, "repeat_penalty": 1.0}
+        return sum(1 for _ in islice(theirs.generate(prompt, **how), n_new))
+
+    return write
+
+
+def _any_tokenizer() -> BpeTokenizer:
+    """A tokenizer of the size of the vocabulary. Prompts are ids, so what its tokens are does not matter."""
+    tokens = [b"<|endoftext|>", *(bytes([byte]) for byte in range(256))]
+    pairs = list(islice(product(range(1, 257), range(1, 257)), SIZE.vocab_size - len(tokens)))
+    tokens += [tokens[left] + tokens[right] for left, right in pairs]
+    return BpeTokenizer(tokens, pairs, {"<|endoftext|>": 0})
 
 
 def _in_a_process(run: Run) -> dict[str, float]:
