@@ -71,8 +71,9 @@ def write(
     heads: Float[Tensor, "batch seq heads d_head"],
 ) -> None:
     """Put the heads of keys and of values of a layer into its store, each row at its own places."""
-    rows = torch.arange(len(places), device=places.device)[:, None]
-    store.permute(1, 3, 0, 2, 4)[rows, places] = heads.unflatten(2, (2, -1))
+    (batch, seq), d_head = places.shape, heads.shape[-1]
+    rows = torch.arange(batch, device=places.device)[:, None]
+    store.permute(1, 3, 0, 2, 4)[rows, places] = heads.view(batch, seq, 2, -1, d_head)
 
 
 def _blocks(n: int) -> int:

@@ -45,8 +45,9 @@ top_ps = st.none() | st.sampled_from([0.001, 0.3, 0.5, 0.9, 0.999, 1.0])
 def filtered(logits: NDArray[np.float64], sampling: Sampling, kind: str) -> NDArray[np.float64]:
     """The probability of each token of the vocabulary, as arrays are chosen from or as a GPU would choose."""
     if kind == "tensor":
-        kept: NDArray[np.float64] = kept_weights(torch.from_numpy(logits.copy()), sampling).numpy()
-        return np.divide(kept, kept.sum(-1, keepdims=True))
+        kept = kept_weights(torch.from_numpy(logits.copy()), sampling)
+        probabilities: NDArray[np.float64] = (kept / kept.sum(-1, keepdim=True)).numpy()
+        return probabilities
     ids, weights = candidates(logits.copy(), sampling)
     assert (np.diff(ids, axis=-1) > 0).all()
     result = np.zeros_like(logits)
