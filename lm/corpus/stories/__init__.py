@@ -21,6 +21,6 @@ Three rules keep derivations unique. In the tests, `proof.clashes` shows each pl
 - a word is drawn where it is first written, and its name is not drawn again in the same story.
 """
 
-from lm.corpus.stories.source import derivations, open_stories, tell_stories
+from lm.corpus.stories.source import derivations, open_stories, story_breach, tell_stories
 
-__all__ = ["derivations", "open_stories", "tell_stories"]
+__all__ = ["derivations", "open_stories", "story_breach", "tell_stories"]

@@ -6,7 +6,7 @@ from random import Random
 
 from lm.config.data import DataConfig
 from lm.corpus.document import Corpus, Document, Split
-from lm.corpus.stories.parsing import parse
+from lm.corpus.stories.parsing import Breach, breach, parse
 from lm.corpus.stories.plots import compile_stories
 from lm.corpus.stories.telling import tell, total_bits
 
@@ -31,6 +31,11 @@ def tell_stories(seed: int, split: Split, n_stories: int) -> Iterator[Document]:
 def derivations(text: str) -> Iterator[float]:
     """The bits (-log2 of the probability) of each derivation of a text: our stories have one, other texts have none."""
     return map(total_bits, parse(STORIES, text))
+
+
+def story_breach(text: str) -> Breach | None:
+    """Where a text stops being one of our stories, or the beginning of one; None if it never does."""
+    return breach(STORIES, text)
 
 
 def open_stories(config: DataConfig, seed: int) -> Corpus:

@@ -1,0 +1,126 @@
+"""The measures of many texts, each with its standard error, and the same of validation text beside them."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float64, Int64
+
+from lm.analysis.corpus.copies import longest_copy, novel_share
+from lm.analysis.corpus.counts import hashes
+from lm.analysis.corpus.sample import CorpusSample
+from lm.analysis.corpus.words import WordArray
+from lm.analysis.stories.divergence import closeness, histogram
+from lm.analysis.stories.style import ends_in_a_loop, names_used_again, reading_ease
+from lm.analysis.stories.write import Beside
+from lm.analysis.texts import distinct, repetition, self_bleu, words
+from lm.corpus.stories import story_breach
+from lm.corpus.stories.grammar import Copy
+
+Measures = dict[str, float | int | None]
+
+_NOVEL = (4, 8, 16)  # words in a row
+_GROUP = 20  # texts of which distinct-n, Self-BLEU and closeness are measured together
+_COMMON = 2000  # sequences of words with a bin of their own
+
+
+def story_measures(beside: Beside, *, built_in: bool) -> Measures:
+    """Each measure of what the model wrote, then under `validation_...` the same of validation text.
+
+    Each has its standard error under `..._standard_error`. Measures of single texts are means over texts. Measures of a
+    set are means over groups of 20 texts, so they can be compared between sets of any size; groups are independent. A
+    measure is None where the texts are too few or too short for it. With `built_in`, the grammar of the built-in
+    stories checks each text.
+    """
+    stories, sample = beside.stories, beside.sample
+    values: Measures = {"n_stories": len(stories.texts)}
+    values |= _with_error("ends_itself", np.array(stories.ended, np.float64))
+    values |= _of_texts(stories.texts, beside.words, beside.copies, sample, built_in)
+    other: Measures = {"n_documents": len(sample.compared_texts)}
+    other |= _of_texts(sample.compared_texts, sample.compared, sample.compared_copies, sample, built_in)
+    return values | {f"validation_{name}": value for name, value in other.items()}
+
+
+def _of_texts(
+    texts: Sequence[str],
+    numbered: WordArray,
+    copies: Int64[np.ndarray, " n"],
+    sample: CorpusSample,
+    built_in: bool,
+) -> Measures:
+    split = [words(text) for text in texts]
+    of_each: dict[str, Float64[np.ndarray, " texts"]] = {
+        "words": numbered.lengths.astype(np.float64),
+        "repetition_4": _floats([repetition(text, 4) for text in split]),
+        "ends_in_a_loop": _floats([ends_in_a_loop(text) for text in split]),
+        "longest_copy": longest_copy(copies, numbered).astype(np.float64),
+        **{f"novel_{n}": novel_share(copies, numbered, n) for n in _NOVEL},
+        "names_used_again": _floats([names_used_again(text) for text in texts]),
+        "reading_ease": _floats([reading_ease(text) for text in texts]),
+    }
+    if built_in:
+        of_each |= grammar_measures(texts)
+    reference = sample.vocabulary.number(sample.reference_texts)
+    of_groups: dict[str, Callable[[int, int], float | None]] = {
+        **{f"distinct_{n}": _distinct(split, n) for n in (1, 2, 3)},
+        "self_bleu": lambda first, last: self_bleu(split[first:last]),
+        **{f"closeness_{n}": _closeness(numbered, reference, n) for n in (1, 2)},
+    }
+    groups = [(first, first + _GROUP) for first in range(0, len(texts) - _GROUP + 1, _GROUP)]
+    measured = {name: _floats([measure(*group) for group in groups]) for name, measure in of_groups.items()}
+    return _with_errors(of_each | measured)
+
+
+def grammar_measures(texts: Sequence[str]) -> dict[str, Float64[np.ndarray, " texts"]]:
+    """What the grammar of the built-in stories says of each text.
+
+    `in_grammar`: 1 for a story of the grammar, or, where the text was cut off, for the beginning of one.
+    `grammar_follows`: the share of the characters before the first place that no story has.
+    `keeps_names_and_things`: of a text that leaves the grammar, 0 if it does so where a word that was introduced before
+    must stand again, such as a name, a pronoun, a color or a toy; otherwise 1, for a story of the grammar too.
+    """
+    found = [story_breach(text) for text in texts]
+    follows = [1.0 if one is None else one.at / max(1, len(text)) for one, text in zip(found, texts, strict=True)]
+    keeps = [one is None or not any(isinstance(node, Copy) for node in one.expected) for one in found]
+    return {
+        "in_grammar": _floats([one is None for one in found]),
+        "grammar_follows": _floats(follows),
+        "keeps_names_and_things": _floats(keeps),
+    }
+
+
+def _distinct(split: Sequence[Sequence[str]], n: int) -> Callable[[int, int], float | None]:
+    return lambda first, last: distinct(split[first:last], n)
+
+
+def _closeness(texts: WordArray, reference: WordArray, n: int) -> Callable[[int, int], float | None]:
+    """The `closeness` of some texts to the reference, by sequences of n words: the commonest of the reference, and one
+    bin for all others."""
+    values, counts = np.unique(hashes(reference, n)[1], return_counts=True)
+    common = np.sort(values[np.lexsort((values, -counts))[:_COMMON]])
+
+    def measure(first: int, last: int) -> float | None:
+        own = hashes(texts.part(first, last), n)[1]
+        if not len(common) or not len(own):
+            return None
+        return closeness(histogram(own, common), histogram(hashes(reference, n)[1], common))
+
+    return measure
+
+
+def _floats(values: Sequence[float | bool | None]) -> Float64[np.ndarray, " n"]:
+    return np.array([math.nan if value is None else value for value in values], np.float64)
+
+
+def _with_errors(values: Mapping[str, Float64[np.ndarray, " _"]]) -> Measures:
+    found: Measures = {}
+    for name, array in values.items():
+        found |= _with_error(name, array)
+    return found
+
+
+def _with_error(name: str, values: Float64[np.ndarray, " n"]) -> Measures:
+    """The mean of the values that are numbers, and its standard error: None for fewer than two."""
+    known = values[~np.isnan(values)]
+    error = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else None
+    return {name: float(known.mean()) if len(known) else None, f"{name}_standard_error": error}

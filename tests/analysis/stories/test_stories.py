@@ -1,0 +1,142 @@
+"""Tests of lm/analysis/stories/: known values of each measure, planted faults, and all measures of told stories."""
+
+import math
+
+import numpy as np
+import pytest
+
+from lm.analysis.corpus.sample import CorpusSample
+from lm.analysis.stories.divergence import closeness, histogram
+from lm.analysis.stories.measures import grammar_measures, story_measures
+from lm.analysis.stories.style import ends_in_a_loop, names, names_used_again, reading_ease
+from lm.analysis.stories.views import story_views
+from lm.analysis.stories.write import Beside, Stories, write_stories
+from lm.analysis.views import Table, as_json, topic_from_json
+from lm.corpus.stories import story_breach, tell_stories
+from lm.corpus.stories.grammar import Copy
+from lm.tokenizer.learning import bytes_alone
+from tests.small import numpy_twin, random_model, tokenizer_config
+
+STORIES = [story.text for story in tell_stories(3, "train", 100)]
+OTHERS = [story.text for story in tell_stories(3, "valid", 100)]
+
+
+def test_a_loop_is_a_part_three_times_at_the_end() -> None:
+    part = ["and", "then", "he", "said"]
+    assert ends_in_a_loop(["Once", *part * 3])
+    assert ends_in_a_loop(["no"] * 12)
+    assert not ends_in_a_loop(["no"] * 11)
+    assert not ends_in_a_loop([*part * 5, "end"])
+    assert not ends_in_a_loop(part * 2 + ["so", "it", "went", "on"])
+    assert not ends_in_a_loop([])
+
+
+def test_names_stand_within_sentences() -> None:
+    text = 'One day, Lily met Tom. "Tom," said Lily, "I saw Tom\'s cat." Suddenly Ben came. He saw ABC.'
+    assert names(text) == {"Lily": 2, "Tom": 3, "Ben": 1}
+    assert names_used_again("Then Lily met Tom, and Lily went home.") == 0.5
+    assert names_used_again("nobody came") is None
+
+
+def test_reading_ease_of_a_known_sentence() -> None:
+    # Flesch's formula by hand: 6 words, 6 syllables, 1 sentence
+    assert reading_ease("The cat sat on the mat.") == pytest.approx(206.835 - 1.015 * 6 - 84.6)
+    # 6 words of 1 + 3 + 2 + 1 + 1 + 2 syllables, 2 sentences
+    assert reading_ease("A banana yellow! See the water") == pytest.approx(206.835 - 1.015 * 3 - 84.6 * 10 / 6)
+    assert reading_ease("1 2 3.") is None
+
+
+def test_closeness_is_one_for_the_same_and_falls_with_what_differs() -> None:
+    p = np.array([500, 300, 200, 0])
+    assert closeness(p, p) == pytest.approx(1, abs=1e-3)
+    near, far = closeness(p, np.array([450, 330, 220, 0])), closeness(p, np.array([100, 100, 100, 700]))
+    assert 1 > near > far > closeness(p, np.array([0, 0, 0, 1000])) > 0
+    assert closeness(p, np.array([0, 0, 0, 1000])) < 0.05
+    assert closeness(p, np.array([1, 2, 3, 4])) == pytest.approx(closeness(np.array([1, 2, 3, 4]), p))
+    assert histogram(np.array([5, 9, 7, 5]), np.array([5, 7])).tolist() == [2, 1, 1]
+
+
+def test_a_story_leaves_the_grammar_where_something_is_changed() -> None:
+    text = STORIES[0]
+    assert story_breach(text) is None
+    assert story_breach(text[: len(text) // 2]) is None  # the beginning of one
+    for place in (40, len(text) // 2, len(text) - 1):
+        breach = story_breach(text[:place] + "#" + text[place + 1 :])
+        assert breach is not None
+        assert breach.at == place
+    too_long = story_breach(text + " And")
+    assert too_long is not None
+    assert too_long.at == len(text)
+
+
+def test_a_wrong_name_is_told_from_a_wrong_word() -> None:
+    for text in STORIES[:20]:
+        name = max(names(text), key=lambda name: (names(text)[name], name))
+        place = text.rindex(name)
+        if story_breach(wrong := text[:place] + "Zzz" + text[place + len(name) :]) is not None:
+            breach = story_breach(wrong)
+            assert breach is not None
+            found = grammar_measures([text, wrong])
+            assert found["in_grammar"].tolist() == [1, 0]
+            assert found["grammar_follows"].tolist() == [1, breach.at / len(wrong)]
+            is_copy = any(isinstance(node, Copy) for node in breach.expected)
+            assert found["keeps_names_and_things"].tolist() == [1, float(not is_copy)]
+    told_wrong = grammar_measures([text.replace("Once", "Onze") for text in STORIES if text.startswith("Once upon")])
+    assert not told_wrong["in_grammar"].any()
+    assert told_wrong["keeps_names_and_things"].all()  # no name has been told yet
+    assert told_wrong["grammar_follows"].max() < 0.05
+
+
+def test_told_stories_are_like_validation_and_learned_ones_are_not() -> None:
+    sample = CorpusSample(STORIES, OTHERS[:80], whole=True, n_compared=40)
+    fresh = Stories(tuple(OTHERS[80:100]), (True,) * 20)
+    measures = story_measures(Beside(fresh, sample), built_in=True)
+    for name in ("longest_copy", "novel_8", "distinct_2", "self_bleu", "closeness_1", "reading_ease", "in_grammar"):
+        value, other = measures[name], measures[f"validation_{name}"]
+        errors = measures[f"{name}_standard_error"], measures[f"validation_{name}_standard_error"]
+        assert value is not None
+        assert other is not None
+        assert abs(value - other) <= 6 * math.hypot(*(error or 0 for error in errors)), name
+    assert measures["ends_itself"] == measures["in_grammar"] == 1
+    by_heart = Stories(tuple(STORIES[:20]), (False,) * 20)
+    learned = story_measures(Beside(by_heart, sample), built_in=False)
+    assert "in_grammar" not in learned
+    assert learned["novel_4"] == learned["ends_itself"] == 0
+    assert learned["longest_copy"] == learned["words"]
+    topic = story_views(Beside(by_heart, sample), learned)
+    assert topic_from_json(as_json(topic)) == topic
+    table = topic.views[0]
+    assert isinstance(table, Table)
+    assert {row[0]: row[3] for row in table.rows}["longest copy, in words"] == "yes"
+
+
+@pytest.mark.parametrize("texts", [(), ("",), ("one", "")])
+def test_few_or_empty_texts_have_fewer_measures(texts: tuple[str, ...]) -> None:
+    sample = CorpusSample(STORIES[:3], [], whole=True)
+    stories = Stories(texts, (True,) * len(texts))
+    measures = story_measures(Beside(stories, sample), built_in=True)
+    assert measures["distinct_1"] is measures["validation_longest_copy"] is None
+    topic = story_views(Beside(stories, sample), measures)
+    assert topic_from_json(as_json(topic)) == topic
+
+
+def test_a_story_depends_on_its_seed_and_number_alone() -> None:
+    tokenizer = bytes_alone(tokenizer_config(kind="byte", special_tokens=[]))
+    model = numpy_twin(random_model(tokenizer.vocab_size, context_length=8))
+    seen: list[int] = []
+    both = [
+        write_stories(
+            model,
+            tokenizer,
+            n_stories=n,
+            max_new_tokens=5,
+            temperature=1.0,
+            end_id=tokenizer.end_id,
+            seed=4,
+            progress=seen.append,
+        )
+        for n in (2, 3)
+    ]
+    assert both[1].texts[:2] == both[0].texts
+    assert len(both[1].texts) == len(both[1].ended) == 3
+    assert sum(seen) > 0
