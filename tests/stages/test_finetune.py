@@ -31,6 +31,7 @@ FINETUNE: dict[str, Any] = {
     "schedule": "linear",
     "warmup_steps": None,
     "learn": "answers",
+    "answer_weight": 0.5,
     "pack": True,
     "attend": "dialogue",
     "valid_every": 4,
@@ -134,7 +135,8 @@ def test_numpy_learns_the_same_and_each_switch_changes_what_is_learnt(inputs: Pa
 
     torch = losses("torch")
     np.testing.assert_allclose(losses("numpy", {"backend": "numpy"}), torch, rtol=1e-4)
-    for change in ({"learn": "all"}, {"pack": False}, {"attend": "row"}):
+    np.testing.assert_allclose(losses("parts", accumulate=2), torch, rtol=1e-4)
+    for change in ({"learn": "all"}, {"answer_weight": 1.0}, {"pack": False}, {"attend": "row"}):
         assert not np.allclose(losses(next(iter(change)), **change)[: len(torch)], torch, rtol=1e-3), change
 
 
