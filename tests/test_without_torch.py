@@ -12,9 +12,26 @@ from ruamel.yaml import YAML
 
 from commands.deps import ROOT
 from commands.generate.__main__ import main as generate
+from lm.analysis.chat import answers
+from lm.config.special_tokens import CHAT_TOKENS
+from lm.corpus.dialogue import Dialogue, Message
+from lm.generation.load import load_trained
+from lm.generation.sampling import GREEDY
 from lm.reference.load import load_model
 from lm.system.files import sha256
-from tests.small import MODEL, TRAIN, model_config, random_documents, write_model, write_tokens
+from lm.tokenizer.counting import count_texts
+from lm.tokenizer.learning import learn_bpe
+from lm.tokenizer.load import load_tokenizer
+from tests.small import (
+    DOCUMENTS,
+    MODEL,
+    TRAIN,
+    model_config,
+    random_documents,
+    tokenizer_config,
+    write_model,
+    write_tokens,
+)
 
 # An import of these fails as it does where they are not installed.
 WITHOUT_TORCH = """
@@ -28,10 +45,12 @@ NOT_NEEDED_TO_GENERATE = ["pandas", "tiktoken", "pyarrow", "huggingface_hub", "d
 
 
 def run_without_torch(
-    module: str, *arguments: str | Path, others: Sequence[str] = (), **env: str
+    module: str, *arguments: str | Path, others: Sequence[str] = (), stdin: str | None = None, **env: str
 ) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", WITHOUT_TORCH.format(["torch", *others], module), *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=os.environ | env)
+    return subprocess.run(
+        command, cwd=ROOT, input=stdin, capture_output=True, text=True, check=False, env=os.environ | env
+    )
 
 
 def test_a_model_tells_stories_without_pytorch(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,6 +67,24 @@ def test_a_model_tells_stories_without_pytorch(tmp_path: Path, capsys: pytest.Ca
         "error: --backend: must be 'numpy' or 'auto' where PyTorch is not installed, got 'torch'\n"
     )
     assert refused.returncode == 1
+
+
+def test_a_chat_model_answers_without_pytorch_and_what_a_terminal_needs(tmp_path: Path) -> None:
+    config = tokenizer_config(special_tokens=list(CHAT_TOKENS))
+    write_model(tmp_path, learn_bpe(count_texts(DOCUMENTS), config), context_length=64)
+    others = [*NOT_NEEDED_TO_GENERATE, "prompt_toolkit", "rich"]
+    options = ["--max-new-tokens", "8", "--temperature", "0"]
+    told = run_without_torch("commands.chat", tmp_path, *options, others=others, stdin="The fox")
+    (drawn,) = answers(
+        load_trained(tmp_path, backend="numpy").model,
+        load_tokenizer(tmp_path / "tokenizer.json"),
+        [Dialogue((Message("user", "The fox"), Message("assistant", "")))],
+        GREEDY,
+        max_new_tokens=8,
+        batch_size=1,
+        seed=0,
+    )
+    assert (told.returncode, told.stdout, told.stderr) == (0, f"{drawn.text}\n", "")
 
 
 def test_the_train_stage_trains_in_numpy_without_pytorch_and_repeats_itself(tmp_path: Path) -> None:

@@ -13,6 +13,10 @@ from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
 from rich.console import Console
 
 from commands.chat.talk import HELP, Settings, Talk, shown
+from commands.chat.wrapping import Wrapping
+
+# What the model says may not move the cursor or change colours, whatever bytes it draws.
+VISIBLE = {number: "�" for number in (*range(32), *range(127, 160)) if chr(number) not in "\n\t"}
 
 
 class Screen:
@@ -57,12 +61,14 @@ class Screen:
                 self._console.print(f"error: {error}", style="red")
 
     def _show(self, pieces: Iterator[str]) -> None:
+        wrapping = Wrapping(self._console.width if self._console.is_terminal else sys.maxsize)
+
         def show(piece: str) -> None:
-            sys.stdout.write(piece)
+            sys.stdout.write(wrapping.add(piece.translate(VISIBLE)))
             sys.stdout.flush()
 
         finished = shown(pieces, show)
-        sys.stdout.write("\n")
+        sys.stdout.write(wrapping.rest() + "\n")
         if not finished:
             self.note("stopped")
         sys.stdout.write("\n")
@@ -91,6 +97,6 @@ def _history() -> History:
     with suppress(OSError):
         state.mkdir(parents=True, exist_ok=True)
         path = state / "chat_history"
-        path.touch()
+        path.touch(mode=0o600)  # what was said is private
         return FileHistory(str(path))
     return InMemoryHistory()

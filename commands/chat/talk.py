@@ -61,7 +61,9 @@ class Settings:
         return replace(self, **changes)
 
     def __str__(self) -> str:
-        return "\n".join(f"{name} {value:g}" for name, value in vars(self).items())
+        return "\n".join(
+            f"{name} {value if isinstance(value, int) else format(value, 'g')}" for name, value in vars(self).items()
+        )
 
 
 class Talk:
@@ -88,7 +90,7 @@ class Talk:
         asked = [*self.messages, Message("user", text)]
         prompt = fitted_prompt(self._tokenizer, asked, self._model.config.context_length)
         if prompt.n_dropped:
-            self._note(f"the context is full: the model no longer sees the first {prompt.n_dropped} messages")
+            self._note(f"the context is full: the model no longer sees the oldest {prompt.n_dropped} messages")
         self.messages = asked
         sampling = Sampling(self.settings.temperature, top_p=self.settings.top_p)
         seed = (self.settings.seed + self._n_answers) % 2**32

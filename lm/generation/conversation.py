@@ -13,6 +13,8 @@ from lm.generation.texts import GrowingText
 from lm.tokenizer.chat import message_ids, opening
 from lm.tokenizer.tokenizer import Tokenizer
 
+_SHORTEST = 3  # tokens of a message: of its role, of its text, and of its end
+
 
 class Prompt(NamedTuple):
     """The tokens that the model reads before it answers, and how many of the oldest messages did not fit."""
@@ -28,7 +30,7 @@ def fitted_prompt(tokenizer: Tokenizer, messages: Sequence[Message], context_len
     the user. An answer that needs more room goes on as any long text does: the older half of the context is forgotten.
 
     Raises:
-        ValueError: when not even the last message fits.
+        ValueError: when not even the last message fits, or the system message leaves no room for one.
     """
     room = context_length // 8
     said = message_ids(tokenizer, messages)
@@ -42,6 +44,11 @@ def fitted_prompt(tokenizer: Tokenizer, messages: Sequence[Message], context_len
         start += 1
         while start < len(messages) - 1 and messages[start].role == "assistant":
             start += 1
+    if n_system and length(len(messages)) + _SHORTEST > limit:
+        raise ValueError(
+            f"system message: must have at most {limit - 2 - _SHORTEST} tokens, so that a message and an answer fit "
+            f"beside it into the context of {context_length}, got {len(said[0])}"
+        )
     if length(start) > limit:
         raise ValueError(
             f"message: must have at most {limit - length(len(messages))} tokens, so that it fits into the context of "

@@ -1,4 +1,4 @@
-"""How well each token of a text was foreseen, and what the model would have put in its place."""
+"""What a model would say at each place of a text."""
 
 from dataclasses import dataclass
 
@@ -19,9 +19,3 @@ def likeliest(logits: Float[Tensor, "seq vocab"], count: int) -> Likeliest:
     """The `count` likeliest tokens at each position, fewer if the vocabulary is smaller."""
     top = logits.float().softmax(-1).topk(min(count, logits.shape[-1]))
     return Likeliest(top.indices.cpu().numpy(), top.values.cpu().numpy())
-
-
-def ranks(logits: Float[Tensor, "seq vocab"], targets: Int[Tensor, " seq"]) -> Int[np.ndarray, " seq"]:
-    """How many tokens the model found likelier than each target: 0 where it was right."""
-    own = logits.gather(-1, targets[:, None])
-    return (logits > own).sum(-1).cpu().numpy()

@@ -273,8 +273,8 @@ def test_a_base_model_does_not_chat_and_says_so(base: Running) -> None:
 
 def test_a_client_that_leaves_takes_its_texts_along(tmp_path: Path) -> None:
     trained = chat_model(tmp_path)
-    paced = trained._replace(model=Paced(trained.model, 0.01))
-    with served(paced, "tiny-chat", max_texts=2, max_waiting=1) as running:
+    model = Paced(trained.model, 0.01)
+    with served(trained._replace(model=model), "tiny-chat", max_texts=2, max_waiting=1) as running:
         engine, client = running.service.engine, running.client
         asked: dict[str, Any] = {"model": "tiny-chat", "messages": HELLO, "max_tokens": MAX_TOKENS, "n": 2}
         with client.chat.completions.create(**asked, stream=True, temperature=2) as stream:
@@ -284,10 +284,12 @@ def test_a_client_that_leaves_takes_its_texts_along(tmp_path: Path) -> None:
                 with pytest.raises(openai.RateLimitError, match="too many texts") as full:
                     client.chat.completions.create(model="tiny-chat", messages=HELLO)
                 assert (full.value.type, full.value.code) == ("rate_limit_error", "rate_limit_exceeded")
+            model.step_s = 0.5  # the texts would need minutes
         wait_for_none(running)
         with pytest.raises(openai.APITimeoutError):
             client.with_options(timeout=0.2).chat.completions.create(**asked)
         wait_for_none(running)
+        model.step_s = 0
         assert client.chat.completions.create(model="tiny-chat", messages=HELLO, max_tokens=1).id
 
 

@@ -106,9 +106,9 @@ def test_names_and_origins_can_be_allowed(tmp_path: Path) -> None:
         (("POST", CHAT, JSON, GOOD | {"seed": -1}), 400),
         (("POST", CHAT, JSON, GOOD | {"seed": 2**64}), 400),
         (("POST", CHAT, JSON, GOOD | {"stream_options": {"include_usage": True}}), 400),
-        (("POST", "/v1/completions", JSON, GOOD | {"prompt": [1, 2]}), 400),
+        (("POST", "/v1/completions", JSON, {"model": "tiny-chat", "prompt": [1, 2]}), 400),
+        (("POST", "/v1/completions", JSON, {"model": "tiny-chat", "prompt": "\ud800"}), 400),
     ],
-    ids=str,
 )
 def test_each_mistake_has_its_status(chat: Running, request_: tuple[Any, ...], status: int) -> None:
     assert refused(chat, *request_)[0] == status
