@@ -24,7 +24,7 @@ class Prompt(NamedTuple):
 
 
 def fitted_prompt(tokenizer: Tokenizer, messages: Sequence[Message], context_length: int) -> Prompt:
-    """The newest messages that fit into the context, with an eighth of it left for the answer.
+    """The newest messages that fit into the context, with a sixteenth of it left for the answer.
 
     A system message at the beginning stays. The oldest turns go, each with its answer, so that what is left begins with
     the user. An answer that needs more room goes on as any long text does: the older half of the context is forgotten.
@@ -32,7 +32,7 @@ def fitted_prompt(tokenizer: Tokenizer, messages: Sequence[Message], context_len
     Raises:
         ValueError: when not even the last message fits, or the system message leaves no room for one.
     """
-    room = context_length // 8
+    room = context_length // 16
     said = message_ids(tokenizer, messages)
     n_system = int(bool(messages) and messages[0].role == "system")
     start, limit = n_system, context_length - room

@@ -38,18 +38,18 @@ def test_the_newest_turns_stay_and_as_many_as_fit(n_words: list[int], with_syste
     said, system = talk(n_words), [SYSTEM] if with_system else []
     prompt = fitted_prompt(bpe(), [*system, *said], 48)
     assert prompt.ids == prompt_ids(bpe(), [*system, *said[prompt.n_dropped :]])
-    assert len(prompt.ids) <= 42
+    assert len(prompt.ids) <= 45
     assert prompt.n_dropped % 2 == 0
     if prompt.n_dropped:
-        assert len(prompt_ids(bpe(), [*system, *said[prompt.n_dropped - 2 :]])) > 42
+        assert len(prompt_ids(bpe(), [*system, *said[prompt.n_dropped - 2 :]])) > 45
 
 
 def test_a_message_that_does_not_fit_is_one_line() -> None:
     rule = (
-        r"^message: must have at most 40 tokens, so that it fits into the context of 48 with 6 for an answer, got 42$"
+        r"^message: must have at most 43 tokens, so that it fits into the context of 48 with 3 for an answer, got 46$"
     )
     with pytest.raises(ValueError, match=rule):
-        fitted_prompt(bpe(), talk([3, 3, 40]), 48)
+        fitted_prompt(bpe(), talk([3, 3, 44]), 48)
     assert fitted_prompt(bpe(), talk([3, 3, 32]), 48).n_dropped == 2
 
 

@@ -232,7 +232,7 @@ def test_the_model_is_listed(chat: Running, base: Running) -> None:
             {"messages": [{"role": "user", "content": "x" * 90}]},
             openai.BadRequestError,
             "messages",
-            "message: must have at most 70 tokens",
+            "message: must have at most 88 tokens",
         ),
         ({"messages": [{"role": "tool", "content": "x"}]}, openai.BadRequestError, "messages[0].role", "'system'"),
     ],

@@ -226,7 +226,7 @@ def test_what_goes_wrong_is_said(browser: Browser, chat: Running, monkeypatch: p
     settings(browser, max_tokens=5)
     say(browser, "x" * 90)
     browser.wait("!!document.querySelector('.error')")
-    assert "must have at most 70 tokens" in browser.value("document.querySelector('.error').textContent")
+    assert "must have at most 88 tokens" in browser.value("document.querySelector('.error').textContent")
     browser.value("document.querySelector('.user button').click()")
     browser.value("document.querySelector('.editor textarea').value = 'y'.repeat(50)")
     browser.press("Enter")
