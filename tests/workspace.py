@@ -31,6 +31,7 @@ MICRO: dict[str, dict[str, Any]] = {
     "dialogues": {"n_dialogues": 60, "n_valid_dialogues": 12},
     "finetune": {"batch_size": 4, "valid_every": 5, "valid_sequences": 8},
     "chat": {"n_dialogues": None, "max_new_tokens": 10},
+    "analyze": {"n_documents": 8, "n_stories": 4},
     "export": {"transformers": None, "gguf": None},  # tests/stages/test_export.py exports; its libraries import slowly
 }
 

@@ -12,3 +12,4 @@ class AnalyzeConfig(Section):
 
     text: Annotated[str, Field(min_length=1)]
     n_documents: Annotated[int, Field(ge=2)]
+    n_stories: Annotated[int, Field(ge=2)]

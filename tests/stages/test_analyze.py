@@ -44,16 +44,24 @@ def prepared(folder: Path, snapshots: list[int], **model: Any) -> Any:
     turn = Message("user", "Who sang?"), Message("assistant", "The fox sang.")
     write_dialogues(folder / "dialogues", [Dialogue(turn, (Check(1, "who", ("The fox sang.",)),))])
     files = {"model": "base/model.safetensors", "tokenizer": "base/tokenizer.json", "tokens": "tokens.bin"}
+    files |= {"train_tokens": "tokens.bin", "train_card": "tokens.json"}
+    for split in ("train", "valid"):
+        (folder / f"{split}_text").write_text("".join(f"{text}\n<|endoftext|>\n" for text in DOCUMENTS[:3]))
     files |= {"chat_model": "chat/model.safetensors", "chat_tokenizer": "chat/tokenizer.json", "card": "tokens.json"}
-    section = AnalyzeConfig(text="The fox sang.", n_documents=3)
+    section = AnalyzeConfig(text="The fox sang.", n_documents=3, n_stories=3)
 
     def path(name: str) -> Path:
         return folder / files.get(name, name)
 
-    return SimpleNamespace(path=path, section=lambda _: section, seed=lambda: 1)
+    return SimpleNamespace(
+        path=path,
+        section=lambda kind, *_: section if kind is AnalyzeConfig else SimpleNamespace(source="stories"),
+        seed=lambda: 1,
+    )
 
 
-OUTS = ("page", "model_views", "training_views", "chat_views", "learning")
+TOPICS = ("text", "tokenizer", "model", "training", "stories", "chat")
+OUTS = ("page", "learning", "story_metrics", *(f"{name}_views" for name in TOPICS))
 
 
 def test_the_same_inputs_give_the_same_bytes_and_every_topic_is_on_the_page(tmp_path: Path) -> None:
@@ -62,10 +70,10 @@ def test_the_same_inputs_give_the_same_bytes_and_every_topic_is_on_the_page(tmp_
     first = {name: (tmp_path / name).read_bytes() for name in OUTS}
     analyze.main(stage)
     assert {name: (tmp_path / name).read_bytes() for name in OUTS} == first
-    topics = [topic_from_json(json.loads(first[name])) for name in OUTS[1:4]]
-    assert [topic.name for topic in topics] == ["model", "training", "chat"]
+    topics = [topic_from_json(json.loads(first[f"{name}_views"])) for name in TOPICS]
+    assert [topic.name for topic in topics] == [*TOPICS]
     assert all(f'<section id="{topic.name}">' in first["page"].decode() for topic in topics)
-    assert topics[1].views[0].curves[0].x == (0, 2, 8)  # type: ignore[union-attr]
+    assert topics[3].views[0].curves[0].x == (0, 2, 8)  # type: ignore[union-attr]
     assert b"data:image/png" in first["page"]
 
 
