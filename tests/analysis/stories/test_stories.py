@@ -28,6 +28,7 @@ def test_a_loop_is_a_part_three_times_at_the_end() -> None:
     assert not ends_in_a_loop(["no"] * 11)
     assert not ends_in_a_loop([*part * 5, "end"])
     assert not ends_in_a_loop(part * 2 + ["so", "it", "went", "on"])
+    assert not ends_in_a_loop([*"abcdefgh", *[*"klmnopq"] * 2])  # twice only
     assert not ends_in_a_loop([])
 
 
