@@ -197,7 +197,8 @@ const draw = {
     paint();
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
     show();
-    return [make("div", {class: "scroll"}, heads), said, text];
+    // The sentence stands below the text, because its length changes, and the text must not move under the pointer.
+    return [make("div", {class: "scroll"}, heads), text, said];
   },
 
   curves(view) {

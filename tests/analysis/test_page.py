@@ -88,6 +88,7 @@ def element(browser: Browser, kind: str, selector: str) -> dict[str, float]:
     """The place on the screen of the first such element of the first view of a kind, scrolled into sight."""
     found = f"document.querySelector('figure[data-kind={kind}] {selector}')"
     browser.value(f"{found}.scrollIntoView({{block: 'center'}})")
+    browser.value("new Promise(done => setTimeout(done, 200))")  # scrolling closes what is shown
     box: dict[str, float] = json.loads(browser.value(f"JSON.stringify({found}.getBoundingClientRect())"))
     return {"x": box["x"] + min(4, box["width"] / 2), "y": box["y"] + box["height"] / 2}
 
