@@ -37,7 +37,7 @@ from lm.tokenizer.load import load_tokenizer
 from lm.tokenizer.tokenizer import Tokenizer
 from stages.support import Stage, run
 
-_REPEATS = 16  # texts of random tokens, on which heads are measured through training
+_REPEATS = 8  # texts of random tokens, on which heads are measured through training
 _TRAIN_BYTES, _VALID_BYTES = 32_000_000, 4_000_000  # of a large corpus, a part is looked at
 _TOKENIZED = 100  # documents on which tokenizers are compared
 _ABOUT = "Made by dvc repro analyze. Hover, tap, or use Tab and the arrow keys: every view says its numbers."

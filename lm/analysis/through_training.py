@@ -40,7 +40,7 @@ def stand(
 ) -> Stand:
     """What a model can do. `kinds` holds the kind of each token of each row of `texts`."""
     losses = token_losses(model, texts)
-    of_kind = np.array([[_place(kind) for kind in row] for row in kinds])
+    of_kind = np.where(np.isnan(losses), -1, np.array([[_place(kind) for kind in row] for row in kinds]))
     means = [losses[of_kind == place].mean() if (of_kind == place).any() else np.nan for place in range(len(KINDS))]
     if repeats is None:
         return Stand(step, np.array(means), None, None, None)

@@ -28,7 +28,7 @@ def test_losses_by_kind_are_the_means_of_the_losses_of_their_tokens() -> None:
     counted = texts.weights > 0
     np.testing.assert_allclose(losses[counted], expected[counted], rtol=1e-5)  # float32
     assert np.isnan(losses[~counted]).all()
-    found = stand(model, 7, texts, [[FIRST, INSIDE, None, END], [FIRST, END, None, None]], None)
+    found = stand(model, 7, texts, [[FIRST, INSIDE, None, END], [FIRST, END, END, END]], None)
     assert found.step == 7
     assert found.losses[KINDS.index(FIRST)] == pytest.approx((losses[0, 0] + losses[1, 0]) / 2)
     assert found.losses[KINDS.index(END)] == pytest.approx((losses[0, 3] + losses[1, 1]) / 2)
