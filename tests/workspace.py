@@ -180,8 +180,9 @@ class Workspace:
         return {out["path"]: out["md5"] for stage in stages.values() for out in stage["outs"]}
 
     def read(self, name: str) -> bytes:
-        """The content of a file."""
-        return (self.path / name).read_bytes()
+        """The content of a file, or of all files of a folder."""
+        path = self.path / name
+        return b"".join(file.read_bytes() for file in sorted(path.iterdir())) if path.is_dir() else path.read_bytes()
 
 
 def _written_by(stage: Mapping[str, Any]) -> list[str]:

@@ -378,8 +378,8 @@ def test_a_parameter_in_the_wrong_section_is_told_its_place() -> None:
 
 
 def test_what_crosses_sections_is_checked() -> None:
-    assert mistakes_in(with_changes(train={"warmup_steps": 1901})) == [
-        "train.warmup_steps: must be at most the run's 1900 steps, got 1901"
+    assert mistakes_in(with_changes(train={"warmup_steps": 1301})) == [
+        "train.warmup_steps: must be at most the run's 1300 steps, got 1301"
     ]
     budget = {"tokens": 1e6, "batch_size": 10, "warmup_steps": 1000}
     assert mistakes_in(with_changes(train=budget, model={"context_length": 200})) == [
@@ -389,8 +389,8 @@ def test_what_crosses_sections_is_checked() -> None:
     assert mistakes_in(with_changes(train={"attention": "math"}, model={"dropout": 0.1})) == [
         "train.attention: 'math' has no dropout, got model.dropout=0.1"
     ]
-    assert mistakes_in(with_changes(train={"processes": 3})) == [
-        "train.batch_size: each of its 1 parts must divide among 3 processes, got 4 sequences a part"
+    assert mistakes_in(with_changes(train={"processes": 4})) == [
+        "train.batch_size: each of its 1 parts must divide among 4 processes, got 6 sequences a part"
     ]
 
 

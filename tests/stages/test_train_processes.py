@@ -75,7 +75,8 @@ def outs_of(workspace: Workspace) -> Outs:
 def clear(workspace: Workspace) -> None:
     """Remove what an earlier run left."""
     for name in OUTS:
-        (workspace.path / name).unlink(missing_ok=True)
+        path = workspace.path / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
 
 
 def stage_processes(workspace: Workspace) -> dict[str | None, int]:
