@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -100,8 +101,8 @@ class Workspace:
     def only(self, *targets: str) -> None:
         """Cut the pipeline down to some stages and those they need, so that a test of something else takes less."""
         yaml = YAML()
-        files = {name: yaml.load(self.path / name) for name in ("dvc.yaml", "dvc.lock")}
-        stages = files["dvc.yaml"]["stages"]
+        pipeline = yaml.load(self.path / "dvc.yaml")
+        stages = pipeline["stages"]
         makers = {out: name for name, stage in stages.items() for out in _written_by(stage)}
         kept, left = set[str](), list(targets)
         while left:
@@ -109,14 +110,14 @@ class Workspace:
             kept.add(name)
             left += {makers[dep] for dep in stages[name]["deps"] if dep in makers} - kept
         gone = {out for name, stage in stages.items() if name not in kept for out in _written_by(stage)}
-        for values in files.values():
-            for name in values["stages"].keys() - kept:
-                del values["stages"][name]
-        files["dvc.yaml"]["plots"] = [
-            plot for plot in files["dvc.yaml"]["plots"] if not any(out in str(plot) for out in gone)
-        ]
-        for name, values in files.items():
-            yaml.dump(values, self.path / name)
+        for name in stages.keys() - kept:
+            del stages[name]
+        pipeline["plots"] = [plot for plot in pipeline["plots"] if not any(out in str(plot) for out in gone)]
+        yaml.dump(pipeline, self.path / "dvc.yaml")
+        # As text, so that what stays is to the byte what DVC would write.
+        head, *entries = re.split(r"(?m)^(?=  \w+:$)", self.read("dvc.lock").decode())
+        entries = [entry for entry in entries if entry.split(":")[0].strip() in kept]
+        (self.path / "dvc.lock").write_text("".join([head, *entries]))
 
     def undo(self, stages: Iterable[str]) -> None:
         """Make it look as if these stages had never run."""
