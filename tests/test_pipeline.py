@@ -302,7 +302,7 @@ def test_an_edit_to_a_pretrained_tokenizer_is_seen(encoded: Workspace) -> None:
     assert "Running stage 'tokenizer'" in encoded.run("dvc", "repro", "tokenizer")
     assert json.loads(encoded.read("metrics/tokenizer.json"))["vocab_size"] == 400
     assert encoded.run("dvc", "repro", "tokenizer").count("Running stage") == 1
-    file.write_text(file.read_text().replace('"<|endoftext|>"', '"<|end|>"'))
+    file.write_text(file.read_text().replace('"<|endoftext|>"', '"<|stop|>"'))
     assert "Running stage 'tokenizer'" in encoded.run("dvc", "repro", "tokenizer")
     assert json.loads(encoded.read("metrics/tokenizer.json"))["vocab_size"] == 401
 

@@ -48,7 +48,7 @@ def finished(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Work
     """A workspace whose pipeline has run; of an experiment `slow` it has the results in its cache."""
     workspace = micro.copy(tmp_path_factory.mktemp("finished"))
     workspace.only("evaluate", "sample", "plot", "finetune")
-    workspace.commit()
+    workspace.run("git", "commit", "--quiet", "--all", "--amend", "--no-edit")
     workspace.environment |= ACCESS
     do(workspace, block("One experiment, by name", 0).splitlines()[0])
     back = do(workspace, block("One experiment, by name", 1).splitlines()[-1]).partition("back to the commit: ")[2]
