@@ -148,7 +148,8 @@ def test_a_killed_worker_is_one_clear_line_and_the_next_run_goes_on(workspace: W
     (folder,) = workspace.path.glob(".resume/*")
     about = read_about(folder)
     assert about is not None
-    assert sorted(about.outs or []) == sorted(md5(workspace.path / name) for name in OUTS)
+    files = [path for path in (workspace.path / name for name in OUTS) if path.is_file()]
+    assert sorted(about.outs or []) == sorted(map(md5, files))
 
 
 def test_a_stopped_pair_goes_on_alone_and_the_model_says_so(workspace: Workspace, whole: Outs) -> None:
