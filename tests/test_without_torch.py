@@ -71,7 +71,7 @@ def test_a_model_tells_stories_without_pytorch(tmp_path: Path, capsys: pytest.Ca
 
 def test_a_chat_model_answers_without_pytorch_and_what_a_terminal_needs(tmp_path: Path) -> None:
     config = tokenizer_config(special_tokens=list(CHAT_TOKENS))
-    write_model(tmp_path, learn_bpe(count_texts(DOCUMENTS), config), context_length=64)
+    write_model(tmp_path, learn_bpe(count_texts(DOCUMENTS), config), chat=True, context_length=64)
     others = [*NOT_NEEDED_TO_GENERATE, "prompt_toolkit", "rich"]
     options = ["--max-new-tokens", "8", "--temperature", "0"]
     told = run_without_torch("commands.chat", tmp_path, *options, others=others, stdin="The fox")

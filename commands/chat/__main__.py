@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from commands.chat.talk import HELP, Settings, Talk, shown
-from commands.generate.options import WEIGHTS, Parser
+from commands.command_line import Parser, add_model_options, complain
 from lm.generation.load import load_trained
-from lm.tokenizer.chat import can_chat
 
 ABOUT = """\
 Talk to a chat model. Answers are shown token by token, as they are drawn.
@@ -29,7 +28,7 @@ examples:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The exit status: 0, 1 after a mistake, 130 when stopped by Ctrl-C."""
-    values = _parser().parse(sys.argv[1:] if words is None else words)
+    values = _parser().parse(words)
     try:
         settings = Settings()
         for name in vars(settings):
@@ -40,8 +39,10 @@ def main(words: Sequence[str] | None = None) -> int:
         trained = load_trained(
             values.model, values.tokenizer, backend=values.backend, device=values.device, weights=values.weights
         )
-        if not can_chat(trained.tokenizer):
-            raise ValueError(f"{values.model}: must know the tokens of roles; `dvc repro finetune` makes a chat model")
+        if not trained.card.chat:
+            raise ValueError(
+                f"{values.model}: must be a chat model; `dvc repro finetune` makes models/chat of models/base"
+            )
         if sys.stdin.isatty():
             from commands.chat.screen import Screen
 
@@ -52,8 +53,7 @@ def main(words: Sequence[str] | None = None) -> int:
         talk = Talk(trained, settings, values.system, lambda line: print(line, file=sys.stderr))
         return _answer_once(talk)
     except ValueError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        complain(error)
         return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
@@ -83,8 +83,6 @@ def _parser() -> Parser:
         usage="%(prog)s [MODEL] [options]",
         description=ABOUT,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     parser.add_argument(
         "model", nargs="?", type=Path, default=Path("models/chat"), metavar="MODEL", help=argparse.SUPPRESS
@@ -97,20 +95,7 @@ def _parser() -> Parser:
     )
     parser.add_argument("--max-new-tokens", metavar="N", help="upper limit of an answer (400)")
     parser.add_argument("--seed", metavar="N", help="the same seed and messages give the same answers (1337)")
-    parser.add_argument("--tokenizer", type=Path, metavar="FILE", help="if it does not lie beside the model")
-    parser.add_argument(
-        "--backend", choices=["auto", "torch", "numpy"], default="auto", help="auto: PyTorch if it is here"
-    )
-    parser.add_argument(
-        "--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="auto: a GPU if there is one"
-    )
-    weights = parser.add_mutually_exclusive_group()
-    weights.add_argument("--weights", choices=WEIGHTS, default="fp32", help="precision of the matrices (fp32)")
-    for name in WEIGHTS[1:]:
-        weights.add_argument(
-            f"--{name}", dest="weights", action="store_const", const=name, help=f"the same as --weights {name}"
-        )
-    parser.add_argument("--options", metavar="TEXT", help=argparse.SUPPRESS)  # taken out before parsing
+    add_model_options(parser, "model and machine")
     return parser
 
 

@@ -4,7 +4,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from commands.generate.options import Parser, build_parser, check_options, sample_config, with_flags
+from commands.command_line import Parser, complain
+from commands.generate.options import build_parser, check_options, sample_config, with_flags
 from commands.generate.output import ReaderGoneError, note, print_texts, stream_text, write_json_lines
 from commands.generate.prompts import gather_prompts
 from commands.generate.request import Request
@@ -20,7 +21,7 @@ BATCH, SEED = 32, 1337
 def main(words: Sequence[str] | None = None) -> int:
     """The exit status: 0, 1 after a mistake, 130 when stopped by Ctrl-C."""
     parser = build_parser()
-    values = vars(parser.parse(sys.argv[1:] if words is None else words))
+    values = vars(parser.parse(words))
     try:
         write(ask(values, parser), values)
     except KeyboardInterrupt:
@@ -37,8 +38,7 @@ def main(words: Sequence[str] | None = None) -> int:
         note(f"error: {error.strerror or error}")
         return 1
     except ValueError as error:
-        for line in str(error).splitlines():
-            note(f"error: {with_flags(line, parser)}")
+        complain(ValueError("\n".join(with_flags(line, parser) for line in str(error).splitlines())))
         return 1
     return 0
 
@@ -60,8 +60,8 @@ def ask(values: Mapping[str, Any], parser: Parser) -> Request:
     config, seed = sample_config(parser, values, prompts), parse_seed(values.get("seed", SEED))
     trained = load_trained(
         values["model"],
-        values.get("tokenizer"),
-        backend=values.get("backend", "auto"),
+        values["tokenizer"],
+        backend=values["backend"],
         device=config.device,
         weights=config.weights,
     )
@@ -75,7 +75,7 @@ def _guesses(values: Mapping[str, Any], trained: Trained, device: Device) -> Gue
         return PromptLookup()
     if "draft" not in values:
         return None
-    draft = load_trained(values["draft"], values.get("tokenizer"), backend=values.get("backend", "auto"), device=device)
+    draft = load_trained(values["draft"], values["tokenizer"], backend=values["backend"], device=device)
     check_same_tokenizer(str(values["draft"]), draft.tokenizer.sha256, str(values["model"]), trained.tokenizer.sha256)
     return DraftModel(draft.model)
 

@@ -1,13 +1,12 @@
 """The options of `python -m commands.generate`, and what its help teaches."""
 
 import argparse
-import difflib
 import re
-import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
+from commands.command_line import Parser, add_model_options
 from lm.config.idle import idle_parameters
 from lm.config.sample import SampleConfig
 
@@ -35,7 +34,6 @@ examples:
 
 # What a text looks like if no option says otherwise. `top_p` counts only if no other option narrows the choice.
 DEFAULTS: Mapping[str, Any] = {"max_new_tokens": 400, "temperature": 0.8, "top_k": None, "top_p": 0.95}
-WEIGHTS = ("fp32", "bf16", "int8", "int4")
 # What needs more of a token than that it is drawn from the model's distribution.
 NOT_GUESSED = (
     *("samples", "beams", "penalty_alpha", "stop", "forbid", "require", "logprobs"),
@@ -44,52 +42,15 @@ NOT_GUESSED = (
 NARROWING = ("top_k", "top_p", "min_p", "typical_p")
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line each. For an unknown option, the line names the one that may be meant."""
-
-    def error(self, message: str) -> NoReturn:
-        """End the process with this message."""
-        self.exit(1, f"error: {message.removeprefix('argument ')}; --help explains all options\n")
-
-    def parse(self, words: Sequence[str]) -> argparse.Namespace:
-        """The values of the options that are given. `literal`: the prompts after `--`, whatever they begin with."""
-        words, literal = self._split(words)
-        values, unknown = self.parse_known_intermixed_args(words)
-        if unknown:
-            name = unknown[0].partition("=")[0]
-            near = difflib.get_close_matches(name, self._option_string_actions, n=1)
-            self.error(f"{name}: unknown option" + (f", did you mean {near[0]}?" if near else ""))
-        values.literal = literal
-        return values
-
-    def flag_of(self, name: str) -> str:
-        """How the option that sets this parameter is written."""
-        flags = [action.option_strings[-1] for action in self._actions if action.dest == name and action.option_strings]
-        return flags[0] if flags else name
-
-    def _split(self, words: Sequence[str]) -> tuple[list[str], list[str]]:
-        """The words before and after `--`. `--options TEXT` is replaced by the words of the text."""
-        end = words.index("--") if "--" in words else len(words)
-        before, after = list(words[:end]), list(words[end + 1 :])
-        if "--options" in before:
-            place = before.index("--options")
-            try:
-                before[place : place + 2] = shlex.split(" ".join(before[place + 1 : place + 2]))
-            except ValueError as error:
-                self.error(f"--options: {str(error).lower()}")
-        return before, after
-
-
 def build_parser() -> Parser:
-    """The parser of the command line. It keeps no default: what is not given is not among the values."""
+    """The parser of the command line. Of what a text shall be, only what is given is among the values."""
     parser = Parser(
         prog="python -m commands.generate",
         usage="%(prog)s MODEL [PROMPT ...] [options]",
         description=ABOUT,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         argument_default=argparse.SUPPRESS,
-        allow_abbrev=False,
+        takes_texts=True,
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help=argparse.SUPPRESS)
     parser.add_argument("prompts", nargs="*", default=[], metavar="PROMPT", help=argparse.SUPPRESS)
@@ -150,12 +111,7 @@ def build_parser() -> Parser:
         ("--logprobs", int, "K", "with --json: the log probability of each token, and the K likeliest in its place"),
     )  # fmt: skip
     prompts.add_argument("--special", action="store_true", help="special tokens in a prompt are tokens, not plain text")
-    model = _add_group(
-        parser,
-        "model and machine",
-        ("--tokenizer", Path, "FILE", "the tokenizer.json, if it does not lie beside the model"),
-    )
-    model.add_argument("--backend", choices=["auto", "torch", "numpy"], help="auto: PyTorch where it is installed")
+    model = add_model_options(parser, "model and machine")
     guesses = model.add_mutually_exclusive_group()
     guesses.add_argument(
         "--draft",
@@ -166,16 +122,6 @@ def build_parser() -> Parser:
     guesses.add_argument(
         "--draft-ngrams", action="store_true", help="the same; the guess is what followed the last words before"
     )
-    weights = model.add_mutually_exclusive_group()
-    weights.add_argument(
-        "--weights", choices=WEIGHTS, help="precision of the matrices: fewer bits are less exact (fp32)"
-    )
-    for name in WEIGHTS[1:]:
-        weights.add_argument(
-            f"--{name}", dest="weights", action="store_const", const=name, help=f"the same as --weights {name}"
-        )
-    model.add_argument("--device", choices=["auto", "cpu", "cuda", "mps"], help="auto: a GPU if there is one")
-    parser.add_argument("--options", metavar="TEXT", help=argparse.SUPPRESS)  # taken out before parsing
     return parser
 
 
@@ -190,7 +136,7 @@ def sample_config(parser: Parser, values: Mapping[str, Any], prompts: Sequence[s
     if any(name in given for name in NARROWING):
         defaults["top_p"] = None
     try:
-        config = SampleConfig.parse(defaults | {"device": "auto"} | given | {"prompts": list(prompts)})
+        config = SampleConfig.parse(defaults | given | {"prompts": list(prompts)})
         if idle := list(_idle(config, given)):
             raise ValueError("\n".join(idle))
     except ValueError as error:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from commands.generate.options import Parser
+from commands.command_line import Parser, complain
 from commands.look.looking import Subject, load, topics
 from commands.look.summary import summary
 from lm.analysis.page import write_page
@@ -34,7 +34,7 @@ examples:
 
 def main(words: Sequence[str] | None = None) -> int:
     """The exit status: 0, or 1 after a mistake."""
-    values = _parser().parse(sys.argv[1:] if words is None else words)
+    values = _parser().parse(words)
     texts = values.literal + ([] if values.text is None else [values.text])
     try:
         if len(texts) != 1:
@@ -52,11 +52,10 @@ def main(words: Sequence[str] | None = None) -> int:
             about=f"The text: {texts[0]}" if texts[0] else "The empty text",
         )
     except ValueError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        complain(error)
         return 1
     except OSError as error:
-        print(f"error: {values.out}: {error.strerror or error}", file=sys.stderr)
+        complain(OSError(f"{values.out}: {error.strerror or error}"))
         return 1
     print(values.out)
     return 0
@@ -75,8 +74,7 @@ def _parser() -> Parser:
         usage="%(prog)s MODEL TEXT [options]",
         description=ABOUT,
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
+        takes_texts=True,
     )
     parser.add_argument("model", type=Path, metavar="MODEL", help=argparse.SUPPRESS)
     parser.add_argument("text", nargs="?", metavar="TEXT", help=argparse.SUPPRESS)

@@ -18,7 +18,7 @@ from typing import Any
 
 import uvicorn
 
-from commands.generate.options import WEIGHTS, Parser
+from commands.command_line import Parser, add_model_options, complain
 from commands.serve.app import build_app
 from commands.serve.service import Limits, Service
 from lm.generation.engine import Engine
@@ -29,7 +29,7 @@ _CONNECTIONS = 256  # open ones, those that wait for the next request included
 
 def main(words: Sequence[str] | None = None) -> int:
     """The exit status: 0 after Ctrl-C, 1 after a mistake."""
-    values = build_parser().parse(sys.argv[1:] if words is None else words)
+    values = build_parser().parse(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
         if not values.model.exists():
@@ -39,8 +39,7 @@ def main(words: Sequence[str] | None = None) -> int:
         )
         listening = listen(values.host, values.port)
     except ValueError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        complain(error)
         return 1
     engine = Engine(trained.model, max_texts=values.batch, max_waiting=values.queue)
     limits = Limits(values.max_tokens, values.time_limit)
@@ -97,18 +96,12 @@ def build_parser() -> Parser:
     parser = Parser(
         prog="python -m commands.serve",
         description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
     )
     add = parser.add_argument
     add("model", type=Path, nargs="?", default=Path("models/chat"), help="folder of the model (models/chat)")
     add("--host", default="127.0.0.1", help="address to listen at; 0.0.0.0: other machines can ask too (%(default)s)")
     add("--port", type=_whole(0, 65535), default=8000, help="0: any that is free (%(default)s)")
     add("--name", help="how requests name the model (its folder's name)")
-    add("--tokenizer", type=Path, metavar="FILE", help="if it does not lie beside the model")
-    add("--backend", choices=["auto", "torch", "numpy"], default="auto", help="auto: PyTorch if it is here")
-    add("--device", choices=["auto", "cpu", "cuda", "mps"], default="auto", help="(%(default)s)")
-    add("--weights", choices=WEIGHTS, default="fp32", help="precision of the matrices (%(default)s)")
     add("--batch", type=_whole(1), default=32, help="texts that are written at once (%(default)s)")
     add("--queue", type=_whole(0), default=64, help="texts that may wait; more get the status 429 (%(default)s)")
     add("--max-tokens", type=_whole(1), default=1024, help="tokens of an answer, at most (%(default)s)")
@@ -117,7 +110,7 @@ def build_parser() -> Parser:
     add(
         "--allow-origin", action="append", default=[], metavar="URL", help="a site whose pages may ask; may be repeated"
     )
-    add("--options", metavar="TEXT", help=argparse.SUPPRESS)  # taken out before parsing
+    add_model_options(parser, "model and machine")
     return parser
 
 

@@ -22,7 +22,6 @@ from lm.generation.events import Event
 from lm.generation.generate import texts_to_write
 from lm.generation.load import Trained
 from lm.system.memory import is_out_of_memory
-from lm.tokenizer.chat import can_chat
 
 LOG = logging.getLogger("storyline")
 
@@ -45,7 +44,7 @@ class Service:
 
     def __init__(self, name: str, trained: Trained, engine: Engine, limits: Limits) -> None:
         self.name, self.trained, self.engine, self.limits = name, trained, engine, limits
-        self.chats = trained.card.chat and can_chat(trained.tokenizer)
+        self.chats = trained.card.chat
         self._never = never_said(trained.tokenizer) if self.chats else []
         self._created = int(time.time())
 

@@ -28,6 +28,7 @@ from lm.corpus.dialogue import Message, read_dialogues
 from lm.generation.load import Trained, load_trained
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.learning import learn_bpe
+from lm.tokenizer.tokenizer import Tokenizer
 from tests.small import DOCUMENTS, tokenizer_config, write_model
 
 SHORT = Settings(max_new_tokens=8)
@@ -35,9 +36,13 @@ SHORT = Settings(max_new_tokens=8)
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small model that knows the roles."""
-    config = tokenizer_config(special_tokens=list(CHAT_TOKENS))
-    return write_model(tmp_path_factory.mktemp("chat"), learn_bpe(count_texts(DOCUMENTS), config), context_length=64)
+    """A small chat model."""
+    return write_model(tmp_path_factory.mktemp("chat"), roles(), chat=True, context_length=64)
+
+
+def roles() -> Tokenizer:
+    """A tokenizer that knows the roles."""
+    return learn_bpe(count_texts(DOCUMENTS), tokenizer_config(special_tokens=list(CHAT_TOKENS)))
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +179,9 @@ def test_wrong_options_and_inputs_are_one_line(run: Run, tmp_path: Path) -> None
     )
     missing = run(model=tmp_path / "no")[2]
     assert missing == f"error: {tmp_path / 'no'}: no such folder; `dvc repro finetune` makes models/chat\n"
-    write_model(tmp_path)
-    assert run(model=tmp_path)[2].startswith(f"error: {tmp_path}: must know the tokens of roles; `dvc repro finetune`")
+    write_model(tmp_path, roles())  # its tokenizer knows the roles, and the model has not learnt to answer
+    assert run(model=tmp_path)[2].startswith(f"error: {tmp_path}: must be a chat model; `dvc repro finetune`")
+    assert run("--", "Hello")[2] == "error: Hello: unknown word; --help explains all options\n"
 
 
 @pytest.fixture
