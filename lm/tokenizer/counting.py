@@ -1,7 +1,6 @@
 """How often each word of a corpus occurs. A tokenizer learns from these counts alone."""
 
 from collections.abc import Callable, Iterable
-from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,7 +30,7 @@ def count_file(path: Path, n_processes: int, progress: Callable[[int], object] =
     """
     total = _Counter()
     # Each process counts the blocks it gets. When it gets None at the end, it returns all its counts.
-    for answer in map_in_order(_Counter(), chain(blocks(path, last_cut), [None] * n_processes), n_processes):
+    for answer in map_in_order(_Counter(), blocks(path, last_cut), n_processes, ask_at_end=True):
         if isinstance(answer, WordCounts):
             total.add(answer)
         else:

@@ -6,6 +6,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from itertools import count
+from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 
 import pytest
@@ -26,15 +28,19 @@ def process_of(item: object) -> tuple[int, int]:
     return os.getpid(), os.getpgrp()
 
 
+def own_process_and_bytes(n: int) -> tuple[int, bytes]:
+    return os.getpid(), bytes(n)
+
+
 class Summing:
-    """Remembers the sum of what it has seen."""
+    """Remembers the sum of what its process has seen, and tells it when it is given None."""
 
     def __init__(self, start: int) -> None:
         self.sum = start
 
-    def __call__(self, x: int) -> int:
-        self.sum += x
-        return self.sum
+    def __call__(self, x: int | None) -> tuple[int, int]:
+        self.sum += x or 0
+        return os.getpid(), self.sum
 
 
 class OddError(Exception):
@@ -51,15 +57,19 @@ def refuse_odd(x: int) -> int:
     return x
 
 
-class DyingAt:
-    """Ends its process, without a word, at one item."""
+class FailingElsewhere:
+    """Does its work in this process; in others it raises an error, or ends the process, at one of their items."""
 
-    def __init__(self, fatal: int) -> None:
-        self.fatal = fatal
+    def __init__(self, at: int, by_death: bool) -> None:
+        self.here, self.left, self.by_death = os.getpid(), at, by_death
 
     def __call__(self, x: int) -> int:
-        if x == self.fatal:
-            os._exit(3)
+        if os.getpid() != self.here:
+            self.left -= 1
+            if self.left < 0 and self.by_death:
+                os._exit(3)
+            if self.left < 0:
+                raise OddError(x)
         return x
 
 
@@ -96,10 +106,25 @@ def test_results_come_in_the_order_of_the_items(n_processes: int, n_items: int) 
 
 
 @pytest.mark.parametrize("n_processes", [1, 2, 3])
-def test_each_process_remembers_its_own_items(n_processes: int) -> None:
-    # Item i goes to process i % n_processes, each of which starts with a copy of the function.
-    results = list(map_in_order(Summing(100), range(10), n_processes))
-    assert results == [100 + sum(range(i % n_processes, i + 1, n_processes)) for i in range(10)]
+def test_each_process_remembers_its_own_items_and_is_asked_once_at_the_end(n_processes: int) -> None:
+    seen: set[int] = set()
+    items: list[int] = []
+
+    def until_all_work() -> Iterator[int]:
+        while len(seen) < n_processes or len(items) < 10:
+            items.append(len(items))
+            yield items[-1]
+
+    results = map_in_order(Summing(100), until_all_work(), n_processes, ask_at_end=True)
+    sums: dict[int, list[int]] = {}
+    for pid, result in results:
+        seen.add(pid)
+        sums.setdefault(pid, []).append(result)
+    assert len(sums) == n_processes
+    assert sum(len(of_process) for of_process in sums.values()) == len(items) + n_processes
+    # Each starts with a copy of the function, and what it says at the end is what it said last.
+    assert all(of_process[-1] == of_process[-2] for of_process in sums.values())
+    assert sum(of_process[-1] - 100 for of_process in sums.values()) == sum(items)
 
 
 def test_one_process_is_this_one() -> None:
@@ -113,11 +138,19 @@ def test_one_process_is_this_one() -> None:
     assert seen == [0, 1, 2]
 
 
-def test_several_processes_are_others_that_ctrl_c_does_not_reach() -> None:
-    pids, groups = zip(*map_in_order(process_of, range(6), 3), strict=True)
-    assert len(set(pids)) == 3
-    assert os.getpid() not in pids
-    assert os.getpgrp() not in groups  # a terminal interrupts the processes of one group
+def test_several_processes_are_this_one_and_others_that_ctrl_c_does_not_reach() -> None:
+    group_of: dict[int, int] = {}
+    for pid, group in map_in_order(process_of, iter(int, 1), 3):
+        group_of[pid] = group
+        if len(group_of) == 3:
+            break
+    assert group_of.pop(os.getpid()) == os.getpgrp()
+    assert os.getpgrp() not in group_of.values()  # a terminal interrupts the processes of one group
+
+
+def test_the_first_result_does_not_wait_for_other_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "wait", lambda pipes, timeout: [])  # as if they never started
+    assert next(map_in_order(square, [3, 4], 2)) == 9
 
 
 @pytest.mark.parametrize("n_processes", [1, 2])
@@ -134,8 +167,19 @@ def test_items_are_taken_only_a_little_ahead(n_processes: int) -> None:
 
 
 def test_results_larger_than_a_pipe_holds_come_whole() -> None:
-    sizes = [3_000_000 + i for i in range(8)]
-    assert [len(result) for result in map_in_order(bytes, sizes, 2)] == sizes
+    of_others: list[int] = []
+
+    def sizes() -> Iterator[int]:
+        size = 3_000_000
+        while len(of_others) < 5:
+            size += 1
+            yield size
+
+    sent = 3_000_000
+    for pid, result in map_in_order(own_process_and_bytes, sizes(), 2):
+        sent += 1
+        assert len(result) == sent
+        of_others += [pid] if pid != os.getpid() else []
 
 
 @pytest.mark.parametrize("n_processes", [1, 2])
@@ -145,6 +189,14 @@ def test_an_error_reaches_the_caller_as_it_is_after_the_results_before_it(n_proc
     with pytest.raises(OddError) as caught:
         next(results)
     assert caught.value.x == 7
+
+
+def test_an_error_in_another_process_reaches_the_caller_after_the_results_before_it() -> None:
+    results = map_in_order(FailingElsewhere(at=2, by_death=False), count(), 2)
+    given_out: list[int] = []
+    with pytest.raises(OddError) as caught:
+        given_out.extend(results)
+    assert given_out == list(range(caught.value.x))
 
 
 @pytest.mark.parametrize("n_processes", [1, 2])
@@ -162,32 +214,34 @@ def test_a_function_that_no_process_can_be_sent_is_an_error() -> None:
         list(map_in_order(lambda x: x, range(3), 2))
 
 
-@pytest.mark.parametrize("fatal", [0, 5, 9])  # the first item of a process, one in between, its last one
-def test_the_death_of_a_process_is_an_error(fatal: int) -> None:
+@pytest.mark.parametrize("at", [0, 3])  # its first item, a later one
+def test_the_death_of_a_process_is_an_error(at: int) -> None:
+    with pytest.raises(ChildProcessError, match="a process of this run has died with status 3"):
+        list(map_in_order(FailingElsewhere(at, by_death=True), count(), 2))
+
+
+@pytest.fixture
+def worker() -> Iterator[processes._Worker]:
+    """A process that has its function and waits for an item."""
+    worker = processes._Worker(bytes(ForkingPickler.dumps(die_while_answering)))
+    worker.receive()
+    yield worker
+    worker.end()
+
+
+def test_the_death_of_a_process_is_an_error_when_it_is_noticed_by_sending(worker: processes._Worker) -> None:
+    worker._process.kill()
+    worker._process.wait()
     with pytest.raises(ChildProcessError, match="a process of this run has died"):
-        list(map_in_order(DyingAt(fatal), range(10), 2))
+        worker.send(processes._Task(0))
 
 
 @with_waitid
-@pytest.mark.parametrize("n_sent", [1, 2, 4, 5])
-def test_the_death_of_a_process_is_an_error_when_it_is_noticed_by_sending(n_sent: int) -> None:
-    def items() -> Iterator[int]:
-        yield from range(n_sent)
-        wait_for_a_death()
-        yield from range(n_sent, 10)
-
+def test_the_death_of_a_process_in_the_middle_of_an_answer_is_an_error(worker: processes._Worker) -> None:
+    worker.send(processes._Task(0))
+    wait_for_a_death()
     with pytest.raises(ChildProcessError, match="a process of this run has died"):
-        list(map_in_order(DyingAt(0), items(), 2))
-
-
-@with_waitid
-def test_the_death_of_a_process_in_the_middle_of_an_answer_is_an_error() -> None:
-    def items() -> Iterator[int]:
-        yield 0
-        wait_for_a_death()
-
-    with pytest.raises(ChildProcessError, match="a process of this run has died"):
-        list(map_in_order(die_while_answering, items(), 2))
+        worker.receive()
 
 
 def test_leaving_early_leaves_no_process_behind() -> None:
@@ -214,8 +268,9 @@ from tests.system.test_processes import process_of
 
 signal.signal(signal.SIGINT, signal.default_int_handler)
 results = map_in_order(process_of, iter(int, 1), 3)
-for _ in range(3):
-    next(results)
+seen = set()
+while len(seen) < 3:
+    seen.add(next(results))
 print("working", flush=True)
 time.sleep(100)
 """
@@ -253,12 +308,12 @@ def test_a_script_need_not_be_importable(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("n_bytes", "n_processes"),
-    [(0, 1), (2**25, 1), (2**26 - 1, 1), (2**26, 2), (3 * 2**25, 3), (2**27, 4), (2**27 + 2**25, 4), (2**40, 4)],
+    [(0, 1), (2**24, 1), (2**25 - 1, 1), (2**25, 2), (3 * 2**24, 3), (2**26, 4), (2**26 + 2**24, 4), (2**40, 4)],
 )
 def test_golden_numbers_of_processes_on_four_cores(
     n_bytes: int, n_processes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # One for each 32 MiB: less than that is read before another process has started.
+    # One for each 16 MiB: less than that is read before another process has started.
     monkeypatch.setattr(processes, "n_cores", lambda: 4)
     assert n_processes_for(n_bytes) == n_processes
 

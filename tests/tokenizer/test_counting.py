@@ -67,6 +67,7 @@ def test_the_words_of_a_file_are_those_of_its_documents_however_it_is_read(docum
     assert as_counter(words) == counted_by_hugging_face(texts)
 
 
+@pytest.mark.usefixtures("others_work")
 @pytest.mark.parametrize("n_processes", [2, 3])
 def test_several_processes_count_what_one_does(
     tmp_path: Path, n_processes: int, monkeypatch: pytest.MonkeyPatch
@@ -93,6 +94,7 @@ def test_an_empty_file_has_no_words(tmp_path: Path, n_processes: int) -> None:
     assert as_counter(count_file(tmp_path / "text.txt", n_processes)) == Counter()
 
 
+@pytest.mark.usefixtures("others_work")
 @pytest.mark.parametrize("n_processes", [1, 2])
 def test_a_file_that_is_not_utf8_is_named_whoever_reads_it(tmp_path: Path, n_processes: int) -> None:
     path = tmp_path / "text.txt"

@@ -115,6 +115,7 @@ def test_an_empty_text_gives_an_empty_token_file(kind: str, tmp_path: Path) -> N
         assert (card.n_tokens, card.n_documents, card.n_bytes) == (0, 0, 0)
 
 
+@pytest.mark.usefixtures("others_work")
 @every_kind
 def test_several_processes_give_the_same_bytes_as_one(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -232,6 +233,7 @@ def test_text_that_is_not_utf8_is_one_clear_error_and_leaves_no_token_file(
     assert [path.name for path in tmp_path.iterdir()] == ["text.txt"]
 
 
+@pytest.mark.usefixtures("others_work")
 def test_an_error_in_another_process_is_the_same_one_and_leaves_no_token_file(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes(f"a\n{SEPARATOR}\nb".encode() + b"\xff" + f"\n{SEPARATOR}\n".encode())
     with pytest.raises(ValueError, match=rf"^{tmp_path}/text\.txt: must be UTF-8, got byte 0xff at offset 17$"):
