@@ -1,0 +1,1 @@
+"""Let another language model grade stories."""
