@@ -102,7 +102,27 @@ def self_bleu(texts: Sequence[Words], n: int = 4) -> float | None:
     """
     if len(texts) < 2 or not all(texts):
         return None
-    return sum(bleu(text, [*texts[:i], *texts[i + 1 :]], n) for i, text in enumerate(texts)) / len(texts)
+    sizes, matches = [*map(len, texts)], [_matches_elsewhere(texts, length) for length in range(1, n + 1)]
+    return sum(
+        _bleu(size, sizes[:i] + sizes[i + 1 :], [of_texts[i] for of_texts in matches[:size]])
+        for i, size in enumerate(sizes)
+    ) / len(texts)
+
+
+def _matches_elsewhere(texts: Sequence[Words], n: int) -> list[int]:
+    """Of each text, how many of its sequences of n words match in another text, as `bleu` counts them.
+
+    The two highest counts of a sequence say how often another text has it at most, so each text is counted once.
+    """
+    counts = [Counter(_grams(text, n)) for text in texts]
+    highest, second = Counter[Words](), Counter[Words]()
+    for each in counts:
+        for gram, count in each.items():
+            if count > highest[gram]:
+                highest[gram], second[gram] = count, highest[gram]
+            elif count > second[gram]:
+                second[gram] = count
+    return [sum(second[gram] if count == highest[gram] else count for gram, count in each.items()) for each in counts]
 
 
 def bleu(text: Words, references: Sequence[Words], n: int = 4) -> float:
@@ -114,15 +134,22 @@ def bleu(text: Words, references: Sequence[Words], n: int = 4) -> float:
 
     Neither the text nor a reference may be empty. In a text of fewer than n words, sequences up to its length count.
     """
-    n, log_precision = min(n, len(text)), 0.0
-    for length in range(1, n + 1):
-        counts, most = Counter(_grams(text, length)), Counter[Words]()
+    matches = []
+    for length in range(1, min(n, len(text)) + 1):
+        most = Counter[Words]()
         for reference in references:
             most |= Counter(_grams(reference, length))
-        matches = (counts & most).total()
-        log_precision += math.log((matches or _SMOOTHED) / counts.total()) / n
-    nearest = min((len(reference) for reference in references), key=lambda length: (abs(length - len(text)), length))
-    return math.exp(log_precision + min(0.0, 1 - nearest / len(text)))
+        matches.append((Counter(_grams(text, length)) & most).total())
+    return _bleu(len(text), [*map(len, references)], matches)
+
+
+def _bleu(size: int, references: Sequence[int], matches: Sequence[int]) -> float:
+    """`bleu` of the lengths of a text and of its references, and the matches of its sequences of 1, 2, ... words."""
+    log_precision = 0.0
+    for n, count in enumerate(matches, start=1):
+        log_precision += math.log((count or _SMOOTHED) / (size - n + 1)) / len(matches)
+    nearest = min(references, key=lambda length: (abs(length - size), length))
+    return math.exp(log_precision + min(0.0, 1 - nearest / size))
 
 
 def _grams(text: Words, n: int) -> list[Words]:

@@ -44,6 +44,12 @@ def test_bleu_of_a_text_by_hand() -> None:
     assert bleu(CAT, [CAT[:3], CAT[:2]], n=1) == pytest.approx(3 / 6)  # longer ones pay by their precision alone
 
 
+@given(st.lists(some_words, min_size=2, max_size=5))
+def test_self_bleu_is_the_mean_bleu_against_all_others(texts: Sequence[list[str]]) -> None:
+    each = [bleu(text, [*texts[:i], *texts[i + 1 :]]) for i, text in enumerate(texts)]
+    assert self_bleu(texts) == sum(each) / len(each)
+
+
 @given(st.lists(some_words, min_size=2, max_size=4))
 def test_self_bleu_is_one_for_equal_texts_and_between_zero_and_one_for_all(texts: Sequence[list[str]]) -> None:
     assert self_bleu([texts[0], texts[0]]) == pytest.approx(1)

@@ -65,8 +65,27 @@ def _next(
 def _known(
     keys: Int64[np.ndarray, " k"], places: Int64[np.ndarray, " n"], of_places: Int64[np.ndarray, " n"]
 ) -> tuple[Int64[np.ndarray, " l"], Int64[np.ndarray, " l"]]:
-    """The places whose key is one of the sorted `keys`, and the number of that key."""
-    number = np.searchsorted(keys, of_places)
-    number[number == len(keys)] = 0
-    found = keys[number] == of_places if len(keys) else np.zeros(len(places), bool)
+    """The places whose key is one of the sorted `keys`, and the number of that key.
+
+    A hash table with a slot for one key finds nearly all of them, three times as fast as a binary search.
+    """
+    if not len(keys):
+        return places[:0], places[:0]
+    bits = len(keys).bit_length() + 3
+    table = np.zeros(2**bits, np.int32)
+    table[_slots(keys, bits)] = np.arange(len(keys))
+    number = table[_slots(of_places, bits)].astype(np.int64)
+    found = keys[number] == of_places
+    without_slot = np.flatnonzero(table[_slots(keys, bits)] != np.arange(len(keys)))  # another key has theirs
+    if len(without_slot):
+        rest = np.flatnonzero(~found)
+        at = np.minimum(np.searchsorted(keys[without_slot], of_places[rest]), len(without_slot) - 1)
+        number[rest] = without_slot[at]
+        found[rest] = keys[number[rest]] == of_places[rest]
     return places[found], number[found]
+
+
+def _slots(keys: Int64[np.ndarray, " n"], bits: int) -> np.ndarray:
+    """A slot of 2**bits for each key, by multiplication with an odd number (Knuth, volume 3, section 6.4)."""
+    slots: np.ndarray = (keys.view(np.uint64) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(64 - bits)
+    return slots

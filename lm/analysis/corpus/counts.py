@@ -102,9 +102,14 @@ def commonest(words: WordArray, vocabulary: Vocabulary, n: int, count: int) -> l
     Among equally common ones, those met first stand first.
     """
     starts, values = hashes(words, n)
-    _, first, counts = np.unique(values, return_index=True, return_counts=True)
+    different, counts = np.unique(values, return_counts=True)
+    if not len(different):
+        return []
+    least = np.sort(counts)[-count:][0]  # only these are searched for, because a search for each is slow
+    often = np.flatnonzero(np.isin(values, different[counts >= least]))
+    _, first, counts = np.unique(values[often], return_index=True, return_counts=True)
     order = np.lexsort((first, -counts))[:count]
-    places = starts[first[order]]
+    places = starts[often[first[order]]]
     return [
         (vocabulary.spell(words.ids[place : place + n].tolist()), int(times))
         for place, times in zip(places, counts[order], strict=True)

@@ -57,8 +57,8 @@ class Vocabulary:
 
     def number(self, texts: Iterable[str]) -> WordArray:
         """The words of texts as numbers; words that are new get new ones."""
-        number = self._number
-        parts = [np.array([*(number[word] for word in words(text)), END], dtype=np.int32) for text in texts]
+        number = self._number.__getitem__
+        parts = [np.array([*map(number, words(text)), END], dtype=np.int32) for text in texts]
         return WordArray(np.concatenate([np.empty(0, np.int32), *parts]))
 
     @cached_property

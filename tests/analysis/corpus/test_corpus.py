@@ -84,6 +84,13 @@ def test_a_planted_copy_of_forty_words_is_found() -> None:
     assert novel_share(lengths, text, 40)[0] == pytest.approx(5 / 6)  # 45 words, so 6 places, one of them the copy
 
 
+def test_copies_of_pairs_from_a_large_vocabulary_are_found() -> None:  # so large that keys clash in the hash table
+    pairs = np.random.default_rng(0).permutation(40_000).astype(np.int32).reshape(-1, 2)
+    own, other = (np.insert(part.flatten(), len(part) * 2, END) for part in (pairs[:5000], pairs[::2]))
+    lengths = copied(own, other)
+    assert lengths[:-1].reshape(-1, 2).tolist() == [[2, 1], [0, 0]] * 2500
+
+
 @given(some_texts, st.integers(1, 4))
 def test_hashes_tell_sequences_apart(texts: list[str], n: int) -> None:
     vocabulary = Vocabulary()
