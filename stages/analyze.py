@@ -113,12 +113,14 @@ def _training(stage: Stage, config: AnalyzeConfig, seed: int) -> Topic:
     kept = read_json(stage.path("metrics"))["kept_step"]
     files = {step: path for step, path in files.items() if step < kept} | {kept: stage.path("model")}
     documents = TokenFile(stage.path("tokens"), stage.path("card")).documents()[: config.n_documents]
+    tokenizer, (trained, _) = _load(stage, "tokenizer", stage.path("model"))
+    texts = batch_of(documents, tokenizer.end_id, trained.config.context_length)
+    kinds = [token_kinds(tokenizer, row) for row in texts.targets]
+    repeats = _repeats(trained.config, tokenizer, seed)
     stands: list[Stand] = []
     for step, path in tqdm(files.items(), desc="snapshots", unit=" models", disable=None):
-        tokenizer, (model, card) = _load(stage, "tokenizer", path)
-        texts = batch_of(documents, tokenizer.end_id, card.config.context_length)
-        kinds = [token_kinds(tokenizer, row) for row in texts.targets]
-        stands.append(stand(model, step, texts, kinds, _repeats(card.config, tokenizer, seed)))
+        _, (model, _) = _load(stage, "tokenizer", path)
+        stands.append(stand(model, step, texts, kinds, repeats))
     plot_learning(stands, stage.path("learning"))
     return training_views(stands)
 

@@ -16,7 +16,7 @@ from lm.analysis.views import Bars, Grid, Table, View, numbers
 from lm.model.transformer import Transformer
 from lm.tokenizer.tokenizer import Tokenizer
 
-_TEXTS, _TOKENS = 32, 128  # of the ablation: so many documents, and so many tokens of each
+_TEXTS, _TOKENS = 16, 128  # of the ablation: so many documents, and so many tokens of each
 
 
 def repeat_views(model: Transformer, repeats: Repeats) -> list[View]:
