@@ -3,7 +3,7 @@
 Each topic becomes a JSON file of views, and all of them one page that opens without a network.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from lm.analysis.views import Topic, as_json
 from lm.config.analyze import AnalyzeConfig
 from lm.config.data import DataConfig
 from lm.config.model import ModelConfig
+from lm.config.special_tokens import END_OF_TEXT
 from lm.corpus.dialogue import read_dialogues
 from lm.formats.model_file import ModelCard, check_same_tokenizer
 from lm.formats.model_folder import snapshot_files
@@ -34,11 +35,14 @@ from lm.model.load import load_model, load_reader
 from lm.model.transformer import Transformer
 from lm.system.files import read_json, write_json
 from lm.tokenizer.load import load_tokenizer
+from lm.tokenizer.pretrained import open_pretrained
+from lm.tokenizer.pretrained_inputs import check_listed
 from lm.tokenizer.tokenizer import Tokenizer
-from stages.support import Stage, run
+from stages.support import Stage, repository_root, run
 
 _REPEATS = 8  # texts of random tokens, on which heads are measured through training
 _TRAIN_BYTES, _VALID_BYTES = 32_000_000, 4_000_000  # of a large corpus, a part is looked at
+_OTHERS = "analyze.other_tokenizers"
 _TOKENIZED = 100  # documents on which tokenizers are compared
 _ABOUT = "Made by dvc repro analyze. Hover, tap, or use Tab and the arrow keys: every view says its numbers."
 _LEARNING = "The loss of each kind of token by step, and the best head for each task."
@@ -56,7 +60,7 @@ def main(stage: Stage) -> None:
     train = TokenFile(stage.path("train_tokens"), stage.path("train_card"))
     makers: dict[str, Callable[[], Topic]] = {
         "text": lambda: text_views(sample, np.diff(train.ends(), prepend=-1)),
-        "tokenizer": lambda: _tokenizer(stage, sample, train),
+        "tokenizer": lambda: _tokenizer(stage, config, sample, train),
         "model": lambda: _model(stage, config, seed),
         "training": lambda: _training(stage, config, seed),
         "stories": lambda: _stories(stage, config, sample, seed),
@@ -72,11 +76,19 @@ def main(stage: Stage) -> None:
     write_page(stage.path("page"), "storyline: looking inside", [*topics.values()], about=_ABOUT, pictures=pictures)
 
 
-def _tokenizer(stage: Stage, sample: CorpusSample, train: TokenFile) -> Topic:
+def _tokenizer(stage: Stage, config: AnalyzeConfig, sample: CorpusSample, train: TokenFile) -> Topic:
     tokenizer = load_tokenizer(stage.path("tokenizer"))
     check_same_tokenizer(str(stage.path("tokenizer")), tokenizer.sha256, str(train.path), train.card.tokenizer_sha256)
     counts = np.bincount(train.ids, minlength=tokenizer.vocab_size)
-    return tokenizer_views(tokenizer, counts, sample.valid[:_TOKENIZED])
+    return tokenizer_views(tokenizer, counts, sample.valid[:_TOKENIZED], _others(stage, config.other_tokenizers))
+
+
+def _others(stage: Stage, sources: Sequence[str]) -> dict[str, Tokenizer]:
+    """The tokenizers to compare with, which are those that stage `inputs` has seen."""
+    root = repository_root()
+    others = {source: open_pretrained(source, [END_OF_TEXT], root, place=_OTHERS, to_train=False) for source in sources}
+    check_listed(sources, root, read_json(stage.path("other_tokenizers")), _OTHERS)
+    return others
 
 
 def _stories(stage: Stage, config: AnalyzeConfig, sample: CorpusSample, seed: int) -> Topic:
@@ -152,6 +164,7 @@ if __name__ == "__main__":
         inputs={
             "model": "the trained model",
             "tokenizer": "its tokenizer.json",
+            "other_tokenizers": "the list of files of other tokenizers that stage `inputs` has written",
             "snapshots": "the folder of its weights after some steps",
             "metrics": "JSON: the figures of its training",
             "train_text": "the training text",

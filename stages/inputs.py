@@ -6,7 +6,10 @@ it run only if a list has changed. If the parameters name nothing outside, the l
 """
 
 import sys
+from collections.abc import Sequence
+from pathlib import Path
 
+from lm.config.analyze import AnalyzeConfig
 from lm.config.data import DataConfig
 from lm.config.dialogues import DialoguesConfig
 from lm.config.evaluate import EvaluateConfig
@@ -22,7 +25,7 @@ from lm.corpus.minimal_pairs import list_pairs
 from lm.corpus.sources import list_inputs
 from lm.system.files import write_json
 from lm.system.gpus import is_absent
-from lm.tokenizer.pretrained_files import pretrained_files
+from lm.tokenizer.pretrained_files import PRETRAINED, pretrained_files
 from lm.tokenizer.pretrained_inputs import list_pretrained
 from stages.experiment import is_experiment, note_parameters
 from stages.pipeline import has_result, written_paths
@@ -44,13 +47,18 @@ def main(stage: Stage) -> None:
     written = written_paths(root)
     write_json(stage.path("data_inputs"), list_inputs(data, root, written))
     write_json(stage.path("dialogue_inputs"), list_dialogue_inputs(dialogues, root, written))
-    paths = pretrained_files(tokenizer.pretrained, root) if tokenizer.pretrained else []
-    for path in paths:
-        if MadeFiles(root, written).is_written(path):
-            raise ValueError(f"tokenizer.pretrained: must be no file that the pipeline writes, got {str(path)!r}")
-    write_json(stage.path("tokenizer_inputs"), list_pretrained(tokenizer.pretrained, root))
+    made, beside = MadeFiles(root, written), stage.section(AnalyzeConfig, "other_tokenizers").other_tokenizers
+    write_json(stage.path("tokenizer_inputs"), _list_tokenizers(tokenizer.sources, root, made, PRETRAINED))
+    write_json(stage.path("other_tokenizers"), _list_tokenizers(beside, root, made, "analyze.other_tokenizers"))
     pairs = stage.section(EvaluateConfig, "minimal_pairs").minimal_pairs
     write_json(stage.path("pairs_inputs"), list_pairs(pairs, root, written))
+
+
+def _list_tokenizers(sources: Sequence[str], root: Path, made: MadeFiles, place: str) -> list[dict[str, str]]:
+    for path in (path for source in sources for path in pretrained_files(source, root, place)):
+        if made.is_written(path):
+            raise ValueError(f"{place}: must be no file that the pipeline writes, got {str(path)!r}")
+    return list_pretrained(sources, root, place)
 
 
 def _check_devices(stage: Stage) -> None:
@@ -70,6 +78,7 @@ if __name__ == "__main__":
             "data_inputs": "JSON list: files of the corpus with size and SHA-256, or a dataset with its commit",
             "dialogue_inputs": "JSON list: files of dialogues with size and SHA-256, or a dataset with its commit",
             "tokenizer_inputs": "JSON list of the files of a pretrained tokenizer, each with SHA-256",
+            "other_tokenizers": "JSON list of the files of the tokenizers to compare with, each with SHA-256",
             "pairs_inputs": "JSON list: the file of minimal pairs with its SHA-256, or the dataset with its commit",
         },
     )

@@ -10,7 +10,7 @@ from lm.corpus.text_file import BOUNDARY, blocks
 from lm.system.files import read_json, write_json
 from lm.system.memory import keep_freed_memory
 from lm.tokenizer.build import build_tokenizer
-from lm.tokenizer.pretrained_inputs import list_pretrained
+from lm.tokenizer.pretrained_inputs import check_listed
 from stages.support import Stage, repository_root, run
 
 
@@ -43,9 +43,7 @@ def main(stage: Stage) -> None:
     ordinary = np.setdiff1d(np.arange(tokenizer.vocab_size), special)
     longest = max((tokenizer.token_bytes(id) for id in ordinary.tolist()), key=len)
 
-    if list_pretrained(config.pretrained, repository_root()) != read_json(stage.path("tokenizer_inputs")):
-        rule = "the files must not change after stage `inputs` has listed them; run it again"
-        raise ValueError(f"tokenizer.pretrained: {rule}")
+    check_listed(config.sources, repository_root(), read_json(stage.path("tokenizer_inputs")))
     tokenizer.save(stage.path("tokenizer"))
     write_json(
         stage.path("metrics"),

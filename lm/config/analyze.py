@@ -1,8 +1,8 @@
 """Parameters of the analysis."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lm.config.base import Section
 
@@ -13,3 +13,10 @@ class AnalyzeConfig(Section):
     text: Annotated[str, Field(min_length=1)]
     n_documents: Annotated[int, Field(ge=2)]
     n_stories: Annotated[int, Field(ge=2)]
+    other_tokenizers: list[Annotated[str, Field(min_length=1)]]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if len(set(self.other_tokenizers)) != len(self.other_tokenizers):
+            raise self.wrong("other_tokenizers", f"must differ from each other, got {self.other_tokenizers}")
+        return self

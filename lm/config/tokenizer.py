@@ -20,6 +20,11 @@ class TokenizerConfig(Section):
     pretrained: str | None
 
     @property
+    def sources(self) -> list[str]:
+        """Where the tokenizer comes from, if it is pretrained: one source or none."""
+        return [] if self.pretrained is None else [self.pretrained]
+
+    @property
     def all_special_tokens(self) -> list[str]:
         """`<|endoftext|>`, which every tokenizer has, followed by `special_tokens`."""
         return [END_OF_TEXT, *self.special_tokens]

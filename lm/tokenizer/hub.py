@@ -13,8 +13,11 @@ def is_repository(source: str) -> bool:
     return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", source) is not None
 
 
-def download(repository: str) -> list[Path]:
-    """The files of a model repository of the hub, in the cache that every client of the hub shares."""
+def download(repository: str, place: str) -> list[Path]:
+    """The files of a model repository of the hub, in the cache that every client of the hub shares.
+
+    `place` is the parameter that names it, for errors.
+    """
     # Imported here, because it takes long and most runs do not need it.
     from huggingface_hub import _CACHED_NO_EXIST, constants, errors, hf_hub_download, try_to_load_from_cache
 
@@ -29,7 +32,7 @@ def download(repository: str) -> list[Path]:
                     raise
             except errors.EntryNotFoundError:
                 pass
-        raise ValueError(holds_none(repository))
+        raise ValueError(holds_none(repository, place))
     except errors.GatedRepoError:
         reason = f"accept its terms at {endpoint}/{repository}, then {log_in}"
     except errors.RepositoryNotFoundError:
@@ -39,5 +42,5 @@ def download(repository: str) -> list[Path]:
         status = cause.response.status_code if isinstance(cause, errors.HfHubHTTPError) else None
         reason = f"HTTP {status}" if status else one_line(cause)
     raise ConnectionError(
-        f"tokenizer.pretrained: {repository} is not a path here and could not be fetched from {endpoint}: {reason}"
+        f"{place}: {repository} is not a path here and could not be fetched from {endpoint}: {reason}"
     )

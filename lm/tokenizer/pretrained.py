@@ -13,11 +13,11 @@ from lm.tokenizer.definition import read
 from lm.tokenizer.hub import download, is_repository
 from lm.tokenizer.library import open_library
 from lm.tokenizer.load import parse_tokenizer
-from lm.tokenizer.pretrained_files import pretrained_files
+from lm.tokenizer.pretrained_files import PRETRAINED, check_encoding, pretrained_files
 from lm.tokenizer.splitting import PATTERN
 from lm.tokenizer.tokenizer import Tokenizer
 
-_MOST_TOKENS = 2**16
+_MOST_TOKENS = 2**16  # that ids of 16 bits can name
 
 # Patterns that split text like GPT-2: ours, that of GPT-2's release, and tiktoken's own, which is faster.
 _SAME_PATTERNS = (
@@ -27,38 +27,35 @@ _SAME_PATTERNS = (
 )
 
 
-def open_pretrained(source: str, special_tokens: Sequence[str], root: Path) -> Tokenizer:
-    """The tokenizer that `source` names: a path, an encoding of tiktoken or a repository of the hub, in this order.
+def open_pretrained(
+    source: str, special_tokens: Sequence[str], root: Path, *, place: str = PRETRAINED, to_train: bool = True
+) -> Tokenizer:
+    """The tokenizer of `source`: a path, a repository of the hub or an encoding of tiktoken. A path comes first.
 
     Special tokens that it lacks get the next free ids. If its vocabulary has one already, that becomes special and
-    keeps its id.
+    keeps its id. `place` is the parameter that names the source, for errors.
 
     Raises:
-        ValueError: when there is no such tokenizer, or it is broken or too large; when an encoding of tiktoken does not
-            split text like GPT-2.
+        ValueError: when there is no such tokenizer, or it is broken, or, with `to_train`, too large; when an encoding
+            of tiktoken does not split text like GPT-2.
         ConnectionError: when the tokenizer could not be fetched.
     """
-    if paths := pretrained_files(source, root):
-        place = " and ".join(map(str, paths))
-    elif source in tiktoken.list_encoding_names():
-        place = f"tokenizer.pretrained: {source}"
+    if paths := pretrained_files(source, root, place):
+        found = " and ".join(map(str, paths))
     elif is_repository(source):
-        paths = download(source)
-        place = f"{source}: {' and '.join(path.name for path in paths)}"
+        paths = download(source, place)
+        found = f"{source}: {' and '.join(path.name for path in paths)}"
     else:
-        raise ValueError(
-            "tokenizer.pretrained: must be the path of a tokenizer.json or of a folder with it, or with vocab.json and "
-            f"merges.txt, one of tiktoken's encodings ({', '.join(tiktoken.list_encoding_names())}), or a repository "
-            f"of the Hugging Face hub as 'owner/name', got {source!r}"
-        )
+        check_encoding(source, place)
+        found = f"{place}: {source}"
     try:
-        definition = _read_files(paths) if paths else _read_encoding(source)
+        definition = _read_files(paths) if paths else _read_encoding(source, place)
         tokenizer = parse_tokenizer(with_special_tokens(definition, special_tokens))
     except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
-    if tokenizer.vocab_size > _MOST_TOKENS:
+        raise ValueError(f"{found}: {error}") from None
+    if to_train and tokenizer.vocab_size > _MOST_TOKENS:
         raise ValueError(
-            f"tokenizer.pretrained: must have at most {_MOST_TOKENS} tokens, because token files hold ids of 16 bits, "
+            f"{place}: must have at most {_MOST_TOKENS} tokens, because token files hold ids of 16 bits, "
             f"got {tokenizer.vocab_size} in {source!r}"
         )
     return tokenizer
@@ -79,13 +76,13 @@ def _read_files(paths: Sequence[Path]) -> str:
     return _byte_level(vocab, [line.split(" ") for line in lines if line])
 
 
-def _read_encoding(name: str) -> str:
+def _read_encoding(name: str, place: str) -> str:
     """The tokenizer.json of an encoding of tiktoken."""
     try:
         encoding = tiktoken.get_encoding(name)
     except (OSError, ValueError) as error:  # no answer; a wrong answer
         reason = f"{type(error).__name__}; check the network and run again"
-        raise ConnectionError(f"tokenizer.pretrained: {name} could not be fetched by tiktoken: {reason}") from None
+        raise ConnectionError(f"{place}: {name} could not be fetched by tiktoken: {reason}") from None
     if encoding._pat_str not in _SAME_PATTERNS:
         raise ValueError(f"must split text as GPT-2 does, got the pattern {encoding._pat_str}")
     ranks = encoding._mergeable_ranks

@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 
-from lm.analysis.views import topic_from_json
+from lm.analysis.views import Table, topic_from_json
 from lm.config.analyze import AnalyzeConfig
 from lm.config.special_tokens import CHAT_TOKENS
 from lm.corpus.dialogue import Check, Dialogue, Message, write_dialogues
 from lm.system.files import sha256
 from lm.tokenizer.counting import count_texts
+from lm.tokenizer.inspection import show_split
 from lm.tokenizer.learning import learn_bpe
 from lm.tokenizer.load import load_tokenizer
+from lm.tokenizer.pretrained_inputs import list_pretrained
 from stages import analyze
 from tests.small import DOCUMENTS, tokenizer_config, write_model, write_tokens
 
@@ -25,8 +27,8 @@ NONE: dict[str, Any] = {
 }
 
 
-def prepared(folder: Path, snapshots: list[int], **model: Any) -> Any:
-    """A stage whose base model reads single bytes."""
+def prepared(folder: Path, snapshots: list[int], others: list[str] | None = None, **model: Any) -> Any:
+    """A stage whose base model reads single bytes. `others` are tokenizers to compare with."""
     write_model(folder / "base", **({"context_length": 32} | model))
     tokenizer = load_tokenizer(folder / "base" / "tokenizer.json")
     ids = [tokenizer.encode(text) for text in DOCUMENTS[:3]]
@@ -39,6 +41,7 @@ def prepared(folder: Path, snapshots: list[int], **model: Any) -> Any:
         (folder / "snapshots" / f"{step}.safetensors").write_bytes((folder / "base" / "model.safetensors").read_bytes())
     roles = learn_bpe(count_texts(DOCUMENTS), tokenizer_config(special_tokens=list(CHAT_TOKENS)))
     write_model(folder / "chat", roles, context_length=64)
+    (folder / "other_tokenizers").write_text(json.dumps(list_pretrained(others or [], folder)))
     (folder / "metrics").write_text('{"kept_step": 8}')
     (folder / "figures").write_text(json.dumps({"chat": NONE | {"right_by_kind": {}}, "base": None}))
     turn = Message("user", "Who sang?"), Message("assistant", "The fox sang.")
@@ -48,7 +51,7 @@ def prepared(folder: Path, snapshots: list[int], **model: Any) -> Any:
     for split in ("train", "valid"):
         (folder / f"{split}_text").write_text("".join(f"{text}\n<|endoftext|>\n" for text in DOCUMENTS[:3]))
     files |= {"chat_model": "chat/model.safetensors", "chat_tokenizer": "chat/tokenizer.json", "card": "tokens.json"}
-    section = AnalyzeConfig(text="The fox sang.", n_documents=3, n_stories=3)
+    section = AnalyzeConfig(text="The fox sang.", n_documents=3, n_stories=3, other_tokenizers=others or [])
 
     def path(name: str) -> Path:
         return folder / files.get(name, name)
@@ -82,3 +85,22 @@ def test_other_models_without_snapshots_have_a_page_too(tmp_path: Path, model: d
     analyze.main(prepared(tmp_path, [], **model))
     assert "train.snapshots" in topic_from_json(json.loads((tmp_path / "training_views").read_bytes())).notes[0]
     assert b"data:image/png" not in (tmp_path / "page").read_bytes()
+
+
+def test_another_tokenizer_stands_beside_that_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    other = learn_bpe(count_texts(DOCUMENTS), tokenizer_config(vocab_size=300))
+    other.save(tmp_path / "other.json")
+    stage = prepared(tmp_path, [], ["other.json"])
+    analyze.main(stage)
+    kinds, splits, *_ = topic_from_json(json.loads((tmp_path / "tokenizer_views").read_bytes())).views
+    text = "\n".join(DOCUMENTS[:3])
+    assert isinstance(kinds, Table)
+    assert isinstance(splits, Table)
+    assert kinds.columns == splits.columns == ("kind of text", "this one", "other.json")
+    assert kinds.rows[0] == ("the corpus", 1, float(f"{len(text.encode()) / len(other.encode(text)):.3g}"))
+    assert splits.rows[0][2] == show_split(other, DOCUMENTS[0][:160])
+
+    learn_bpe(count_texts(DOCUMENTS), tokenizer_config(vocab_size=299)).save(tmp_path / "other.json")
+    with pytest.raises(ValueError, match=r"^analyze\.other_tokenizers: the files must not change after stage"):
+        analyze.main(stage)

@@ -13,7 +13,7 @@ from lm.corpus.dialogue import read_dialogues
 from stages import dialogues, inputs
 from stages.support import Stage
 
-LISTS = ["data_inputs", "dialogue_inputs", "tokenizer_inputs", "pairs_inputs"]
+LISTS = ["data_inputs", "dialogue_inputs", "tokenizer_inputs", "other_tokenizers", "pairs_inputs"]
 Run = Callable[..., dict[str, Any]]
 
 

@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from commands.deps import ROOT
 from lm.config.special_tokens import END_OF_TEXT
 from lm.corpus.document import SEPARATOR
+from lm.system.files import sha256
 from stages import download, encode, inputs, tokenizer
 from stages.support import Stage
 
@@ -23,14 +24,22 @@ class Runs:
         self.folder, self._patch = folder, monkeypatch
         monkeypatch.setenv("DVC_ROOT", str(folder))
 
-    def corpus(self, tokenizer: dict[str, Any] | None = None, **data: Any) -> dict[str, Any]:
-        """The card of the corpus that the first two stages make with these parameters of `tokenizer` and `data`."""
+    def corpus(
+        self, tokenizer: dict[str, Any] | None = None, others: list[str] | None = None, **data: Any
+    ) -> dict[str, Any]:
+        """The card of the corpus that the first two stages make with these parameters of `tokenizer` and `data`.
+
+        `others` are tokenizers to compare with.
+        """
         yaml = YAML()
         params = yaml.load(ROOT / "params.yaml")
         params["data"].update({"source": "files", "train": ["train.txt"]} | data)
         params["tokenizer"].update(tokenizer or {})
+        params["analyze"]["other_tokenizers"] = others or []
         yaml.dump(params, self.folder / "params.yaml")
-        self._run(inputs.main, [], ["data_inputs", "dialogue_inputs", "tokenizer_inputs", "pairs_inputs"])
+        self._run(
+            inputs.main, [], ["data_inputs", "dialogue_inputs", "tokenizer_inputs", "other_tokenizers", "pairs_inputs"]
+        )
         self._run(download.main, ["data_inputs"], ["train", "valid", "card", "floor"])
         card: dict[str, Any] = json.loads((self.folder / "card").read_text())
         return card
@@ -94,6 +103,20 @@ def test_what_dvc_yaml_lists_as_an_out_is_no_input(runs: Runs) -> None:
     (runs.folder / "data" / "tokenizer.json").touch()
     with pytest.raises(ValueError, match=r"^tokenizer\.pretrained: must be no file that the pipeline writes, got "):
         runs.corpus({"kind": "pretrained", "pretrained": "data"}, train=["data/mine.txt"])
+    with pytest.raises(ValueError, match=r"^analyze\.other_tokenizers: must be no file that the pipeline writes, got "):
+        runs.corpus(others=["data/tokenizer.json"], train=["data/mine.txt"])
+
+
+def test_tokenizers_to_compare_with_are_listed_and_a_mistake_is_told_at_once(runs: Runs) -> None:
+    write(runs.folder / "train.txt", [f"Story {i}" for i in range(100)])
+    save_tokenizer(runs.folder / "other.json", [])
+    runs.corpus(others=["other.json", "gpt2"])
+    listed = [{"name": "other.json", "sha256": sha256(runs.folder / "other.json")}]  # an encoding never changes
+    assert json.loads((runs.folder / "other_tokenizers").read_text()) == listed
+    with pytest.raises(ValueError, match=r"^analyze\.other_tokenizers: must be the path of .*, got 'nowhere\.json'$"):
+        runs.corpus(others=["other.json", "nowhere.json"])
+    with pytest.raises(ValueError, match=r"^analyze\.other_tokenizers: must differ from each other, got \['a', 'a'\]$"):
+        runs.corpus(others=["a", "a"])
 
 
 def test_a_file_that_changes_after_it_was_listed_fails_the_stage(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -545,13 +545,13 @@ def test_a_repository_of_the_hub_is_a_name(hub: Hub, tmp_path: Path) -> None:
 
 def test_the_list_of_inputs_names_the_files_of_a_repository(hub: Hub, tmp_path: Path) -> None:
     commit(hub, {"tokenizer.json": trained()})
-    first = list_pretrained("owner/name", tmp_path)
+    first = list_pretrained(["owner/name"], tmp_path)
     assert [entry["name"] for entry in first] == ["tokenizer.json"]
     write(tmp_path, {"tokenizer.json": trained()})
-    assert first == list_pretrained(".", tmp_path)
-    assert list_pretrained("gpt2", tmp_path) == []  # an encoding of tiktoken, which never changes
+    assert first == list_pretrained(["."], tmp_path)
+    assert list_pretrained(["gpt2"], tmp_path) == []  # an encoding of tiktoken, which never changes
     commit(hub, {"tokenizer.json": trained().replace("{", "{ ", 1)})
-    assert list_pretrained("owner/name", tmp_path) != first
+    assert list_pretrained(["owner/name"], tmp_path) != first
 
 
 def test_a_repository_may_hold_the_files_of_gpt2(hub: Hub, tmp_path: Path) -> None:
