@@ -121,6 +121,7 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.setup: pyproject.toml requirements.lock | $(BIN)/python
+	@echo "installing the versions of requirements.lock into $(VENV), which takes some minutes"
 	$(INSTALL) .
 	@touch $@
 
