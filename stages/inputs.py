@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lm.config.analyze import AnalyzeConfig
+from lm.config.chat import ChatConfig
 from lm.config.data import DataConfig
 from lm.config.dialogues import DialoguesConfig
 from lm.config.evaluate import EvaluateConfig
+from lm.config.finetune import FinetuneConfig
 from lm.config.idle import idle_parameters
 from lm.config.model import ModelConfig
 from lm.config.sample import SampleConfig
@@ -41,7 +43,8 @@ def main(stage: Stage) -> None:
     data, tokenizer = stage.section(DataConfig), stage.section(TokenizerConfig)
     dialogues = stage.section(DialoguesConfig)
     others = stage.aside(ModelConfig), stage.aside(TrainConfig), stage.aside(SampleConfig)
-    for line in idle_parameters(data, tokenizer, dialogues, *others):
+    of_chat = stage.aside(FinetuneConfig), stage.aside(ChatConfig)
+    for line in idle_parameters(data, tokenizer, dialogues, *others, *of_chat):
         print(f"note: {line}", file=sys.stderr)
     root = repository_root()
     written = written_paths(root)
@@ -62,11 +65,20 @@ def _list_tokenizers(sources: Sequence[str], root: Path, made: MadeFiles, place:
 
 
 def _check_devices(stage: Stage) -> None:
-    """Raise ValueError for a device that is not here, unless dvc.lock has the result of those parameters already."""
-    sections = stage.aside(TrainConfig), stage.aside(EvaluateConfig), stage.aside(SampleConfig)
-    for name, device in ((section.name(), section.device) for section in sections):
-        if is_absent(device) and not has_result(name, stage.parameters[name]):
-            raise ValueError(f"{name}.device: must be one that this machine has, or 'auto', got {device!r}")
+    """Raise ValueError for devices that are not here, unless dvc.lock has the result of those parameters already."""
+    users: dict[str, type[TrainConfig | EvaluateConfig | SampleConfig | ChatConfig]] = {
+        "train": TrainConfig,
+        "evaluate": EvaluateConfig,
+        "sample": SampleConfig,
+        "evaluate_chat": ChatConfig,
+    }
+    mistakes = []
+    for user, section in users.items():
+        name, device = section.name(), stage.aside(section).device
+        if is_absent(device) and not has_result(user, name, stage.parameters[name]):
+            mistakes.append(f"{name}.device: must be one that this machine has, or 'auto', got {device!r}")
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
 
 
 if __name__ == "__main__":

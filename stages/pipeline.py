@@ -31,10 +31,10 @@ def deps_of(stage: str) -> list[Path] | None:
     return [(ROOT / entry.get("wdir", ".") / name).resolve() for name in names]
 
 
-def has_result(stage: str, values: Any) -> bool:
-    """Whether dvc.lock has the result of a stage with these values of the section that has its name."""
+def has_result(stage: str, section: str, values: Any) -> bool:
+    """Whether dvc.lock has the result of a stage with these values of a section."""
     params = _stages("dvc.lock").get(stage, {}).get("params", {})
-    return bool(params.get("params.yaml", {}).get(stage) == values)
+    return bool(params.get("params.yaml", {}).get(section) == values)
 
 
 def _stages(name: str) -> dict[str, Any]:

@@ -259,9 +259,13 @@ def test_the_first_stage_refuses_a_device_that_is_not_here_unless_the_result_is(
     lock = yaml.load(finished.path / "dvc.lock")
     try:
         finished.set("evaluate", device="cuda")
-        output = finished.run(*inputs, status=1, CUDA_VISIBLE_DEVICES="")
-        assert output == "error: evaluate.device: must be one that this machine has, or 'auto', got 'cuda'\n"
+        finished.set("chat", device="cuda")
+        assert finished.run(*inputs, status=1, CUDA_VISIBLE_DEVICES="").splitlines() == [
+            "error: evaluate.device: must be one that this machine has, or 'auto', got 'cuda'",
+            "error: chat.device: must be one that this machine has, or 'auto', got 'cuda'",
+        ]
         lock["stages"]["evaluate"]["params"]["params.yaml"]["evaluate"]["device"] = "cuda"
+        lock["stages"]["evaluate_chat"]["params"]["params.yaml"]["chat"]["device"] = "cuda"
         yaml.dump(lock, finished.path / "dvc.lock")
         finished.run(*inputs, CUDA_VISIBLE_DEVICES="")
     finally:

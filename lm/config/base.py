@@ -190,7 +190,7 @@ def _explain(section: type[Section], place: str, mistakes: Sequence[Any]) -> str
             return f"{place}: missing"
         case "value_error":  # from a validator of ours, which already names place and value
             return str(mistake["ctx"]["error"])
-        case "model_type":
+        case "model_type" | "dict_type":
             return f"{place}: must be a mapping of parameters, got {mistake['input']!r}"
         case "list_type" | "too_short" | "too_long":
             return (

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from lm.config.base import Section
+from lm.config.chat import ChatConfig
 from lm.config.data import DataConfig
 from lm.config.dialogues import DialoguesConfig
+from lm.config.finetune import FinetuneConfig
 from lm.config.model import ModelConfig
 from lm.config.sample import SampleConfig
 from lm.config.tokenizer import TokenizerConfig
@@ -68,6 +70,8 @@ UNSET: Mapping[str, Mapping[str, Any]] = {
         "length_penalty": 1.0,
         "early_stopping": False,
     },
+    "finetune": {"attend": "dialogue"},
+    "chat": {"top_p": None},
 }
 
 # Of the short names of `data.dataset`: those whose files hold rows, and those without validation text of their own.
@@ -77,16 +81,18 @@ _WITHOUT_VALIDATION = {"owt"}
 
 def idle_parameters(*sections: Section) -> Iterator[str]:
     """A line for each reason why parameters that have been set do nothing: `places: no effect with reason`."""
+    trainings = [section for section in sections if isinstance(section, TrainConfig | FinetuneConfig)]
+    schedules: set[str] = {training.schedule for training in trainings}
     for section in sections:
-        for reason, names in _idle(section):
+        for reason, names in _idle(section, schedules):
             unset = UNSET[section.name()]
             places = [f"{section.name()}.{name}" for name in names if getattr(section, name) != unset[name]]
             if places:
                 yield f"{', '.join(places)}: no effect with {section.name()}.{reason}"
 
 
-def _idle(section: Section) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Reasons, and the parameters that have no effect because of each."""
+def _idle(section: Section, schedules: set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Reasons, and the parameters that have no effect because of each; `schedules` are those of both trainings."""
     match section:
         case DataConfig():
             yield from _idle_data(section)
@@ -105,9 +111,13 @@ def _idle(section: Section) -> Iterator[tuple[str, tuple[str, ...]]]:
             if section.window is not None and section.window >= section.context_length:
                 yield f"context_length={section.context_length}", ("window",)
         case TrainConfig():
-            yield from _idle_train(section)
+            yield from _idle_train(section, schedules)
         case SampleConfig():
             yield from _idle_sample(section)
+        case FinetuneConfig(pack=False):
+            yield "pack=false", ("attend",)
+        case ChatConfig(temperature=0):
+            yield "temperature=0", ("top_p",)
 
 
 def _idle_data(data: DataConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -172,7 +182,7 @@ def _idle_sample(sample: SampleConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield "temperature=0", filters
 
 
-def _idle_train(train: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+def _idle_train(train: TrainConfig, schedules: set[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
     optimizer, schedule = f"optimizer={train.optimizer}", f"schedule={train.schedule}"
     if train.tokens is not None:
         yield f"tokens={train.tokens}", ("steps",)
@@ -186,7 +196,7 @@ def _idle_train(train: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
         yield optimizer, ("momentum",)
     if train.optimizer != "muon":
         yield optimizer, ("muon_parts",)
-    if train.schedule != "wsd":
+    if "wsd" not in schedules:
         yield schedule, ("decay_fraction",)
-    if train.schedule == "constant":
+    if schedules == {"constant"}:
         yield schedule, ("final_learning_rate",)

@@ -37,7 +37,7 @@ class SampleConfig(Section):
     early_stopping: bool | Literal["never"] = False
     penalty_alpha: Annotated[float, Field(ge=0, le=1)] | None = None
     samples: Annotated[int, Field(ge=1)] = 1
-    strategies: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    strategies: dict[Phrase, Any] = Field(default_factory=dict)
     device: Literal["auto", "cpu", "cuda", "mps"]
     weights: Literal["fp32", "bf16", "int8", "int4"] = "fp32"
 
@@ -72,6 +72,9 @@ class SampleConfig(Section):
         whole, sections, mistakes = {**_PLAIN, **self.model_dump(include=set(_KEPT))}, dict[str, Self](), list[str]()
         for name, changes in self.strategies.items():
             place = f"{self.name()}.strategies.{name}"
+            if not isinstance(changes, dict):
+                mistakes.append(f"{place}: must be a mapping of parameters, got {changes!r}")
+                continue
             mistakes += [f"{place}.{key}: is the same for all strategies" for key in _SHARED if key in changes]
             try:
                 sections[name] = self.parse(whole | {k: v for k, v in changes.items() if k not in _SHARED})

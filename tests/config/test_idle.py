@@ -138,11 +138,23 @@ def test_unset_values_are_those_of_params_yaml() -> None:
             ["sample.temperature, sample.min_p: no effect with sample.penalty_alpha=0.6"],
         ),
         ("sample", {"length_penalty": 2.0}, ["sample.length_penalty: no effect with sample.beams=1"]),
+        ("finetune", {"attend": "row"}, []),
+        ("finetune", {"attend": "row", "pack": False}, ["finetune.attend: no effect with finetune.pack=false"]),
+        ("chat", {"top_p": 0.9}, ["chat.top_p: no effect with chat.temperature=0"]),
+        ("chat", {"top_p": 0.9, "temperature": 0.5}, []),
     ],
 )
 def test_what_is_set_and_does_nothing_is_named(section: str, values: dict[str, Any], lines: list[str]) -> None:
     config = SECTIONS[section].parse(PARAMS[section] | values)
     assert list(idle_parameters(config)) == lines
+
+
+def test_a_parameter_of_training_that_only_fine_tuning_uses_is_not_idle() -> None:
+    train = SECTIONS["train"].parse(PARAMS["train"] | {"decay_fraction": 0.3})
+    wsd = SECTIONS["finetune"].parse(PARAMS["finetune"] | {"schedule": "wsd"})
+    linear = SECTIONS["finetune"].parse(PARAMS["finetune"])
+    assert list(idle_parameters(train, linear)) == ["train.decay_fraction: no effect with train.schedule=linear"]
+    assert list(idle_parameters(train, wsd)) == []
 
 
 def test_of_a_dataset_with_a_short_name_its_files_say_what_does_nothing() -> None:

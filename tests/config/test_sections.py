@@ -130,6 +130,12 @@ def test_mistakes_in_other_sections_are_named_too() -> None:
     sample = dict(YAML(typ="safe", pure=True).load(PARAMS)["sample"])
     assert error_of(SampleConfig, sample | {"top_p": 0.0}) == "sample.top_p: must be greater than 0, got 0.0"
     assert error_of(SampleConfig, sample | {"stop": [""]}) == "sample.stop.0: must not be empty, got ''"
+    for strategies, message in [
+        (5, "sample.strategies: must be a mapping of parameters, got 5"),
+        ({"greedy": None}, "sample.strategies.greedy: must be a mapping of parameters, got None"),
+        ({"": {"beams": 2}}, "sample.strategies: must not be empty, got ''"),
+    ]:
+        assert error_of(SampleConfig, sample | {"strategies": strategies}) == message
     assert error_of(SampleConfig, sample | {"require": ["a"]}) == (
         "sample.beams: must be 2 or more where sample.require holds something, got 1"
     )

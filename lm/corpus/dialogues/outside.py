@@ -116,7 +116,8 @@ def _counted(
     for split, use in (("train", "training"), ("valid", "validation")):
         if not n[split]:
             broken = f" and {counts['n_broken_rows']} broken rows" if counts["n_broken_rows"] else ""
-            raise ValueError(f"dialogues.{split}: must give at least one dialogue for {use}, got 0{broken}")
+            others = f" beside {n['valid']} for validation" if n["valid"] else ""
+            raise ValueError(f"dialogues.{split}: must give at least one dialogue for {use}, got 0{broken}{others}")
 
 
 def _said(dialogue: Dialogue) -> str:

@@ -80,7 +80,8 @@ def test_of_too_few_dialogues_the_first_is_held_out_and_one_alone_is_an_error(tm
     assert by_split(source) == {"train": DIALOGUES[1:3], "valid": [DIALOGUES[0]] * 2}
     assert source.facts["validation"] == "the first dialogue"
     write_lines(tmp_path / "train.jsonl", ROWS[:1])
-    with pytest.raises(ValueError, match=r"^dialogues\.train: must give at least one dialogue for training, got 0$"):
+    rule = r"^dialogues\.train: must give at least one dialogue for training, got 0 beside 1 for validation$"
+    with pytest.raises(ValueError, match=rule):
         by_split(open_dialogues(config, 0, tmp_path))
 
 
