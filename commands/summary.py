@@ -9,7 +9,7 @@ from lm.training.timing import in_words, utilisation
 
 # Which lines are true after the pipeline has run up to a target. What later stages made may be of another model.
 TARGETS = {
-    "repro": ["train", "evaluate", "curves", "samples"],
+    "repro": ["train", "evaluate", "curves", "analysis", "samples"],
     "train": ["train", "steps"],
     "evaluate": ["train", "evaluate"],
     "sample": ["train", "samples"],
@@ -24,7 +24,14 @@ def summary(target: str, root: Path) -> str:
     Raises:
         ValueError, OSError: when a file is missing or broken.
     """
-    parts = {"train": _train, "steps": _steps, "evaluate": _evaluate, "curves": _curves, "samples": _samples}
+    parts = {
+        "train": _train,
+        "steps": _steps,
+        "evaluate": _evaluate,
+        "curves": _curves,
+        "analysis": _analysis,
+        "samples": _samples,
+    }
     lines = [line for part in TARGETS[target] for line in parts[part](root)]
     return "\n".join(["", *lines, *_next(target)])
 
@@ -67,6 +74,10 @@ def _curves(root: Path) -> list[str]:
     return _entry("curves", ["plots/*.png; one page of all of them: make plots"])
 
 
+def _analysis(root: Path) -> list[str]:
+    return _entry("analysis", ["analysis/index.html: what the model learned when, how it reads, what it writes"])
+
+
 def _samples(root: Path) -> list[str]:
     samples = read_json(root / "samples/base.json")["samples"]
     shown = next((sample for sample in samples if sample["prompt"].strip()), samples[0])
@@ -79,10 +90,12 @@ def _samples(root: Path) -> list[str]:
 def _next(target: str) -> list[str]:
     if target == "train":
         return _entry("next", ["make evaluate", "make sample"])
+    chat = ["make chat                                talk to the chat model"] if target == "repro" else []
     return _entry(
         "next",
         [
             'make generate TEXT="Once upon a time"    continue a text of yours',
+            *chat,
             "python -m experiments list               ablations and larger models to try",
         ],
     )

@@ -53,10 +53,12 @@ result    loss 0.6142 ± 0.0017 nats a token, 0.2519 ± 0.0008 bits per byte, on
 (1,000 documents)
           0.0778 ± 0.0006 bits per byte above 0.1741, the entropy of that text: no model can be better
 curves    plots/*.png; one page of all of them: make plots
+analysis  analysis/index.html: what the model learned when, how it reads, what it writes
 samples   samples/base.md, for example:
           Once upon a time
           there was …
 next      make generate TEXT="Once upon a time"    continue a text of yours
+          make chat                                talk to the chat model
           python -m experiments list               ablations and larger models to try"""
     )
 
@@ -65,7 +67,7 @@ def test_only_what_a_target_has_made_is_shown(tmp_path: Path) -> None:
     write_outs(tmp_path)
     shown = {target: re.findall(r"^\w+", summary(target, tmp_path), flags=re.MULTILINE) for target in TARGETS}
     assert shown == {
-        "repro": ["training", "result", "curves", "samples", "next"],
+        "repro": ["training", "result", "curves", "analysis", "samples", "next"],
         "train": ["training", "curves", "next"],
         "evaluate": ["training", "result", "next"],
         "sample": ["training", "samples", "next"],

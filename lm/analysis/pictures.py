@@ -3,8 +3,10 @@
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from lm.analysis.figure import log_axis, log_ticks, name_ends, new_figure, plain_axis, save_figure, set_ticks
@@ -25,7 +27,7 @@ def plot_loss(train: Columns, valid: Columns, floor: float | None, path: Path, t
     `floor`, in nats per token, is the entropy of the validation text where it is known: no model can be better.
     """
     figure, axes = new_figure(title, "tokens seen", "nats per token")
-    axes.plot(train["tokens"], train["loss"], color=_COLOURS["train"])
+    _curve(axes, train["tokens"], train["loss"], _COLOURS["train"])
     axes.plot(valid["tokens"], valid["loss"], color=_COLOURS["valid"], marker="o", markersize=3)
     names = []
     if len(train["loss"]):
@@ -43,10 +45,15 @@ def plot_loss(train: Columns, valid: Columns, floor: float | None, path: Path, t
     save_figure(figure, path)
 
 
+def _curve(axes: Axes, x: NDArray[Any], y: NDArray[Any], colour: str, linewidth: float | None = None) -> None:
+    """A line; where a short run has a single point, a dot, because a line would show nothing of it."""
+    axes.plot(x, y, color=colour, linewidth=linewidth, marker="o" if len(x) == 1 else None, markersize=3)
+
+
 def plot_learning_rate(train: Columns, path: Path) -> None:
     """The learning rate of each step."""
     figure, axes = new_figure("Learning rate", "step", "learning rate")
-    axes.plot(train["step"], train["learning_rate"], color=_COLOURS["plain"])
+    _curve(axes, train["step"], train["learning_rate"], _COLOURS["plain"])
     axes.set_ylim(bottom=0)
     plain_axis(axes, "x", whole=True)
     plain_axis(axes, "y")
@@ -56,7 +63,7 @@ def plot_learning_rate(train: Columns, path: Path) -> None:
 def plot_gradient_norm(train: Columns, path: Path) -> None:
     """The norm of the gradient before clipping, on a logarithmic axis."""
     figure, axes = new_figure("Gradient norm (before clipping)", "step", "L2 norm")
-    axes.plot(train["step"], train["gradient_norm"], color=_COLOURS["plain"], linewidth=0.9)
+    _curve(axes, train["step"], train["gradient_norm"], _COLOURS["plain"], linewidth=0.9)
     plain_axis(axes, "x", whole=True)
     log_axis(axes, "y")
     save_figure(figure, path)

@@ -43,6 +43,14 @@ def boxes(axes: Axes) -> list[Any]:
     return [text.get_window_extent() for text in (*labels, *axes.texts) if text.get_text()]
 
 
+def test_a_run_with_a_single_point_shows_it(drawn: list[Axes]) -> None:
+    for losses in ([2.0], [2.0, 1.0]):
+        pictures.plot_loss(curve(losses), curve([1.5]), None, Path())
+        pictures.plot_learning_rate(curve(losses), Path())
+        pictures.plot_gradient_norm(curve(losses), Path())
+    assert [axes.lines[0].get_marker() for axes in drawn] == ["o"] * 3 + ["None"] * 3
+
+
 @pytest.mark.parametrize(
     ("train", "valid", "floor"),
     [
