@@ -3,9 +3,11 @@
 All distinct words stand one after another in one array of symbols, and each symbol is linked to its neighbours. A pair
 appears at a merge (or at the start) with all its occurrences at once. After that it can only lose occurrences. So a
 merge needs only the list of occurrences of its pair, without the lost ones, and the symbols left and right of them.
+
+A pair with many occurrences is merged with array operations. Most pairs have a few, and for them a loop is faster.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from heapq import heapify, heappop, heappush
 from typing import Any, Literal, NamedTuple
 
@@ -19,7 +21,8 @@ from lm.tokenizer.table import grown
 Ties = Literal["huggingface", "lexicographic"]
 
 _NONE = -1
-_HOT = 2048  # number of pairs in which the most frequent one is searched; all others are rarer
+_HOT = 2048  # number of pairs that are put in order at a time; all others are rarer
+_FEW = 24  # with so many occurrences, a loop takes as long as array operations
 
 
 class Merge(NamedTuple):
@@ -61,6 +64,9 @@ class MergeTrainer:
         self._word = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
         self._word_count = counts
         self._pair = np.zeros(n, dtype=np.int32)
+        # Plain Python reads and writes single numbers faster through these.
+        arrays = self._symbol, self._next, self._previous, self._pair, self._word, self._word_count
+        self._cells = [array.data for array in arrays]
         # For each pair: its symbols, the start and end of its part of `_occurrences`, the pair that keeps its count
         # (nearly always itself), its count, and its count in the queue. Pair 0 means that there is no pair.
         self._n_pairs, self._n_occurrences = 1, 0
@@ -68,26 +74,28 @@ class MergeTrainer:
         self._resize_columns(1)
         self._occurrences = np.zeros(0, dtype=np.int32)
         self._shared: set[int] = set()  # pairs that also keep the count of other pairs
-        # The queue has three parts: the pairs with the highest count, in order; the pairs with a count of at least
-        # `_threshold`; all other pairs.
-        self._bucket: list[tuple[Any, int]] = []
-        self._level = self._threshold = np.iinfo(np.int64).max
-        self._hot = np.zeros(0, dtype=np.intp)
+        # The queue has two parts: a heap of the pairs that had a count of at least `_threshold`, and all other pairs.
+        self._heap: list[tuple[tuple[int, ...], int]] = []
+        self._threshold = np.iinfo(np.int64).max
         places = np.flatnonzero(self._next != _NONE).astype(np.int32)
-        self._queue(self._add_pairs(places, data[places].astype(np.uint16) << 8 | data[places + 1]))
+        self._queue(self._add_pairs(places, data[places].astype(np.uint16) << 8 | data[places + 1]).tolist())
 
     def merges(self, min_count: int = 1) -> Iterator[Merge]:
         """The merges, in the order learned, as long as a pair occurs `min_count` times in the text."""
         while (pair := self._pop(min_count)) is not None:
-            left, right = int(self._left[pair]), int(self._right[pair])
-            count = int(self._count[self._keeper[pair]])
+            left, right = self._left_of[pair], self._right_of[pair]
+            count = self._count_of[self._keeper_of[pair]]
             token = self.tokens[left] + self.tokens[right]
             product = self._id_of.get(token, len(self.tokens))
             is_new = product == len(self.tokens)
             if is_new:
                 self._id_of[token] = product
                 self.tokens.append(token)
-            self._merge(pair, product, is_new)
+            few = self._end_of[pair] - self._start_of[pair] < _FEW
+            if few and is_new and self._keeper_of[pair] not in self._shared:
+                self._merge_few(pair, product)
+            else:
+                self._merge(pair, product, is_new)
             yield Merge((left, right), product, count)
 
     def _merge(self, pair: int, product: int, is_new: bool) -> None:
@@ -113,9 +121,59 @@ class MergeTrainer:
         self._previous[third[has_right]] = heads
         places = np.concatenate([before, heads])
         if is_new:
-            self._queue(self._add_pairs(places, self._keys(places)))
+            self._queue(self._add_pairs(places, self._keys(places)).tolist())
         else:
             self._add_pairs_again(np.sort(places))
+
+    def _merge_few(self, pair: int, product: int) -> None:
+        """What `_merge` does, for a new product, one place after another."""
+        symbol, following, previous, pair_at, word, word_count = self._cells
+        count, keeper = self._count_of, self._keeper_of
+        merged = []
+        for at in self._occurrences[self._start_of[pair] : self._end_of[pair]].tolist():
+            if pair_at[at] != pair:
+                continue
+            merged.append(at)
+            second = following[at]
+            before, third = previous[at], following[second]
+            n = word_count[word[at]]
+            if before != _NONE:
+                count[keeper[pair_at[before]]] -= n
+            if third != _NONE:
+                count[keeper[pair_at[second]]] -= n
+                previous[third] = at
+            pair_at[at] = pair_at[second] = 0
+            symbol[at], symbol[second] = product, _NONE
+            following[at] = third
+        if not self._huggingface:
+            count[pair] = 0
+        places: dict[tuple[int, int], list[int]] = {}  # of the new pairs
+        for at in merged:
+            before, third = previous[at], following[at]
+            if before != _NONE and pair_at[before]:  # 0 where another pair was merged
+                places.setdefault((symbol[before], product), []).append(before)
+            if third != _NONE:
+                places.setdefault((product, symbol[third]), []).append(at)
+        for (left, right), born in sorted(places.items()):
+            self._add_pair(left, right, born)
+
+    def _add_pair(self, left: int, right: int, places: list[int]) -> None:
+        """Add a pair that starts at these places, and put it into the queue."""
+        pair_at, word, word_count = self._cells[3:]
+        pair, self._n_pairs = self._n_pairs, self._n_pairs + 1
+        if self._n_pairs > len(self._count):
+            self._resize_columns(2 * self._n_pairs)
+        start, self._n_occurrences = self._n_occurrences, self._n_occurrences + len(places)
+        self._occurrences = grown(self._occurrences, self._n_occurrences)
+        self._occurrences[start : self._n_occurrences] = places
+        count = 0
+        for at in places:
+            pair_at[at] = pair
+            count += word_count[word[at]]
+        self._left_of[pair], self._right_of[pair] = left, right
+        self._start_of[pair], self._end_of[pair] = start, self._n_occurrences
+        self._keeper_of[pair], self._count_of[pair] = pair, count
+        self._queue([pair])
 
     def _places(self, pair: int) -> NDArray[np.int32]:
         """The places where a pair occurs now, ascending."""
@@ -168,6 +226,9 @@ class MergeTrainer:
         self._columns = np.zeros((len(old), n_pairs), dtype=old.dtype)
         self._columns[:, : old.shape[1]] = old
         self._left, self._right, self._start, self._end, self._keeper, self._count, self._queued = self._columns
+        cells = [column.data for column in self._columns]
+        self._left_of, self._right_of, self._start_of, self._end_of = cells[:4]
+        self._keeper_of, self._count_of, self._queued_of = cells[4:]
 
     def _add_pairs_again(self, places: NDArray[np.int32]) -> None:
         """Add pairs that may exist already, because another merge made the same token ("==" + "=" and "=" + "==").
@@ -188,53 +249,47 @@ class MergeTrainer:
                     self._count[pair] += self._count[self._keeper[same[0]]]
                     self._keeper[same] = pair
                     self._shared.add(pair)
-        self._queue(pairs)
+        self._queue(pairs.tolist())
 
-    def _queue(self, pairs: NDArray[np.intp]) -> None:
-        """Put new pairs into the queue with their counts."""
-        counts = self._count[pairs]
-        now = counts >= self._level
-        for pair, count in zip(pairs[now].tolist(), counts[now].tolist(), strict=True):
-            heappush(self._bucket, (self._order(pair, count), pair))
-        self._queued[pairs] = np.where(now, 0, counts)
-        self._hot = np.concatenate([self._hot, pairs[counts >= self._threshold]])
+    def _queue(self, pairs: Iterable[int]) -> None:
+        """Put pairs into the queue with the counts they have now."""
+        for pair in pairs:
+            count = self._count_of[self._keeper_of[pair]]
+            if count >= self._threshold:
+                heappush(self._heap, (self._order(pair, count), pair))
+            else:
+                self._queued_of[pair] = count
 
     def _pop(self, min_count: int) -> int | None:
         """Take the pair to merge next out of the queue; None when no pair occurs `min_count` times."""
-        while True:
-            while self._bucket:
-                _, pair = heappop(self._bucket)
-                count = self._count[self._keeper[pair]]
-                if count >= self._level:
-                    return pair
-                self._queued[pair] = count  # the pair has lost occurrences since it was queued
-            if not self._fill_bucket(min_count):
-                return None
+        while self._heap or self._fill_heap():
+            order, pair = heappop(self._heap)
+            count = self._count_of[self._keeper_of[pair]]
+            if count == -order[0]:
+                return pair if count >= min_count else None
+            self._queue([pair])  # it has lost occurrences since it was queued
+        return None
 
-    def _fill_bucket(self, min_count: int) -> bool:
-        """Put all pairs with the highest count into the bucket, in order; False when none occurs `min_count` times."""
-        queued = self._queued[self._hot]
-        if not queued.any() or queued.max() < self._threshold:
-            waiting = self._queued[: self._n_pairs]
-            n_hot = min(_HOT, int(np.count_nonzero(waiting)))
-            if n_hot == 0:
-                return False
-            self._threshold = int(np.partition(waiting, -n_hot)[-n_hot])
-            self._hot = np.flatnonzero(waiting >= self._threshold)
-            queued = waiting[self._hot]
-        self._level = int(queued.max())
-        if self._level < min_count:
+    def _fill_heap(self) -> bool:
+        """Move the most frequent pairs that wait to the heap; False when no pair waits."""
+        waiting = self._queued[: self._n_pairs]
+        n_hot = min(_HOT, int(np.count_nonzero(waiting)))
+        if n_hot == 0:
             return False
-        pairs = self._hot[queued == self._level]
-        self._queued[pairs] = 0
-        self._bucket = [(self._order(pair, self._level), pair) for pair in pairs.tolist()]
-        heapify(self._bucket)
+        self._threshold = int(np.partition(waiting, -n_hot)[-n_hot])
+        pairs = np.flatnonzero(waiting >= self._threshold)
+        self._heap = [
+            (self._order(pair, count), pair)
+            for pair, count in zip(pairs.tolist(), waiting[pairs].tolist(), strict=True)
+        ]
+        waiting[pairs] = 0
+        heapify(self._heap)
         return True
 
-    def _order(self, pair: int, count: int) -> Any:
+    def _order(self, pair: int, count: int) -> tuple[int, ...]:
         """The sort key of a pair that is queued with this count. The lowest key is merged first."""
-        left, right = int(self._left[pair]), int(self._right[pair])
+        left, right = self._left_of[pair], self._right_of[pair]
         if self._huggingface:
             return -count, left, right
         # Greatest bytes first: a byte b becomes 255 - b, and the final 256 puts a token before its own prefixes.
-        return -count, *([*(255 - byte for byte in self.tokens[id]), 256] for id in (left, right))
+        return -count, *(rank for id in (left, right) for rank in (*(255 - byte for byte in self.tokens[id]), 256))

@@ -32,6 +32,7 @@ some_words = (
 )
 word_counts = st.dictionaries(some_words.map(str.encode), st.integers(1, 4), max_size=8)
 sizes_of_the_queue = st.sampled_from([1, 2, 3, module._HOT])
+few = st.sampled_from([0, 3, module._FEW])  # occurrences that are merged in a loop: none, some or all of these texts
 
 
 def counted(words: dict[bytes, int]) -> WordCounts:
@@ -105,27 +106,31 @@ def learn_with_hugging_face(
     return [(unspell(left), unspell(right)) for left, right in model["merges"]], [unspell(token) for token in tokens]
 
 
-@given(word_counts, st.sampled_from(TIES), st.integers(1, 3), sizes_of_the_queue)
-@example({b"a" * n: 1 for n in range(1, 30)}, "huggingface", 1, 1)
-@example({b"ab" * n + b"a": n for n in range(1, 9)}, "lexicographic", 1, 2)
+@given(word_counts, st.sampled_from(TIES), st.integers(1, 3), sizes_of_the_queue, few)
+@example({b"a" * n: 1 for n in range(1, 30)}, "huggingface", 1, 1, 0)
+@example({b"ab" * n + b"a": n for n in range(1, 9)}, "lexicographic", 1, 2, module._FEW)
 def test_merges_and_their_frequencies_are_those_of_a_trainer_that_counts_again_each_time(
-    words: dict[bytes, int], ties: Ties, min_count: int, n_hot: int
+    words: dict[bytes, int], ties: Ties, min_count: int, n_hot: int, n_few: int
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_HOT", n_hot)
+        patch.setattr(module, "_FEW", n_few)
         learned = learn(counted(words), ties, min_count)
     assert learned == learn_by_recounting(words, ties, min_count)
     frequencies = [frequency for _, _, frequency in learned]
     assert frequencies == sorted(frequencies, reverse=True)
 
 
-@given(word_counts, st.integers(1, 3), sizes_of_the_queue)
-@example({b"a" * n: 1 for n in range(1, 60)}, 1, 1)
-@example({b"abab": 2, b"aba": 3, b"bab": 1, b"\xc3\xa9ab": 2}, 1, 3)
-def test_merges_and_ids_are_those_of_hugging_face(words: dict[bytes, int], min_count: int, n_hot: int) -> None:
+@given(word_counts, st.integers(1, 3), sizes_of_the_queue, few)
+@example({b"a" * n: 1 for n in range(1, 60)}, 1, 1, 0)
+@example({b"abab": 2, b"aba": 3, b"bab": 1, b"\xc3\xa9ab": 2}, 1, 3, module._FEW)
+def test_merges_and_ids_are_those_of_hugging_face(
+    words: dict[bytes, int], min_count: int, n_hot: int, n_few: int
+) -> None:
     lines = "\n".join(word.decode() for word, count in words.items() for _ in range(count))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_HOT", n_hot)
+        patch.setattr(module, "_FEW", n_few)
         trainer = MergeTrainer(count_texts([lines]), BYTES, "huggingface")
         pairs = [(trainer.tokens[left], trainer.tokens[right]) for (left, right), _, _ in trainer.merges(min_count)]
     assert (pairs, trainer.tokens) == learn_with_hugging_face([lines], min_count)
@@ -142,9 +147,18 @@ def test_each_merge_makes_a_new_token(words: dict[bytes, int], ties: Ties) -> No
     assert len(set(trainer.tokens)) == len(trainer.tokens)
 
 
-@given(word_counts, st.sampled_from(TIES))
-@example({b"aaaaaaab": 2, b"abab": 1}, "huggingface")
-def test_after_each_merge_the_counts_kept_are_those_counted_again(words: dict[bytes, int], ties: Ties) -> None:
+@given(word_counts, st.sampled_from(TIES), few)
+@example({b"aaaaaaab": 2, b"abab": 1}, "huggingface", 0)
+@example({b"aaaaaaab": 2, b"abab": 1}, "huggingface", module._FEW)
+def test_after_each_merge_the_counts_kept_are_those_counted_again(
+    words: dict[bytes, int], ties: Ties, n_few: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_FEW", n_few)
+        check_counts_after_each_merge(words, ties)
+
+
+def check_counts_after_each_merge(words: dict[bytes, int], ties: Ties) -> None:
     split = {tuple(bytes([byte]) for byte in word): count for word, count in words.items()}
     trainer = MergeTrainer(counted(words), BYTES, ties)
     done: set[tuple[bytes, bytes]] = set()
