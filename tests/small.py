@@ -38,6 +38,7 @@ MODEL: dict[str, Any] = {
     "qk_norm": False,
     "tie_embeddings": True,
     "zero_init": False,
+    "look_back_heads": 0,
     "base_width": None,
     "bias": False,
     "dropout": 0.0,

@@ -41,6 +41,7 @@ MODEL: dict[str, list[Any]] = {
     "qk_norm": [False],
     "tie_embeddings": [False],
     "zero_init": [True],
+    "look_back_heads": [0, 2],
     "base_width": [64, 128],
     "bias": [True],
     "dropout": [0.1],

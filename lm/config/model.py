@@ -17,6 +17,7 @@ class Sizes:
 
     n_kv_heads: int  # key/value heads, a divisor of the query heads
     d_ff: int  # width of the feed-forward layer
+    look_back_heads: int  # heads of the first block that begin by looking back
 
 
 class ModelConfig(Section):
@@ -38,6 +39,7 @@ class ModelConfig(Section):
     qk_norm: bool
     tie_embeddings: bool
     zero_init: bool
+    look_back_heads: Annotated[int, Field(ge=0)] | None = 0  # as above
     base_width: Size | None
     bias: bool
     dropout: Annotated[float, Field(ge=0, lt=1)]
@@ -53,10 +55,14 @@ class ModelConfig(Section):
 
         As many key/value heads as query heads. A `d_ff` that keeps the parameter count of every kind of feed-forward
         layer near 8 d_model^2: 4 d_model for two matrices; for SwiGLU's three, 8/3 d_model to the nearest multiple of
-        64 (Shazeer 2020, https://arxiv.org/abs/2002.05202).
+        64 (Shazeer 2020, https://arxiv.org/abs/2002.05202). With rotary positions, two heads that begin by
+        looking back.
         """
         d_ff = max(64, round(8 / 3 * self.d_model / 64) * 64) if self.feed_forward == "swiglu" else 4 * self.d_model
-        return Sizes(self.n_kv_heads or self.n_heads, self.d_ff or d_ff)
+        n_kv_heads, look_back_heads = self.n_kv_heads or self.n_heads, self.look_back_heads
+        if look_back_heads is None:
+            look_back_heads = min(2, n_kv_heads) if self.positions == "rope" else 0
+        return Sizes(n_kv_heads, self.d_ff or d_ff, look_back_heads)
 
     @property
     def embedding_scale(self) -> float:
@@ -80,6 +86,11 @@ class ModelConfig(Section):
             raise self.wrong("n_kv_heads", f"must divide n_heads={self.n_heads}, got {self.n_kv_heads}")
         if self.positions == "rope" and self.d_head % 2:
             raise self.wrong("positions", f"'rope' needs an even d_model / n_heads, got {self.d_head}")
+        if self.look_back_heads and self.positions != "rope":
+            raise self.wrong("look_back_heads", f"needs model.positions=rope, got {self.look_back_heads}")
+        if self.sizes.look_back_heads > self.sizes.n_kv_heads:
+            limit = f"must be at most the {self.sizes.n_kv_heads} key/value heads"
+            raise self.wrong("look_back_heads", f"{limit}, got {self.look_back_heads}")
         if self.positions == "sinusoidal" and self.d_model % 2:
             raise self.wrong("positions", f"'sinusoidal' needs an even d_model, got {self.d_model}")
         return self

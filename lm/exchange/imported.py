@@ -33,7 +33,7 @@ _ACTIVATION = {
     "silu": "silu",
     "relu2": "relu2",
 }
-_OURS_ALONE = {"zero_init": False, "base_width": None, "dropout": 0.0}  # what only training reads, and muP
+_OURS_ALONE = {"zero_init": False, "look_back_heads": 0, "base_width": None, "dropout": 0.0}  # what only training reads, and muP
 
 Settings = Mapping[str, Any]
 

@@ -5,10 +5,11 @@ Building a model with a parameter that is not in the table is an error, so no pa
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from lm.config.model import ModelConfig
+from lm.formats.look_back import look_back
 
 Role = Literal["embedding", "head", "hidden", "gain", "bias"]
 
@@ -29,6 +30,7 @@ class ParameterSpec:
         wider: how many times wider than `base_width` the model is; 1 without `base_width`. The learning rate was found
             for that width.
         parts: if several matrices are stored as one, the number of rows of each, in order.
+        first_column: of a matrix, what replaces the numbers that were drawn; one for all rows, or one for each.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +40,7 @@ class ParameterSpec:
     deviation: float = 0.0
     wider: float = 1.0
     parts: Mapping[str, int] = field(default_factory=dict)
+    first_column: tuple[float, ...] | float | None = None
 
 
 Table = dict[str, ParameterSpec]
@@ -51,9 +54,12 @@ def parameter_table(config: ModelConfig, vocab_size: int) -> Table:
     every pre-norm block starts as the identity, and every post-norm block starts as its norms alone (Zhang et al. 2019,
     https://arxiv.org/abs/1901.09321). With `base_width`, 0.02 sqrt(base_width / d_model) replaces 0.02 in hidden
     matrices, so that their outputs have the same size at every width (Yang et al. 2022, table 3,
-    https://arxiv.org/abs/2203.03466).
+    https://arxiv.org/abs/2203.03466). With `look_back_heads` some numbers are chosen: see `lm.formats.look_back`.
     """
-    return dict(_specs(config, vocab_size))
+    table = dict(_specs(config, vocab_size))
+    for name, changes in look_back(config).items():
+        table[name] = replace(table[name], **changes)
+    return table
 
 
 def n_parameters(config: ModelConfig, vocab_size: int) -> int:

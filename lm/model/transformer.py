@@ -217,6 +217,9 @@ class Transformer(nn.Module):
                 nn.init.constant_(p, spec.start)
             else:
                 nn.init.normal_(p, std=spec.deviation, generator=generator)
+            if spec.first_column is not None:
+                with torch.no_grad():
+                    p[:, 0] = torch.tensor(spec.first_column)
 
 
 def _run(block: nn.Module, x: Tensor, positions: Tensor | None, visible: Tensor | None) -> Tensor:

@@ -27,6 +27,8 @@ def initial_weights(config: ModelConfig, vocab_size: int, seed: int) -> dict[str
         else:
             normal = generator.draw(math.prod(spec.shape))
             weights[name] = (normal * np.float32(spec.deviation)).reshape(spec.shape)
+        if spec.first_column is not None:
+            weights[name][:, 0] = spec.first_column
     return weights
 
 

@@ -24,6 +24,14 @@ from tests.small import MODEL
             {"d_model": 15, "n_heads": 3, "positions": "sinusoidal"},
             "model.positions: 'sinusoidal' needs an even d_model, got 15",
         ),
+        (
+            {"positions": "alibi", "look_back_heads": 1},
+            "model.look_back_heads: needs model.positions=rope, got 1",
+        ),
+        (
+            {"positions": "rope", "n_kv_heads": 2, "look_back_heads": 3},
+            "model.look_back_heads: must be at most the 2 key/value heads, got 3",
+        ),
     ],
 )
 def test_an_impossible_combination_is_refused(changes: dict[str, Any], message: str) -> None:
@@ -46,6 +54,7 @@ def test_an_impossible_combination_is_refused(changes: dict[str, Any], message: 
         ("d_ff", 0, "greater than or equal to 1, got 0"),
         ("base_width", 0, "greater than or equal to 1, got 0"),
         ("base_width", 64.5, "a valid integer, got 64.5"),
+        ("look_back_heads", -1, "greater than or equal to 0, got -1"),
         ("zero_init", 1, "true or false, got 1"),
         ("dropout", 1.0, "less than 1, got 1.0"),
         ("dropout", -0.1, "greater than or equal to 0, got -0.1"),

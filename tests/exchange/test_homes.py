@@ -17,7 +17,7 @@ from lm.formats.transformers import to_transformers
 from tests.model.configs import VOCAB_SIZE, configs, random_ids, random_model
 
 SIZES = {"context_length", "d_model", "n_layers", "n_heads", "n_kv_heads", "d_ff", "rope_theta", "tie_embeddings"}
-ONLY_IN_TRAINING = {"zero_init", "dropout"}
+ONLY_IN_TRAINING = {"zero_init", "look_back_heads", "dropout"}
 
 
 @pytest.mark.parametrize("home", HOMES, ids=lambda home: home.architecture)

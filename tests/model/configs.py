@@ -43,6 +43,7 @@ def configs(draw: st.DrawFn) -> ModelConfig:
         qk_norm=draw(st.booleans()),
         tie_embeddings=draw(st.booleans()),
         zero_init=draw(st.booleans()),
+        look_back_heads=draw(st.sampled_from([None, 0])),
         base_width=draw(st.sampled_from([None, 6, 16])),
         bias=draw(st.booleans()),
         dropout=draw(st.sampled_from([0.0, 0.5])),
