@@ -5,7 +5,7 @@
 A small model learns lists of random tokens, each told twice. The first telling cannot be guessed, the second can, by
 looking up what came after the same token before. Every few steps the scores of the heads and the two losses are
 measured on new lists. At the end each head is removed. The model and the recipe are those of params.yaml but for the
-sizes below. The figures and the picture depend on the seed alone.
+sizes below, and no head begins by looking back, unless asked. The figures and the picture depend on the seed alone.
 """
 
 import argparse
@@ -61,10 +61,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1337)
     parser.add_argument("--every", type=int, default=20, help="steps between two measurements")
+    parser.add_argument("--look-back-heads", type=int, default=0, help="heads that begin by looking back")
     parser.add_argument("--picture", type=Path, help="a PNG of the scores and losses against steps")
     arguments = parser.parse_args()
     params = YAML(typ="safe", pure=True).load(Path("params.yaml"))
-    model_config = ModelConfig.parse(params["model"] | SIZES)
+    model_config = ModelConfig.parse(params["model"] | SIZES | {"look_back_heads": arguments.look_back_heads})
     config = TrainConfig.parse(params["train"] | RECIPE)
     backend = build_backend(config, model_config, VOCAB_SIZE, arguments.seed, end_id=END_ID)
     trainer = Trainer(backend, lists(20_000, seed=1), lists(100, seed=2), config, arguments.seed)
