@@ -33,7 +33,8 @@ _ACTIVATION = {
     "silu": "silu",
     "relu2": "relu2",
 }
-_OURS_ALONE = {"zero_init": False, "look_back_heads": 0, "base_width": None, "dropout": 0.0}  # what only training reads, and muP
+# What only training reads, and muP.
+_OURS_ALONE = {"zero_init": False, "look_back_heads": 0, "base_width": None, "dropout": 0.0}
 
 Settings = Mapping[str, Any]
 
