@@ -9,39 +9,43 @@ from torch import Tensor
 
 from lm.config.model import ModelConfig
 
-BLOCK = 64  # attention reads the columns of the cache in blocks, see `KeyValueCache.columns`
+BLOCK = 64  # a cache has whole blocks of columns, see `KeyValueCache`
 
 
 class KeyValueCache:
     """The keys and values of several texts, which may have different lengths, in every layer.
 
     Shape of the store: (n_layers, 2, rows, n_kv_heads, columns, d_head), the keys first, then the values. So the heads
-    of all rows are evenly spaced, and products read them where they lie. It has at least as many rows as there are
-    texts, and two at least. Column i of a row holds its position i. `lengths` says how many columns of each text are
-    filled. The columns grow as texts do, up to the context.
+    of all rows lie one after the other, and products read them where they lie. It has at least as many rows as there
+    are texts, and two at least. Column i of a row holds its position i. `lengths` says how many columns of each text
+    are filled.
+
+    Attention reads all columns, so on a CPU there are no more than the longest text needs, in whole blocks. Sums over
+    whole blocks, in which columns without a key weigh 0, are the same for every number of blocks. So a text does not
+    depend on longer texts beside it.
     """
 
     def __init__(self, config: ModelConfig, batch_size: int, device: torch.device, dtype: torch.dtype) -> None:
-        self._limit = _blocks(config.context_length)
-        columns = min(2 * BLOCK, self._limit)
-        shape = (config.n_layers, 2, max(2, batch_size), config.sizes.n_kv_heads, columns, config.d_head)
+        self._limit = whole_blocks(config.context_length)
+        shape = (config.n_layers, 2, max(2, batch_size), config.sizes.n_kv_heads, BLOCK, config.d_head)
         self.store = torch.zeros(shape, device=device, dtype=dtype)
         self.lengths: Int64[np.ndarray, " batch"] = np.zeros(batch_size, np.int64)
 
-    def columns(self, end: int) -> int:
-        """How many columns attention reads when the longest text has `end` positions: whole blocks.
-
-        Sums over whole blocks, in which columns without a key weigh 0, are the same for every number of blocks. So a
-        text does not depend on longer texts beside it. There is room for so many columns when this returns.
-        """
-        columns = _blocks(end)
-        if columns > (have := self.store.shape[4]):
+    def make_room(self, end: int) -> None:
+        """Have columns for `end` positions of the longest text."""
+        if end > (have := self.store.shape[4]):
             shape = list(self.store.shape)
-            shape[4] = min(max(2 * have, columns), self._limit)
+            # A GPU has recorded a step for these columns. With twice as many, the next record serves longer.
+            shape[4] = whole_blocks(end) if self._is_on_cpu else min(max(2 * have, whole_blocks(end)), self._limit)
             store = self.store.new_zeros(shape)
             store[..., :have, :] = self.store
             self.store = store
-        return columns
+
+    def give_up_room(self) -> None:
+        """On a CPU, keep no columns that no text fills."""
+        used = max(BLOCK, whole_blocks(int(self.lengths.max())))
+        if self._is_on_cpu and used < self.store.shape[4]:
+            self.store = self.store[..., :used, :].contiguous()
 
     def rewind(self, n_tokens: Int64[np.ndarray, " batch"] | int) -> None:
         """Forget the last tokens of each row; others may then be read in their place."""
@@ -53,7 +57,7 @@ class KeyValueCache:
     def select(self, rows: Sequence[int]) -> None:
         """Keep these texts, in this order; a text may be repeated. Those that keep their place cost nothing."""
         moved = np.array([place for place, row in enumerate(rows) if place != row], np.int64)
-        used = _blocks(int(self.lengths[list(rows)].max()))
+        used = whole_blocks(int(self.lengths[list(rows)].max()))
         if len(moved):
             copies = self.store[:, :, torch.from_numpy(np.asarray(rows)[moved]), :, :used]
             if len(rows) > self.store.shape[2]:
@@ -63,6 +67,11 @@ class KeyValueCache:
                 self.store[:, :, : old.shape[2], :, :used] = old[..., :used, :]
             self.store[:, :, torch.from_numpy(moved), :, :used] = copies
         self.lengths = self.lengths[list(rows)]
+        self.give_up_room()
+
+    @property
+    def _is_on_cpu(self) -> bool:
+        return self.store.device.type == "cpu"
 
 
 def write(
@@ -76,5 +85,6 @@ def write(
     store.permute(1, 3, 0, 2, 4)[rows, places] = heads.view(batch, seq, 2, -1, d_head)
 
 
-def _blocks(n: int) -> int:
+def whole_blocks(n: int) -> int:
+    """The least multiple of a block that is n or more."""
     return -(-n // BLOCK) * BLOCK

@@ -108,23 +108,22 @@ class Reader:
         """The last residual stream, normalised and scaled, of whole texts that start at position 0."""
         batch, seq = ids.shape
         cache = KeyValueCache(self.config, batch, self.device, self.dtype)
-        total = cache.columns(seq)
+        cache.make_room(seq)
         positions = torch.arange(seq, device=self.device).expand(batch, -1)
-        return self.states(ids, positions, cache.store[:, :, :batch], total)
+        return self.states(ids, positions, cache.store[:, :, :batch])
 
     def states(
         self,
         ids: Int[Tensor, "batch seq"],
         positions: Int[Tensor, "batch seq"],
-        store: Float[Tensor, "n_layers 2 batch n_kv_heads columns d_head"],
-        total: int,
+        store: Float[Tensor, "n_layers 2 batch n_kv_heads total d_head"],
     ) -> Float[Tensor, "batch seq d_model"]:
         """The last residual stream, normalised and scaled, of new tokens of each text, at these positions.
 
-        Their keys and values go into the store of a cache. Attention reads its first `total` columns.
+        Their keys and values go into the store of a cache.
         """
         batch, seq = ids.shape
-        places = _Places(positions, *self._turn_and_bias(positions, total))
+        places = _Places(positions, *self._turn_and_bias(positions, store.shape[4]))
         x = self._embed(ids, positions).flatten(0, 1)
         for layer, kept in zip(self._layers, store, strict=True):
             if self.config.norm_position == "pre":
@@ -212,7 +211,7 @@ class Reader:
         grouped = heads[:, :, :n_heads].view(batch, seq, n_kv_heads, -1, d_head)
         q = grouped.permute(0, 2, 3, 1, 4).flatten(2, 3)
         total = places.bias.shape[-1]
-        keys, values = kept[:, :, :, :total]
+        keys, values = kept
         scores = torch.matmul(q, keys.mT).view(batch, n_kv_heads, -1, seq, total)
         weights = torch.add(places.bias, scores, alpha=1 / math.sqrt(d_head)).softmax(-1)
         y = torch.matmul(weights.flatten(2, 3), values).view(batch, n_kv_heads, -1, seq, d_head)

@@ -13,7 +13,7 @@ from lm.model.reader import Reader
 
 
 class Replay:
-    """Reads one token of each of the first `batch_size` rows of a cache. Attention reads all of the cache's columns."""
+    """Reads one token of each of the first `batch_size` rows of a cache."""
 
     def __init__(self, reader: Reader, cache: KeyValueCache, batch_size: int) -> None:
         self.batch_size, self._cache_store = batch_size, cache.store
@@ -23,7 +23,7 @@ class Replay:
         self._positions = torch.full_like(self._ids, min(store.shape[4], reader.config.context_length) - 1)
 
         def step() -> Tensor:
-            return reader.states(self._ids, self._positions, store, store.shape[4])
+            return reader.states(self._ids, self._positions, store)
 
         # Libraries set themselves up in a first run, which must not be recorded.
         side = torch.cuda.Stream()  # type: ignore[no-untyped-call]

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from lm.model.cache import KeyValueCache
+from lm.model.cache import KeyValueCache, whole_blocks
 from lm.model.reader import Reader
 from lm.model.replay import Replay
 
@@ -58,9 +58,9 @@ class CachedSession:
         for row in rows:
             self._cache.lengths[row] = 0
         for group in self._groups(rows, texts):
-            chosen = [rows[place] for place in group]
-            contiguous = slice(chosen[0], chosen[0] + 1) if len(chosen) == 1 else chosen
-            self._read(np.array([texts[place] for place in group], np.int64), contiguous)
+            ids = np.array([texts[place] for place in group], np.int64)
+            self._read(ids, [rows[place] for place in group])
+        self._cache.give_up_room()
 
     def rewind(self, n_positions: Int64[np.ndarray, " batch"] | int) -> None:
         """Forget the last `n_positions` positions of every text, or of each text its own number."""
@@ -103,7 +103,7 @@ class CachedSession:
         """The hidden states of one more token of each text, by a CUDA graph."""
         reader, cache, places = self._reader, self._cache, self._cache.lengths[:, None]
         assert places.max() < reader.config.context_length, f"{places.max()} positions have been read"
-        cache.columns(int(places.max()) + 1)
+        cache.make_room(int(places.max()) + 1)
         if self._replay is None or not self._replay.fits(cache, len(ids)):
             self._replay = None  # its memory first
             self._replay = Replay(reader, cache, len(ids))
@@ -116,11 +116,15 @@ class CachedSession:
         starts = cache.lengths[rows]
         ends = starts + ids.shape[1]
         assert ends.max() <= limit, f"{ends.max()} positions in a context of {limit}"
-        total = cache.columns(int(ends.max()))
-        positions = torch.from_numpy(starts[:, None] + np.arange(ids.shape[1]))
-        store = cache.store[:, :, rows]  # a view if the rows are a slice
-        hidden = self._reader.states(torch.from_numpy(ids).to(device), positions.to(device), store, total)
-        if not isinstance(rows, slice):
-            cache.store[:, :, rows] = store
+        cache.make_room(int(ends.max()))
+        positions = torch.from_numpy(starts[:, None] + np.arange(ids.shape[1])).to(device)
+        new = torch.from_numpy(ids).to(device)
+        if isinstance(rows, slice):
+            hidden = self._reader.states(new, positions, cache.store[:, :, rows])
+        else:  # in a store of their own, which has the columns of these texts only
+            columns, places = cache.store[..., : whole_blocks(int(ends.max())), :], torch.tensor(rows, device=device)
+            store = columns.index_select(2, places)
+            hidden = self._reader.states(new, positions, store)
+            columns[:, :, places] = store
         cache.lengths[rows] = ends
         return hidden
