@@ -76,12 +76,12 @@ class KeyValueCache:
 
 def write(
     store: Float[Tensor, "2 batch n_kv_heads columns d_head"],
+    rows: Int[Tensor, "batch 1"],
     places: Int[Tensor, "batch seq"],
     heads: Float[Tensor, "batch seq heads d_head"],
 ) -> None:
     """Put the heads of keys and of values of a layer into its store, each row at its own places."""
     (batch, seq), d_head = places.shape, heads.shape[-1]
-    rows = torch.arange(batch, device=places.device)[:, None]
     store.permute(1, 3, 0, 2, 4)[rows, places] = heads.view(batch, seq, 2, -1, d_head)
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.config.model import ModelConfig
-from lm.model.cache import KeyValueCache, write
+from lm.model.cache import KeyValueCache, whole_blocks, write
 from lm.model.feed_forward import activation
 from lm.model.matrices import Product, Weights, product
 from lm.model.norm import LayerNorm, RMSNorm
@@ -44,11 +44,12 @@ class _Layer(NamedTuple):
 
 
 class _Places(NamedTuple):
-    """What all layers need to know of where the new tokens stand."""
+    """What all layers need to know of where the new tokens stand. The query heads of a group share their keys."""
 
+    rows: Int[Tensor, "batch 1"]
     positions: Int[Tensor, "batch seq"]
     turn: tuple[Float[Tensor, "batch seq 1 d_head"], Float[Tensor, "batch seq 1 d_head"]] | None
-    bias: Float[Tensor, "_ _ _ seq total"]
+    bias: Float[Tensor, "batch_kv_heads group_seq total"]
 
 
 class Reader:
@@ -92,10 +93,9 @@ class Reader:
                 self._position_table = model.position_embedding.weight.detach().to(dtype)
             case "sinusoidal":
                 self._position_table = sinusoidal_table(config.context_length, config.d_model).to(device, exact)
-            case "alibi":
-                self._slopes = alibi_slopes(config.n_heads).to(device, exact)
-            case "none":
+            case "alibi" | "none":
                 pass
+        self._bias_line = _bias_line(config).to(device, dtype)
 
     def session(self, batch_size: int) -> "CachedSession":
         """A session of `batch_size` texts, for generation."""
@@ -123,7 +123,8 @@ class Reader:
         Their keys and values go into the store of a cache.
         """
         batch, seq = ids.shape
-        places = _Places(positions, *self._turn_and_bias(positions, store.shape[4]))
+        rows = torch.arange(batch, device=self.device)[:, None]
+        places = _Places(rows, positions, self._turn(positions), self._bias(positions, store.shape[4]))
         x = self._embed(ids, positions).flatten(0, 1)
         for layer, kept in zip(self._layers, store, strict=True):
             if self.config.norm_position == "pre":
@@ -175,22 +176,18 @@ class Reader:
             return x + table
         return (upcast(x) * self.config.embedding_scale + table).to(x.dtype)
 
-    def _turn_and_bias(self, positions: Tensor, total: int) -> tuple[tuple[Tensor, Tensor] | None, Tensor]:
-        config = self.config
-        turn = None
-        if self._turns is not None:
-            cos, sin = self._turns
-            turn = cos[positions].unsqueeze(2), sin[positions].unsqueeze(2)
-        distance = positions.unsqueeze(-1) - torch.arange(total, device=self.device)
-        hidden = distance < 0  # keys after the query, and columns that are not filled
-        if config.window is not None:
-            hidden |= distance >= config.window
-        if config.positions == "alibi":
-            bias = alibi_bias(self._slopes, distance).masked_fill_(hidden.unsqueeze(1), -math.inf)
-            bias = bias.view(len(bias), config.sizes.n_kv_heads, -1, *bias.shape[2:])
-        else:
-            bias = torch.zeros(hidden.shape, device=self.device).masked_fill_(hidden, -math.inf)[:, None, None]
-        return turn, bias.to(self.dtype)
+    def _turn(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
+        if self._turns is None:
+            return None
+        cos, sin = self._turns
+        return cos[positions].unsqueeze(2), sin[positions].unsqueeze(2)
+
+    def _bias(self, positions: Tensor, total: int) -> Tensor:
+        """What is added to the scores of `total` keys: -inf for keys after the query, and columns not filled."""
+        windows = self._bias_line.unfold(1, total, 1)
+        bias = windows[:, self.config.context_length - 1 - positions].transpose(0, 1)  # (batch, 1 or heads, seq, total)
+        bias = bias.expand(-1, self.config.n_heads, -1, -1)
+        return bias.reshape(len(positions) * self.config.sizes.n_kv_heads, -1, total)
 
     def _attention(self, layer: _Layer, x: Tensor, places: _Places, kept: Tensor) -> Tensor:
         config, (batch, seq) = self.config, places.positions.shape
@@ -205,17 +202,14 @@ class Reader:
             turned = heads[:, :, : n_heads + n_kv_heads]
             wide = upcast(turned)
             turned.copy_((wide * cos).addcmul_(wide.roll(d_head // 2, -1), sin))
-        write(kept, places.positions, heads[:, :, n_heads:])
+        write(kept, places.rows, places.positions, heads[:, :, n_heads:])
 
         # Query head h reads key/value head h // group, so the queries are laid out as (n_kv_heads, group * seq).
-        grouped = heads[:, :, :n_heads].view(batch, seq, n_kv_heads, -1, d_head)
-        q = grouped.permute(0, 2, 3, 1, 4).flatten(2, 3)
-        total = places.bias.shape[-1]
-        keys, values = kept
-        scores = torch.matmul(q, keys.mT).view(batch, n_kv_heads, -1, seq, total)
-        weights = torch.add(places.bias, scores, alpha=1 / math.sqrt(d_head)).softmax(-1)
-        y = torch.matmul(weights.flatten(2, 3), values).view(batch, n_kv_heads, -1, seq, d_head)
-        return layer.out(y.permute(0, 3, 1, 2, 4).reshape(len(x), -1))
+        q = heads[:, :, :n_heads].transpose(1, 2).reshape(batch * n_kv_heads, -1, d_head)
+        keys, values = kept.flatten(1, 2)
+        scores = torch.baddbmm(places.bias, q, keys.mT, alpha=1 / math.sqrt(d_head))
+        y = torch.bmm(scores.softmax(-1), values).view(batch, n_heads, seq, d_head)
+        return layer.out(y.transpose(1, 2).reshape(len(x), -1))
 
     def _feed_forward(self, layer: _Layer, x: Tensor) -> Tensor:
         gate, up = None, layer.up(x)
@@ -225,26 +219,33 @@ class Reader:
 
 
 def _norm(norm: nn.Module, dtype: torch.dtype) -> Norm | None:
-    """The norm with as few operations as the device allows; None if there is none."""
+    """The norm as one operation of PyTorch; None if there is none."""
     match norm:
         case RMSNorm():
             weight, eps = norm.weight.detach().to(dtype), norm.eps
-            if weight.device.type == "cuda":
-                return lambda x: F.rms_norm(x, weight.shape, weight, eps)
-            exact = upcast(weight)
-
-            def rms_norm(x: Tensor) -> Tensor:
-                y = upcast(x)
-                scale = y.square().mean(-1, keepdim=True).add_(eps).rsqrt_()
-                return (y * scale).mul_(exact).to(x.dtype)
-
-            return rms_norm
+            return lambda x: F.rms_norm(x, weight.shape, weight, eps)
         case LayerNorm():
             weight, eps = norm.weight.detach().to(dtype), norm.eps
             bias = None if norm.bias is None else norm.bias.detach().to(dtype)
             return lambda x: F.layer_norm(x, weight.shape, weight, bias, eps)
         case _:
             return None
+
+
+def _bias_line(config: ModelConfig) -> Float[Tensor, "heads places"]:
+    """The biases of a query at the last position and of keys from position 0 on, beyond the query too.
+
+    The biases of a query at another position are a window of it, because they depend on the distance alone. The heads
+    are one unless they differ.
+    """
+    n = whole_blocks(config.context_length)
+    distance = config.context_length - 1 - torch.arange(config.context_length - 1 + n)
+    hidden = distance < 0 if config.window is None else (distance < 0) | (distance >= config.window)
+    if config.positions == "alibi":
+        bias = alibi_bias(alibi_slopes(config.n_heads).double(), distance[None])[:, 0]
+    else:
+        bias = torch.zeros(1, len(distance))
+    return bias.masked_fill(hidden, -math.inf)
 
 
 def _same(x: Tensor) -> Tensor:
