@@ -1,7 +1,8 @@
 """Which tokens a filter keeps that takes the fewest tokens of a row, in an order, until they hold enough probability.
 
 A vocabulary is large, and sorting it takes longer than a small model needs for a token. So only the tokens near the
-cutoff are sorted. A sample of the row, every 32nd token, says where the cutoff may be, and sums say where it is.
+cutoff are sorted. A sample of the row guesses the cutoff. A sum over the row says how much probability the guess is
+off, and the sample, how far away the cutoff is.
 """
 
 from typing import Any
@@ -10,48 +11,79 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
-_STEP = 32  # one token of so many is in the sample
-_WINDOW = 24  # tokens of the sample that are looked at on each side of the guess, before more are
-_FEW = 2048  # so many tokens are sorted without a sample
+_STEP = 64  # one light token of so many is in the sample
+_MARGIN = 8  # tokens of the sample beyond the cutoff's likely place, up to which tokens are looked at, before more are
+_FEW = 4096  # so many tokens are sorted without a sample
 
 
-def cutoff(keys: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"], wanted: float) -> float:
+def cutoff(keys: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"], wanted: float, total: float) -> float:
     """The key of the last token that is taken, if tokens with larger keys are taken first, until they weigh `wanted`.
 
-    If all of them together weigh less, which rounding may cause, it is the smallest key.
+    `total` is what all of them weigh. If they weigh less than `wanted`, which rounding may cause, it is the smallest
+    key.
     """
-    sample, sample_weights = _falling(keys[::_STEP], weights[::_STEP])
-    # The guess looks at the tokens after the cutoff, because the sample may lack the few that weigh most.
-    after = sample_weights.cumsum(dtype=np.float64)
-    guess = min(int(after.searchsorted(after[-1] - (weights.sum() - wanted) / _STEP)), len(sample) - 1)
-    window = _WINDOW if len(keys) > _FEW else len(sample)
+    if len(keys) <= _FEW:
+        return _last_taken(keys, weights, wanted)
+    sample, ahead = _sample(keys, weights, total)
+    guess = max(0, int(ahead.searchsorted(wanted)) - 1)
+    larger = keys > sample[guess]
+    above = float((weights * larger.astype(weights.dtype)).sum())
+    likely = int(ahead.searchsorted(ahead[guess] + wanted - above)) - 1
+    margin = _MARGIN
     while True:
-        start, end = guess - window, guess + window
-        near, above = keys >= (sample[end] if end < len(sample) else -np.inf), 0.0
-        if start >= 0:
-            larger = keys > sample[start]
-            above = float((weights * larger).sum())
-            near ^= larger
+        if above < wanted:  # the cutoff is the guess or a smaller key
+            is_all = likely + margin >= len(sample)
+            near = (keys >= (-np.inf if is_all else sample[likely + margin])) ^ larger
+        else:
+            is_all = likely < margin
+            near = larger & (keys <= (np.inf if is_all else sample[likely - margin]))
         places = near.nonzero()[0]
-        ranked, ranked_weights = _falling(keys[places], weights[places])
-        reached = above + ranked_weights.cumsum(dtype=np.float64)
-        if above < wanted <= reached[-1] or (start < 0 and end >= len(sample)):
-            return float(ranked[min(int(reached.searchsorted(wanted)), len(ranked) - 1)])
-        window *= 4
+        near_weights = weights[places]
+        weight = float(near_weights.sum(dtype=np.float64))
+        if is_all or (above + weight >= wanted if above < wanted else above - weight < wanted):
+            wanted -= above if above < wanted else 0.0 if is_all else above - weight  # what is taken before these
+            return _last_taken(near_weights if keys is weights else keys[places], near_weights, wanted)
+        margin *= 4
 
 
-def cutoff_of_weights(weights: Float[np.ndarray, " n"], wanted: float) -> float:
+def cutoff_of_weights(weights: Float[np.ndarray, " n"], wanted: float, total: float) -> float:
     """The weight of the last token that is taken, if the heaviest are taken first, until they weigh `wanted`."""
     # All tokens below this share of what may be left out weigh no more than that together.
-    heavy = weights > (weights.sum() - wanted) / len(weights)
+    heavy = weights > (total - wanted) / len(weights)
     if 0 < np.count_nonzero(heavy) <= _FEW:
         weights = weights[heavy]
-        ranked = np.sort(weights)[::-1]
-        return float(ranked[min(int(ranked.cumsum(dtype=np.float64).searchsorted(wanted)), len(ranked) - 1)])
-    return cutoff(weights, weights, wanted)
+        return _last_taken(weights, weights, wanted)
+    return cutoff(weights, weights, wanted, total)
+
+
+def _sample(keys: NDArray[Any], weights: NDArray[Any], total: float) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Keys of some tokens, the largest first, and about how much the tokens with a larger key than each of them weigh.
+
+    Each stands for those around it, but all heavy tokens are in it for themselves.
+    """
+    light = weights[::_STEP]
+    if keys is weights:  # the cutoff is among the light ones
+        sample, amounts = _falling(light, light)
+        amounts = amounts * _STEP
+    else:
+        heaviest = total / _FEW
+        heavy, standing_for = (weights > heaviest).nonzero()[0], np.where(light > heaviest, 0, light * _STEP)
+        sample, amounts = _falling(np.append(keys[heavy], keys[::_STEP]), np.append(weights[heavy], standing_for))
+    # Most cutoffs are near the end, so the sums begin there.
+    return sample, total - amounts[::-1].cumsum(dtype=np.float64)[::-1]
+
+
+def _last_taken(keys: NDArray[Any], weights: NDArray[Any], wanted: float) -> float:
+    """As `cutoff`, by sorting all of them."""
+    ranked, ranked_weights = _falling(keys, weights)
+    reached = ranked_weights.cumsum(dtype=np.float64)
+    return float(ranked[min(int(reached.searchsorted(wanted)), len(ranked) - 1)])
 
 
 def _falling(keys: NDArray[Any], weights: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
     """Both in the order of the keys, the largest first."""
+    if keys is weights:
+        ranked = np.sort(keys)[::-1]  # several times as fast as finding the order
+        return ranked, ranked
     order = keys.argsort()[::-1]
     return keys[order], weights[order]
