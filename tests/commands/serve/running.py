@@ -1,7 +1,6 @@
 """A server in a thread, with a tiny model."""
 
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -65,23 +64,54 @@ def served(
         engine.join()
 
 
-class Paced:
-    """A model that takes its time for each step, as a larger one does."""
+class Halting:
+    """A model that takes a step only where a test lets it, so that the test can act while a text is written."""
 
-    def __init__(self, model: Any, step_s: float) -> None:
-        self.config, self._model, self.step_s = model.config, model, step_s
+    def __init__(self, model: Any) -> None:
+        self.config, self._model = model.config, model
+        self._steps, self._free = threading.Semaphore(0), False
+
+    def allow(self, n_steps: int) -> None:
+        """Let it take so many steps more."""
+        self._steps.release(n_steps)
+
+    def free(self) -> None:
+        """Let it take all steps from now on."""
+        self._free = True
+        self.allow(1)
 
     def session(self, batch_size: int) -> Any:
-        """A session whose steps take longer."""
+        """A session that waits before each step."""
         session = self._model.session(batch_size)
         read = session.read
 
-        def slowly(ids: Any, last: int | None = None) -> Any:
-            time.sleep(self.step_s)
+        def waiting(ids: Any, last: int | None = None) -> Any:
+            assert self._free or self._steps.acquire(timeout=120)
             return read(ids, last)
 
-        session.read = slowly
+        session.read = waiting
         return session
+
+
+@contextmanager
+def halting(trained: Trained, name: str, **limits: Any) -> Iterator[tuple[Running, Halting]]:
+    """A server whose model halts before each step, and the model; it goes on when the block ends."""
+    model = Halting(trained.model)
+    with served(trained._replace(model=model), name, **limits) as running:
+        try:
+            yield running, model
+        finally:
+            model.free()
+
+
+def wait_for_none(running: Running, model: Halting) -> None:
+    """Wait until no text is written, though its model could go on."""
+    for _ in range(MAX_TOKENS // 2):
+        if not running.service.engine.n_texts:
+            return
+        running.client.models.list()  # the server notices meanwhile who has left
+        model.allow(1)
+    raise AssertionError("texts are written for somebody who has left")
 
 
 def chat_model(folder: Path) -> Trained:

@@ -14,7 +14,7 @@ from lm.generation.events import End, Token
 from lm.generation.generate import generate
 from lm.generation.sampling import Sampling
 from lm.generation.texts import GrowingText
-from tests.commands.serve.running import MAX_TOKENS, Paced, Running, chat_model, served
+from tests.commands.serve.running import MAX_TOKENS, Running, chat_model, halting, wait_for_none
 
 HELLO: Any = [{"role": "user", "content": "Tell me a story."}]
 SAMPLING = Sampling(temperature=0.9, top_p=0.8, frequency_penalty=0.2, presence_penalty=0.1)
@@ -272,44 +272,33 @@ def test_a_base_model_does_not_chat_and_says_so(base: Running) -> None:
 
 
 def test_a_client_that_leaves_takes_its_texts_along(tmp_path: Path) -> None:
-    trained = chat_model(tmp_path)
-    model = Paced(trained.model, 0.01)
-    with served(trained._replace(model=model), "tiny-chat", max_texts=2, max_waiting=1) as running:
-        engine, client = running.service.engine, running.client
-        asked: dict[str, Any] = {"model": "tiny-chat", "messages": HELLO, "max_tokens": MAX_TOKENS, "n": 2}
+    with halting(chat_model(tmp_path), "tiny-chat", max_texts=2, max_waiting=1) as (running, model):
+        client = running.client
+        asked: dict[str, Any] = {"model": "tiny-chat", "messages": HELLO, "max_tokens": MAX_TOKENS, "n": 2, "seed": 0}
+        model.allow(3)
         with client.chat.completions.create(**asked, stream=True, temperature=2) as stream:
             next(stream)
-            assert engine.n_texts == 2
+            assert running.service.engine.n_texts == 2
             with client.chat.completions.create(model="tiny-chat", messages=HELLO, stream=True):
                 with pytest.raises(openai.RateLimitError, match="too many texts") as full:
                     client.chat.completions.create(model="tiny-chat", messages=HELLO)
                 assert (full.value.type, full.value.code) == ("rate_limit_error", "rate_limit_exceeded")
-            model.step_s = 0.5  # the texts would need minutes
-        wait_for_none(running)
+        wait_for_none(running, model)
         with pytest.raises(openai.APITimeoutError):
             client.with_options(timeout=0.2).chat.completions.create(**asked)
-        wait_for_none(running)
-        model.step_s = 0
+        wait_for_none(running, model)
+        model.free()
         assert client.chat.completions.create(model="tiny-chat", messages=HELLO, max_tokens=1).id
 
 
-def wait_for_none(running: Running) -> None:
-    """Wait until no text is written."""
-    for _ in range(600):
-        if not running.service.engine.n_texts:
-            return
-        running.client.models.list()
-    raise AssertionError("texts are written for somebody who has left")
-
-
 def test_an_answer_that_takes_too_long_ends(tmp_path: Path) -> None:
-    trained = chat_model(tmp_path)
-    paced = trained._replace(model=Paced(trained.model, 0.05))
-    with served(paced, "tiny-chat", seconds=0.3) as running:
-        asked: dict[str, Any] = {"model": "tiny-chat", "messages": HELLO, "max_tokens": MAX_TOKENS, "temperature": 2}
+    with halting(chat_model(tmp_path), "tiny-chat", seconds=0.3) as (running, model):
+        asked: dict[str, Any] = {"model": "tiny-chat", "messages": HELLO, "max_tokens": MAX_TOKENS, "seed": 0}
+        model.allow(3)
         with pytest.raises(openai.InternalServerError, match=r"longer than 0\.3 seconds") as late:
             running.client.chat.completions.create(**asked)
         assert late.value.status_code == 504
+        model.allow(3)
         with pytest.raises(openai.APIError, match=r"longer than 0\.3 seconds"):
             list(running.client.chat.completions.create(**asked, stream=True))
-        wait_for_none(running)
+        wait_for_none(running, model)

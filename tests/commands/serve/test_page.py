@@ -9,7 +9,7 @@ import pytest
 
 from commands.serve.service import Service
 from tests.browser import CHROMIUM, Browser
-from tests.commands.serve.running import Paced, Running, chat_model, served
+from tests.commands.serve.running import Halting, Running, chat_model, halting, wait_for_none
 
 pytestmark = pytest.mark.slow
 
@@ -17,14 +17,6 @@ ANSWER = "document.querySelector('.assistant:last-child .text')?.textContent ?? 
 IDLE = "document.querySelector('#log').ariaBusy == 'false'"
 WRITING = f"!({IDLE}) && ({ANSWER}).length > 3"
 EVIL = "<img src=x onerror=\"document.title='x'\"> & <b>"
-
-
-@pytest.fixture(scope="module")
-def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A server whose model takes a moment for each token, so that a person can act while it writes."""
-    trained = chat_model(tmp_path_factory.mktemp("slow"))
-    with served(trained._replace(model=Paced(trained.model, 0.01)), "tiny-chat") as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -66,25 +58,30 @@ def texts(browser: Browser, role: str) -> list[str]:
     return found
 
 
-def test_a_conversation_streams_stops_and_stays_after_a_reload(browser: Browser, slow: Running) -> None:
+def test_a_conversation_streams_stops_and_stays_after_a_reload(browser: Browser, tmp_path: Path) -> None:
+    with halting(chat_model(tmp_path), "tiny-chat") as (running, model):
+        converse(browser, running, model)
+
+
+def converse(browser: Browser, slow: Running, model: Halting) -> None:
+    """What a person does in two conversations."""
     start(browser, slow)
     assert browser.value("document.activeElement.id") == "input"
     settings(browser, max_tokens=150, seed=7, temperature=2)
     say(browser, EVIL)
+    model.allow(20)
     browser.wait(WRITING)
     assert browser.value("document.querySelector('#go').ariaLabel") == "Stop"
     early = browser.value(ANSWER)
+    model.allow(10)
     browser.wait(f"({ANSWER}).length > {len(early) + 3}")  # it grows
     browser.press("Escape")
     browser.wait(IDLE)
     stopped = browser.value(ANSWER)
     assert stopped.startswith(early)
     assert "stopped" in browser.value("document.querySelector('.assistant .note').textContent")
-    for _ in range(100):
-        if not slow.service.engine.n_texts:
-            break
-        slow.client.models.list()
-    assert slow.service.engine.n_texts == 0
+    wait_for_none(slow, model)
+    model.free()
     assert texts(browser, "user") == [EVIL]
     assert browser.value("document.title") == "tiny-chat · storyline"
 
