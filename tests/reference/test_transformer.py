@@ -37,7 +37,7 @@ def gradients_of(model: Transformer) -> dict[str, Any]:
     return gradients
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(configs(), st.integers(1, 3), st.integers(0, 2**16), st.data())
 def test_logits_and_every_gradient_equal_those_of_autograd(
     config: ModelConfig, batch: int, seed: int, data: st.DataObject

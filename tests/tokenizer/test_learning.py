@@ -28,7 +28,7 @@ def merges_of(documents: Sequence[str], **changes: Any) -> list[bytes]:
     return learn_bpe(count_texts(documents), config).tokens[257:]
 
 
-@settings(max_examples=300)
+@settings(max_examples=150)
 @given(
     corpora,
     st.lists(st.integers(1, 4), max_size=8),
@@ -116,7 +116,7 @@ def test_the_greatest_bytes_are_those_of_the_left_token_and_then_of_the_right_on
     assert merges_of(["ab", "ab", "abc", "az"], ties="lexicographic") == [b"ab", b"abc", b"az"]
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(corpora, st.integers(257, 290), st.integers(1, 3))
 def test_lexicographic_merges_are_those_of_the_textbook(
     documents: list[str], vocab_size: int, min_frequency: int

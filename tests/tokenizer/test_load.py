@@ -170,7 +170,7 @@ def with_merges(pairs: list[tuple[str, str]], *, old: bool) -> str:
     return json.dumps(values)
 
 
-@settings(max_examples=300)
+@settings(max_examples=100)
 @given(merges(), st.lists(st.text("aabc", max_size=30), min_size=1, max_size=4), st.booleans())
 @example([("b", "c"), ("a", "b"), ("ab", "c")], ["abc"], False)
 @example([("ab", "c"), ("a", "b")], ["abcabc"], False)
@@ -389,7 +389,7 @@ def damaged(draw: st.DrawFn) -> str:
     return json.dumps(values)
 
 
-@settings(max_examples=1000)
+@settings(max_examples=400)
 @given(damaged())
 def test_a_damaged_file_works_or_is_one_clear_error(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
