@@ -12,7 +12,7 @@ from lm.analysis.corpus.sample import CorpusSample
 from lm.analysis.corpus.words import WordArray
 from lm.analysis.stories.divergence import closeness, histogram
 from lm.analysis.stories.style import ends_in_a_loop, names_used_again, reading_ease
-from lm.analysis.stories.write import Beside
+from lm.analysis.stories.write import Beside, Stories
 from lm.analysis.texts import distinct, repetition, self_bleu, words
 from lm.corpus.stories import story_breach
 from lm.corpus.stories.grammar import Copy
@@ -35,19 +35,21 @@ def story_measures(beside: Beside, *, built_in: bool) -> Measures:
     stories, sample = beside.stories, beside.sample
     values: Measures = {"n_stories": len(stories.texts)}
     values |= _with_error("ends_itself", np.array(stories.ended, np.float64))
-    values |= _of_texts(stories.texts, beside.words, beside.copies, sample, built_in)
+    values |= _of_texts(stories, beside.words, beside.copies, sample, built_in)
     other: Measures = {"n_documents": len(sample.compared_texts)}
-    other |= _of_texts(sample.compared_texts, sample.compared, sample.compared_copies, sample, built_in)
+    validation = Stories(tuple(sample.compared_texts), (True,) * len(sample.compared_texts))
+    other |= _of_texts(validation, sample.compared, sample.compared_copies, sample, built_in)
     return values | {f"validation_{name}": value for name, value in other.items()}
 
 
 def _of_texts(
-    texts: Sequence[str],
+    stories: Stories,
     numbered: WordArray,
     copies: Int64[np.ndarray, " n"],
     sample: CorpusSample,
     built_in: bool,
 ) -> Measures:
+    texts = stories.texts
     split = [words(text) for text in texts]
     of_each: dict[str, Float64[np.ndarray, " texts"]] = {
         "words": numbered.lengths.astype(np.float64),
@@ -59,7 +61,7 @@ def _of_texts(
         "reading_ease": _floats([reading_ease(text) for text in texts]),
     }
     if built_in:
-        of_each |= grammar_measures(texts)
+        of_each |= grammar_measures(stories)
     reference = sample.vocabulary.number(sample.reference_texts)
     of_groups: dict[str, Callable[[int, int], float | None]] = {
         **{f"distinct_{n}": _distinct(split, n) for n in (1, 2, 3)},
@@ -71,7 +73,7 @@ def _of_texts(
     return _with_errors(of_each | measured)
 
 
-def grammar_measures(texts: Sequence[str]) -> dict[str, Float64[np.ndarray, " texts"]]:
+def grammar_measures(stories: Stories) -> dict[str, Float64[np.ndarray, " texts"]]:
     """What the grammar of the built-in stories says of each text.
 
     `in_grammar`: 1 for a story of the grammar, or, where the text was cut off, for the beginning of one.
@@ -79,7 +81,8 @@ def grammar_measures(texts: Sequence[str]) -> dict[str, Float64[np.ndarray, " te
     `keeps_names_and_things`: of a text that leaves the grammar, 0 if it does so where a word that was introduced before
     must stand again, such as a name, a pronoun, a color or a toy; otherwise 1, for a story of the grammar too.
     """
-    found = [story_breach(text) for text in texts]
+    texts = stories.texts
+    found = [story_breach(text, ended=ended) for text, ended in zip(texts, stories.ended, strict=True)]
     follows = [1.0 if one is None else one.at / max(1, len(text)) for one, text in zip(found, texts, strict=True)]
     keeps = [one is None or not any(isinstance(node, Copy) for node in one.expected) for one in found]
     return {

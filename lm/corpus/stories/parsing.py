@@ -47,8 +47,12 @@ def parse(nodes: Nodes, text: str) -> Iterator[list[float]]:
         branches += (after for written, after in _ways(branch) if text.startswith(written, branch.at))
 
 
-def breach(nodes: Nodes, text: str) -> Breach | None:
-    """How far the grammar follows a text that is no story of it: None for a story, and for the beginning of one."""
+def breach(nodes: Nodes, text: str, *, ended: bool) -> Breach | None:
+    """How far the grammar follows a text that is no story of it; None for a story.
+
+    Of a text that has `ended`, the beginning of a story is no story: it is left at its end. Of one that was cut off, it
+    is as good as a story.
+    """
     branches = [_Branch(0, before(nodes, None), {}, ())]
     furthest, expected = 0, list[Node]()
     while branches:
@@ -64,7 +68,7 @@ def breach(nodes: Nodes, text: str) -> Breach | None:
                 branches.append(after)
                 continue
             reached = branch.at + _shared(written, text[branch.at : after.at])
-            if reached == len(text):
+            if reached == len(text) and not ended:
                 return None
             if reached > furthest:
                 furthest, expected = reached, []

@@ -33,9 +33,10 @@ def derivations(text: str) -> Iterator[float]:
     return map(total_bits, parse(STORIES, text))
 
 
-def story_breach(text: str) -> Breach | None:
-    """Where a text stops being one of our stories, or the beginning of one; None if it never does."""
-    return breach(STORIES, text)
+def story_breach(text: str, *, ended: bool) -> Breach | None:
+    """Where a text stops being one of our stories, or, if it was cut off before it `ended`, the beginning of one; None
+    if it never does."""
+    return breach(STORIES, text, ended=ended)
 
 
 def open_stories(config: DataConfig, seed: int) -> Corpus:

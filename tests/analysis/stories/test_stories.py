@@ -59,13 +59,18 @@ def test_closeness_is_one_for_the_same_and_falls_with_what_differs() -> None:
 
 def test_a_story_leaves_the_grammar_where_something_is_changed() -> None:
     text = STORIES[0]
-    assert story_breach(text) is None
-    assert story_breach(text[: len(text) // 2]) is None  # the beginning of one
+    assert story_breach(text, ended=True) is None
+    beginning = text[: len(text) // 2]
+    assert story_breach(beginning, ended=False) is None
+    left_early = story_breach(beginning, ended=True)
+    assert left_early is not None
+    assert left_early.at == len(beginning)
+    assert left_early.expected
     for place in (40, len(text) // 2, len(text) - 1):
-        breach = story_breach(text[:place] + "#" + text[place + 1 :])
+        breach = story_breach(text[:place] + "#" + text[place + 1 :], ended=True)
         assert breach is not None
         assert breach.at == place
-    too_long = story_breach(text + " And")
+    too_long = story_breach(text + " And", ended=False)
     assert too_long is not None
     assert too_long.at == len(text)
 
@@ -74,18 +79,25 @@ def test_a_wrong_name_is_told_from_a_wrong_word() -> None:
     for text in STORIES[:20]:
         name = max(names(text), key=lambda name: (names(text)[name], name))
         place = text.rindex(name)
-        if story_breach(wrong := text[:place] + "Zzz" + text[place + len(name) :]) is not None:
-            breach = story_breach(wrong)
-            assert breach is not None
-            found = grammar_measures([text, wrong])
+        wrong = text[:place] + "Zzz" + text[place + len(name) :]
+        if (breach := story_breach(wrong, ended=True)) is not None:
+            found = grammar_measures(Stories((text, wrong), (True, True)))
             assert found["in_grammar"].tolist() == [1, 0]
             assert found["grammar_follows"].tolist() == [1, breach.at / len(wrong)]
             is_copy = any(isinstance(node, Copy) for node in breach.expected)
             assert found["keeps_names_and_things"].tolist() == [1, float(not is_copy)]
-    told_wrong = grammar_measures([text.replace("Once", "Onze") for text in STORIES if text.startswith("Once upon")])
+    onze = tuple(text.replace("Once", "Onze") for text in STORIES if text.startswith("Once upon"))
+    told_wrong = grammar_measures(Stories(onze, (True,) * len(onze)))
     assert not told_wrong["in_grammar"].any()
     assert told_wrong["keeps_names_and_things"].all()  # no name has been told yet
     assert told_wrong["grammar_follows"].max() < 0.05
+
+
+def test_a_model_that_ends_at_once_or_too_soon_has_told_no_story() -> None:
+    beginning = STORIES[0][:100]
+    found = grammar_measures(Stories(("", beginning, beginning), (True, True, False)))
+    assert found["in_grammar"].tolist() == [0, 0, 1]
+    assert found["grammar_follows"].tolist() == [0, 1, 1]
 
 
 def test_told_stories_are_like_validation_and_learned_ones_are_not() -> None:
