@@ -34,11 +34,11 @@ import torch
 
 from benchmarks.training_peers import SIZES, installed
 from lm.config.export import Dtype
+from lm.config.weights import Weights
 from lm.exchange.rewrites import Model
 from lm.generation.events import Token
 from lm.generation.generate import generate
 from lm.generation.sampling import Sampling
-from lm.model.matrices import Weights
 from lm.model.reader import Reader
 from lm.model.transformer import Transformer
 from lm.system.memory import keep_freed_memory, peak_memory_bytes

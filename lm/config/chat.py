@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lm.config.base import Section
+from lm.config.weights import Weights
 
 
 class ChatConfig(Section):
@@ -16,4 +17,4 @@ class ChatConfig(Section):
     top_p: Annotated[float, Field(gt=0, le=1)] | None
     batch_size: Annotated[int, Field(ge=1)]
     device: Literal["auto", "cpu", "cuda", "mps"]
-    weights: Literal["fp32", "bf16", "int8", "int4"]
+    weights: Weights

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from lm.config.base import Section
+from lm.config.weights import Weights
 
 
 class EvaluateConfig(Section):
@@ -12,7 +13,7 @@ class EvaluateConfig(Section):
 
     batch_size: Annotated[int, Field(ge=1)] | None
     device: Literal["auto", "cpu", "cuda", "mps"]
-    weights: Literal["fp32", "bf16", "int8", "int4"] = "fp32"
+    weights: Weights = "fp32"
     minimal_pairs: Annotated[str, Field(min_length=1)] | None = None
 
     def batch_size_on(self, device: str) -> int:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from lm.config.base import Section
+from lm.config.weights import Weights
 
 Phrase = Annotated[str, Field(min_length=1)]
 Subtracted = Annotated[float, Field(ge=-100, le=100)]
@@ -39,7 +40,7 @@ class SampleConfig(Section):
     samples: Annotated[int, Field(ge=1)] = 1
     strategies: dict[Phrase, Any] = Field(default_factory=dict)
     device: Literal["auto", "cpu", "cuda", "mps"]
-    weights: Literal["fp32", "bf16", "int8", "int4"] = "fp32"
+    weights: Weights = "fp32"
 
     @model_validator(mode="after")
     def _search(self) -> Self:

@@ -16,6 +16,7 @@ from lm.config.observe import ObserveConfig
 from lm.config.sample import SampleConfig
 from lm.config.tokenizer import TokenizerConfig
 from lm.config.train import TrainConfig
+from lm.config.weights import check_weights, check_widths
 
 # The class of each section by its key in params.yaml.
 SECTIONS: dict[str, type[Section]] = {
@@ -63,9 +64,17 @@ def check_parameters(values: Mapping[str, Any]) -> None:
     try:
         parse_seed(values.get("seed", 0))
         if not mistakes:
-            train = TrainConfig.parse(values["train"])
-            _check_between(ModelConfig.parse(values["model"]), train)
-            FinetuneConfig.parse(values["finetune"]).training(train, n_rows=1)
+            model, train = ModelConfig.parse(values["model"]), TrainConfig.parse(values["train"])
+            _check_training(model, train)
+            _check_finetuning(
+                FinetuneConfig.parse(values["finetune"]), train, DialoguesConfig.parse(values["dialogues"])
+            )
+            for reading in (EvaluateConfig, SampleConfig, ChatConfig):
+                read = reading.parse(values[reading.name()])
+                check_weights(read, read.device, read.weights, model)
+            export = ExportConfig.parse(values["export"])
+            if export.gguf == "q8_0":
+                check_widths(export, "gguf", export.gguf, model)
     except ValueError as error:
         mistakes.append(str(error))
     if mistakes:
@@ -79,8 +88,20 @@ def _misplaced(section: type[Section], values: Any) -> dict[str, str]:
     return {key: fields[key] for key in keys if key in fields and key not in section.model_fields}
 
 
-def _check_between(model: ModelConfig, train: TrainConfig) -> None:
+def _check_training(model: ModelConfig, train: TrainConfig) -> None:
     train.n_warmup_steps(train.n_steps(model.context_length))
     train.check_attention(model.dropout)
     if train.processes != "auto":
         train.check_shares(train.processes)
+
+
+def _check_finetuning(finetune: FinetuneConfig, train: TrainConfig, dialogues: DialoguesConfig) -> None:
+    """Raise ValueError for what must fail, however many dialogues fit into a row."""
+    if train.attention == "flex" and finetune.attend == "dialogue":
+        raise finetune.wrong("attend", "must be 'row' with train.attention 'flex', got 'dialogue'")
+    most = dialogues.n_dialogues if dialogues.source == "stories" else dialogues.max_dialogues
+    training = finetune.training(train, n_rows=most or 1)
+    if most is not None:
+        training.n_warmup_steps(training.steps)
+    if train.processes != "auto":
+        training.check_shares(train.processes)

@@ -5,6 +5,7 @@ import torch
 from gguf import GGMLQuantizationType, quants
 
 from lm.config.export import Dtype
+from lm.config.weights import GROUP
 from lm.exchange.rewrites import Model
 from lm.formats.model_file import Weights
 
@@ -15,15 +16,14 @@ GGUF: dict[str, GGMLQuantizationType] = {
     "f16": GGMLQuantizationType.F16,
     "q8_0": GGMLQuantizationType.Q8_0,  # blocks of 32 weights of a row share a scale
 }
-_BLOCK = 32
 
 
 def check_dtype(model: Model, dtype: Dtype) -> None:
     """Raise ValueError unless the matrices can be stored in this type."""
     sizes = {"d_model": model.config.d_model, "d_ff": model.config.sizes.d_ff}
     for name, size in sizes.items():
-        if dtype == "q8_0" and size % _BLOCK:
-            raise ValueError(f"model.{name}: must be a multiple of {_BLOCK} for q8_0, got {size}")
+        if dtype == "q8_0" and size % GROUP:
+            raise ValueError(f"model.{name}: must be a multiple of {GROUP} for q8_0, got {size}")
 
 
 def stored_as(name: str, dtype: Dtype) -> Dtype:

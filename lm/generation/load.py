@@ -4,6 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from lm.config.weights import Weights
 from lm.formats.model_file import ModelCard, check_same_tokenizer
 from lm.formats.model_folder import model_files
 from lm.generation.session import LanguageModel
@@ -13,7 +14,6 @@ from lm.tokenizer.tokenizer import Tokenizer
 
 Backend = Literal["auto", "torch", "numpy"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
-Weights = Literal["fp32", "bf16", "int8", "int4"]
 
 
 class Trained(NamedTuple):

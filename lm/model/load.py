@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 
+from lm.config.weights import Weights
 from lm.formats.model_file import ModelCard, load_weights
-from lm.model.matrices import Weights
 from lm.model.reader import Reader
 from lm.model.transformer import Transformer
 

@@ -6,20 +6,19 @@ beside it.
 """
 
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 from jaxtyping import BFloat16, Float, Int8
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
-Weights = Literal["fp32", "bf16", "int8", "int4"]
+from lm.config.weights import GROUP, Weights
+
 Product = Callable[[Float[Tensor, "n d_in"]], Float[Tensor, "n d_out"]]
 
 _INT8_WIDTH = (
     16  # the kernel of int8 takes the numbers of a row by so many; of what is left over it reads beyond the row
 )
-_GROUP = 32  # numbers of a row that share a scale in int4
 
 
 def product(weight: Float[Tensor, "d_out d_in"], bias: Float[Tensor, " d_out"] | None, weights: Weights) -> Product:
@@ -83,17 +82,17 @@ def _int8(weight: Tensor) -> Product:
 def _int4(weight: Tensor) -> Product:
     """Numbers from 0 to 15, with a scale and a zero point for each group of a row."""
     n_rows, width = weight.shape
-    if width % _GROUP:
-        raise ValueError(f"int4 needs widths that are multiples of {_GROUP}, and this model has one of {width}")
+    if width % GROUP:
+        raise ValueError(f"int4 needs widths that are multiples of {GROUP}, and this model has one of {width}")
     padded = F.pad(weight.float(), (0, 0, 0, -n_rows % 64))  # the kernel takes rows by 64
-    groups = padded.view(len(padded), -1, _GROUP)
+    groups = padded.view(len(padded), -1, GROUP)
     low, high = groups.amin(-1), groups.amax(-1)
     scale = ((high - low) / 15).clamp_min(torch.finfo(torch.bfloat16).tiny).bfloat16()
     middle = (low + 8 * scale.float()).bfloat16()  # the kernel computes (number - 8) * scale + middle
     numbers = ((groups - middle.float()[..., None]) / scale.float()[..., None]).round().add(8).clamp(0, 15)
     packed = torch._convert_weight_to_int4pack_for_cpu(numbers.view_as(padded).int(), 1)
     scales_and_middles = torch.stack([scale, middle], -1).transpose(0, 1).contiguous()  # (groups, rows, 2)
-    return lambda x: torch._weight_int4pack_mm_for_cpu(x, packed, _GROUP, scales_and_middles)[:, :n_rows]
+    return lambda x: torch._weight_int4pack_mm_for_cpu(x, packed, GROUP, scales_and_middles)[:, :n_rows]
 
 
 def _with_bias(multiply: Product, bias: Tensor | None) -> Product:

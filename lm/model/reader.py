@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.config.model import ModelConfig
+from lm.config.weights import Weights
 from lm.model.cache import KeyValueCache, whole_blocks, write
 from lm.model.feed_forward import activation
-from lm.model.matrices import Product, Weights, product
+from lm.model.matrices import Product, product
 from lm.model.norm import LayerNorm, RMSNorm
 from lm.model.positions import alibi_bias, alibi_slopes, rotary_table, sinusoidal_table
 from lm.model.transformer import Block, Transformer

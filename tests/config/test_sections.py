@@ -400,6 +400,45 @@ def test_what_crosses_sections_is_checked() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("changes", "mistake"),
+    [
+        (
+            {"finetune": {"warmup_steps": 501}},
+            "finetune.warmup_steps: must be at most the run's 500 steps, got 501",
+        ),
+        (
+            {"train": {"processes": 3}, "finetune": {"batch_size": 4}},
+            "finetune.batch_size: each of its 1 parts must divide among 3 processes, got 4 sequences a part",
+        ),
+        (
+            {"train": {"attention": "flex", "rows": "windows"}},
+            "finetune.attend: must be 'row' with train.attention 'flex', got 'dialogue'",
+        ),
+        ({"chat": {"weights": "int8", "device": "cuda"}}, "chat.weights: 'int8' runs on a CPU only, got device='cuda'"),
+        (
+            {"sample": {"weights": "int4", "device": "mps"}},
+            "sample.weights: 'int4' runs on a CPU only, got device='mps'",
+        ),
+        (
+            {"evaluate": {"weights": "int4"}, "model": {"d_ff": 100}},
+            "evaluate.weights: 'int4' needs a multiple of 32 as model.d_ff, got 100",
+        ),
+        (
+            {"export": {"gguf": "q8_0"}, "model": {"d_model": 80, "d_ff": 96}},
+            "export.gguf: 'q8_0' needs a multiple of 32 as model.d_model, got 80",
+        ),
+    ],
+)
+def test_what_a_later_stage_would_refuse_is_told_at_the_start(changes: dict[str, Any], mistake: str) -> None:
+    assert mistakes_in(with_changes(**changes)) == [mistake]
+
+
+def test_a_budget_of_dialogues_that_nobody_knows_refuses_nothing() -> None:
+    check_parameters(with_changes(finetune={"warmup_steps": 501}, dialogues={"source": "files", "train": ["a.jsonl"]}))
+    check_parameters(with_changes(chat={"weights": "int8", "device": "auto"}, export={"gguf": "q8_0"}))
+
+
 def test_mistakes_of_all_sections_are_named_at_once() -> None:
     values = with_changes(model={"d_model": 130}, sample={"top_k": 0}, train={"device": "gpu"}) | {"seed": -1}
     assert mistakes_in(values) == [

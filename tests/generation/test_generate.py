@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from lm.config.weights import Weights
 from lm.generation.events import collect
 from lm.generation.generate import generate
 from lm.generation.sampling import GREEDY, Sampling
 from lm.generation.session import LanguageModel
-from lm.model.matrices import Weights
 from lm.model.reader import Reader
 from lm.model.transformer import Transformer
 from tests.small import model_config, numpy_twin, random_model

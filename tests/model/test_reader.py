@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from lm.analysis.evaluation import evaluate
-from lm.model.matrices import Weights, product, quantised
+from lm.config.weights import Weights
+from lm.model.matrices import product, quantised
 from lm.model.reader import Reader
 from tests.model.configs import VOCAB_SIZE, random_model, small_config
 
