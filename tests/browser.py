@@ -44,10 +44,7 @@ class Browser:
         self._buffer, self._n_sent, self._session = b"", 0, ""
         self.problems: list[str] = []  # errors and warnings, of scripts and of what the page loads
         self.requests: list[str] = []  # every address that the page requested
-        target = self.send("Target.createTarget", url="about:blank")["targetId"]
-        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
-        for domain in ("Page", "Runtime", "Log", "Network"):
-            self.send(f"{domain}.enable")
+        self.new_tab()
 
     def __enter__(self) -> Self:
         return self
@@ -58,6 +55,21 @@ class Browser:
         self._process.wait(timeout=_PATIENCE_S)
         os.close(self._to)
         os.close(self._from)
+
+    def new_tab(self) -> str:
+        """Open another tab and go there. Returns the name of the one before."""
+        before, self._session = self._session, ""
+        target = self.send("Target.createTarget", url="about:blank")["targetId"]
+        self._session = self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.send(f"{domain}.enable")
+        return before
+
+    def go_to_tab(self, name: str) -> str:
+        """Go to a tab. Returns the name of the one before."""
+        before, self._session = self._session, name
+        self.send("Page.bringToFront")  # what lies behind is not drawn, and cannot be touched
+        return before
 
     def send(self, method: str, **params: Any) -> Any:
         """The answer to a command of the protocol."""

@@ -55,6 +55,9 @@ def main(words: Sequence[str] | None = None) -> int:
     except ValueError as error:
         complain(error)
         return 1
+    except OSError as error:  # the disk is full, for example
+        complain(OSError(error.strerror or error))
+        return 1
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         return 130

@@ -2,14 +2,16 @@
 
 import os
 import sys
+import termios
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prompt_toolkit import PromptSession
 from prompt_toolkit.completion import WordCompleter
 from prompt_toolkit.history import FileHistory, History, InMemoryHistory
 from prompt_toolkit.key_binding import KeyBindings, KeyPressEvent
+from prompt_toolkit.output import create_output
 from rich.console import Console
 
 from commands.chat.talk import HELP, Settings, Talk, shown
@@ -24,8 +26,13 @@ class Screen:
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False, soft_wrap=True)
+        answers_go_elsewhere = sys.stderr.isatty() and not sys.stdout.isatty()
         self._session: PromptSession[str] = PromptSession(
-            history=_history(), completer=_completer(), complete_while_typing=False, key_bindings=_keys()
+            history=_history(),
+            completer=_completer(),
+            complete_while_typing=False,
+            key_bindings=_keys(),
+            output=create_output(sys.stderr) if answers_go_elsewhere else None,
         )
 
     def note(self, text: str) -> None:
@@ -67,12 +74,30 @@ class Screen:
             sys.stdout.write(wrapping.add(piece.translate(VISIBLE)))
             sys.stdout.flush()
 
-        finished = shown(pieces, show)
+        with _unseen_typing():
+            finished = shown(pieces, show)
         sys.stdout.write(wrapping.rest() + "\n")
         if not finished:
             self.note("stopped")
         sys.stdout.write("\n")
         sys.stdout.flush()
+
+
+@contextmanager
+def _unseen_typing() -> Iterator[None]:
+    """Keep what is typed during an answer out of the answer. It waits for the next line, and is shown there."""
+    try:
+        before = termios.tcgetattr(sys.stdin)
+    except (termios.error, OSError):  # no terminal
+        yield
+        return
+    unseen = [*before]
+    unseen[3] &= ~termios.ECHO
+    termios.tcsetattr(sys.stdin, termios.TCSANOW, unseen)
+    try:
+        yield
+    finally:
+        termios.tcsetattr(sys.stdin, termios.TCSANOW, before)
 
 
 def _keys() -> KeyBindings:

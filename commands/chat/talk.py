@@ -1,7 +1,6 @@
 """A conversation that goes on: what was said, how answers are drawn, and the commands that change both."""
 
 import difflib
-import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -9,11 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lm.corpus.dialogue import Dialogue, Message
+from lm.corpus.dialogue import Dialogue, Message, write_dialogues
 from lm.generation.conversation import answer_text, fitted_prompt, reply
 from lm.generation.load import Trained
 from lm.generation.sampling import Sampling
-from lm.system.files import replacing
 
 HELP = """\
 /new            forget what was said, and begin anew
@@ -26,6 +24,8 @@ HELP = """\
 /quit           leave, as Ctrl-D does
 
 Ctrl-C stops an answer. Alt+Enter begins a new line. The arrow keys bring back what you have written."""
+
+_ALONE = ("/new", "/undo", "/retry", "/help", "/quit", "/exit")  # commands that take no text
 
 
 @dataclass(frozen=True)
@@ -79,15 +79,19 @@ class Talk:
         self.settings = settings
         self.messages: list[Message] = []
         self._n_answers = 0
+        self._saved: set[Path] = set()
         self._begin(system)
 
     def say(self, text: str) -> Iterator[str]:
         """The answer to a message, in pieces as it is drawn. What was drawn stays if the caller stops.
 
+        A message that has got no answer, not even a character, can be retried; the next message replaces it. So user
+        and assistant always speak in turn, as in the dialogues that the model has learnt from.
+
         Raises:
             ValueError: when the message does not fit into the context; it is not kept then.
         """
-        asked = [*self.messages, Message("user", text)]
+        asked = [*self._answered(), Message("user", text)]
         prompt = fitted_prompt(self._tokenizer, asked, self._model.config.context_length)
         if prompt.n_dropped:
             self._note(f"the context is full: the model no longer sees the oldest {prompt.n_dropped} messages")
@@ -110,7 +114,10 @@ class Talk:
                 if piece:
                     yield piece
         finally:
-            self.messages.append(Message("assistant", "".join(said)))
+            if answer := "".join(said):
+                self.messages.append(Message("assistant", answer))
+            else:
+                self._note("no answer; /retry asks again")
 
     def command(self, line: str) -> Iterator[str] | str | None:
         """Carry out a command: what to show, an answer in pieces, or None to leave.
@@ -120,6 +127,8 @@ class Talk:
         """
         name, _, rest = line.strip().partition(" ")
         rest = rest.strip()
+        if rest and name in _ALONE:
+            raise ValueError(f"{name}: must stand alone, got {rest!r}")
         match name:
             case "/new":
                 self._begin(self.system)
@@ -145,13 +154,17 @@ class Talk:
             case "/quit" | "/exit":
                 return None
         known = [line.split()[0] for line in HELP.splitlines() if line.startswith("/")]
-        near = difflib.get_close_matches(name, known, n=1)
+        near = difflib.get_close_matches(name.lower(), known, n=1)
         raise ValueError(f"{name}: unknown command, {f'did you mean {near[0]}?' if near else '/help shows all'}")
 
     @property
     def system(self) -> str | None:
         """The system message, if there is one."""
         return self.messages[0].content if self.messages and self.messages[0].role == "system" else None
+
+    def _answered(self) -> list[Message]:
+        """What was said, without a message at the end that has got no answer."""
+        return self.messages[:-1] if self.messages and self.messages[-1].role == "user" else self.messages
 
     def _begin(self, system: str | None) -> None:
         self.messages = [Message("system", system)] if system else []
@@ -169,15 +182,18 @@ class Talk:
     def _save(self, name: str) -> str:
         if not name:
             raise ValueError("/save: must name a file, got none")
-        if not self.messages:
-            raise ValueError("nothing was said yet")
+        messages = self._answered()
+        if not any(message.role == "assistant" for message in messages):
+            raise ValueError("nothing was answered yet")
         path = Path(name).expanduser()
+        if path.exists() and path not in self._saved:
+            raise ValueError(f"/save: must name a new file, got {path}, which is there already")
         try:
-            with replacing(path) as file:
-                file.write(json.dumps(Dialogue(tuple(self.messages)).as_json(), ensure_ascii=False).encode() + b"\n")
+            write_dialogues(path, [Dialogue(tuple(messages))])
         except OSError as error:
             raise ValueError(f"{path}: {error.strerror or error}") from None
-        return f"{len(self.messages)} messages are in {path}"
+        self._saved.add(path)
+        return f"{len(messages)} messages are in {path}"
 
 
 def shown(pieces: Iterator[str], show: Callable[[str], None]) -> bool:

@@ -1,7 +1,7 @@
 // What you do, and what the model answers.
 
 let model = null; // its card
-let writing = null; // the answer that grows: {abort, message}
+let writing = null; // the answer that grows: {abort, conversation, message}
 
 const isChat = () => model?.chats !== false;
 
@@ -10,6 +10,7 @@ async function begin() {
   watchPanel();
   watchTokens($("log"));
   watchComposer();
+  watchWindow();
   showSettings();
   showList();
   try {
@@ -37,21 +38,31 @@ async function begin() {
   showSettings();
   showConversation();
   showState();
-  $("input").focus();
+  toComposer();
 }
 
 // Say something, and let the model answer. An empty text lets it go on with what it wrote, where it continues texts.
 function ask(text) {
   if (writing || !model) return;
   if (!store.current) store.start(titleOf(text));
+  forgetUnanswered(store.current.messages);
   if (text || !store.current.messages.length) store.current.messages.push({ role: "user", text });
   openDrawer(false);
+  toComposer();
   answer();
+}
+
+// A message that got no answer was not said: no dialogue has two messages of one side in a row. But a text goes on.
+function forgetUnanswered(messages) {
+  if (messages.at(-1)?.role !== "assistant" || messages.at(-1).text) return null;
+  messages.pop();
+  return isChat() ? messages.pop() : null;
 }
 
 function retry() {
   if (writing || store.current?.messages.at(-1)?.role !== "assistant") return;
   store.current.messages.pop();
+  toComposer();
   answer();
 }
 
@@ -65,8 +76,8 @@ async function answer() {
   const message = { role: "assistant", text: "", tokens: [], n_tokens: 0 };
   message.seed = store.settings.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
   conversation.messages.push(message);
-  store.conversations = [conversation, ...store.conversations.filter((one) => one !== conversation)];
-  const mine = (writing = { abort: new AbortController(), message });
+  store.save(conversation);
+  writing = { abort: new AbortController(), conversation, message };
   showList();
   showConversation();
   showState();
@@ -76,7 +87,7 @@ async function answer() {
   const started = performance.now();
   try {
     const [path, body] = requestFor(said, message.seed);
-    await api.stream(path, body, mine.abort.signal, (chunk) => {
+    await api.stream(path, body, writing.abort.signal, (chunk) => {
       if (chunk.usage) message.n_tokens = chunk.usage.completion_tokens;
       if (chunk.dropped_messages || chunk.dropped_tokens) {
         message.dropped = { messages: chunk.dropped_messages, tokens: chunk.dropped_tokens };
@@ -91,19 +102,32 @@ async function answer() {
       }
     });
   } catch (error) {
-    if (mine.abort.signal.aborted) message.finish = "stopped";
+    if (writing.abort.signal.aborted) message.finish = "stopped";
     else message.error = error instanceof TypeError ? "The server does not answer. Does it still run?" : error.message;
   }
   message.n_tokens ||= message.tokens.length;
   message.seconds = (performance.now() - started) / 1000;
   writing = null;
-  store.save();
-  if (store.current === conversation) {
+  if (store.conversations.some((one) => one.id === conversation.id)) ended(conversation, message);
+  showState();
+}
+
+// Keep and show an answer that has ended. Of one that was stopped before it began, nothing is kept; what you said stands
+// where you write, so that you can change it.
+function ended(conversation, message) {
+  const isOpen = store.isOpen(conversation);
+  const unsaid = message.finish === "stopped" ? forgetUnanswered(conversation.messages) : null;
+  if (conversation.messages.some((one) => one.text)) store.save(conversation);
+  else store.remove(conversation);
+  if (isOpen && conversation.messages.at(-1) === message) {
     const finished = messageElement(message, conversation.messages.length - 1);
     follow(() => $("log").lastElementChild.replaceWith(finished));
     announce(message.error ?? message.text);
+  } else if (isOpen) {
+    $("input").value ||= unsaid?.text ?? "";
+    showList();
+    showConversation();
   }
-  showState();
 }
 
 function requestFor(said, seed) {
@@ -176,13 +200,35 @@ function watchComposer() {
       openDrawer(false);
       stop();
     } else if (event.altKey && !event.ctrlKey && !event.metaKey) {
-      const run = { KeyN: () => choose(null), KeyR: retry, KeyP: () => change({ colours: !store.settings.colours }), KeyS: () => $("settings").showModal() }[event.code];
+      const run = { KeyN: () => choose(null), KeyR: retry, KeyP: () => $("colours").click(), KeyS: () => $("settings").showModal() }[event.code];
       if (run && !$("settings").open) {
         event.preventDefault();
         run();
       }
     }
   });
+}
+
+// Other tabs change what is kept. And this one may be closed while an answer grows.
+function watchWindow() {
+  addEventListener("storage", (event) => {
+    if (event.key !== KEY) return;
+    const before = JSON.stringify(store.current);
+    store.refresh(writing?.conversation);
+    showList();
+    showSettings();
+    if (JSON.stringify(store.current) !== before) showConversation();
+  });
+  addEventListener("pagehide", () => {
+    if (!writing) return;
+    writing.message.finish = "stopped";
+    store.save(writing.conversation);
+  });
+}
+
+// Be ready to write. A keyboard on the screen would cover the conversation, so there the reader taps first.
+function toComposer() {
+  if (!matchMedia("(pointer: coarse)").matches) $("input").focus();
 }
 
 begin();

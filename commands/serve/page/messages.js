@@ -54,7 +54,7 @@ function messageElement(message, place) {
     actions.append(action("edit", "Edit", () => edit(element, place)));
   } else {
     if (place === store.current.messages.length - 1) actions.append(action("retry", "Retry", retry));
-    if (message.text) actions.append(action("copy", "Copy", () => copy(message.text)));
+    if (message.text) actions.append(action("copy", "Copy", (event) => copy(message.text, event.currentTarget)));
     actions.append(make("span", { className: "note" }, noteOf(message)));
   }
   element.append(actions);
@@ -70,20 +70,24 @@ function noteOf(message) {
   const parts = [];
   if (message.finish === "length") parts.push("cut off: as many tokens as the settings allow");
   if (message.finish === "stopped") parts.push("stopped");
-  if (message.n_tokens) parts.push(`${message.n_tokens} tokens`);
+  if (!message.text && !message.error) parts.push("no answer");
+  if (!message.text) return parts.join(" · ");
+  parts.push(`${message.n_tokens} tokens`);
   if (message.seconds) parts.push(`${Math.round(message.n_tokens / message.seconds)} a second`);
-  if (message.seed !== undefined) parts.push(`seed ${message.seed}`);
+  parts.push(`seed ${message.seed}`);
   return parts.join(" · ");
 }
 
-async function copy(text) {
+async function copy(text, button) {
+  let told = "Copied";
   try {
     await navigator.clipboard.writeText(text);
-    announce("Copied");
-    hint("Copied");
   } catch {
-    hint("This browser does not let a page copy here");
+    told = "This browser does not let a page copy here";
   }
+  announce(told);
+  button.lastChild.data = told;
+  setTimeout(() => (button.lastChild.data = "Copy"), 2000);
 }
 
 // Change a message of your own: what follows it is forgotten and answered anew.
@@ -93,7 +97,7 @@ function edit(element, place) {
   const area = make("textarea", { value: message.text, ariaLabel: "Your message", rows: 2 });
   const close = () => {
     showConversation();
-    $("input").focus();
+    toComposer();
   };
   const send = () => {
     const text = area.value.trim();

@@ -7,10 +7,11 @@ function showList() {
       const remove = make("button", { type: "button", className: "remove", ariaLabel: `Remove: ${one.title}` }, icon("trash"));
       remove.onclick = () => {
         if (remove.classList.contains("sure")) {
-          if (one === store.current) stop();
+          if (store.isOpen(one)) stop();
           store.remove(one);
           showList();
           showConversation();
+          $("new").focus();
         } else {
           remove.classList.add("sure");
           remove.replaceChildren("Remove?");
@@ -21,7 +22,7 @@ function showList() {
         remove.replaceChildren(icon("trash"));
       };
       const item = make("li", {}, open, remove);
-      if (one === store.current) {
+      if (store.isOpen(one)) {
         item.dataset.current = "";
         open.ariaCurrent = "true";
       }
@@ -36,7 +37,7 @@ function choose(conversation) {
   openDrawer(false);
   showList();
   showConversation();
-  $("input").focus();
+  toComposer();
 }
 
 function openDrawer(open) {
@@ -44,6 +45,7 @@ function openDrawer(open) {
   $("veil").hidden = !open;
   $("menu").ariaExpanded = String(open);
   if (open) $("new").focus();
+  else if ($("drawer").contains(document.activeElement)) $("menu").focus();
 }
 
 const FIELDS = ["temperature", "top_p", "max_tokens", "seed", "system"];
@@ -61,7 +63,7 @@ function showSettings() {
 
 function change(values) {
   Object.assign(store.settings, values);
-  store.save();
+  store.saveSettings();
   showSettings();
 }
 
@@ -71,7 +73,7 @@ function watchPanel() {
     if ($(name).type === "range") $(name).addEventListener("input", () => change({ [name]: settingIn(name) }));
   }
   $("reset").onclick = () => change({ ...DEFAULTS, theme: store.settings.theme });
-  $("colours").onchange = () => change({ colours: $("colours").checked });
+  $("colours").onchange = () => follow(() => change({ colours: $("colours").checked }));
   $("theme").onclick = () => {
     const system = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
     change({ theme: (store.settings.theme ?? system) === "dark" ? "light" : "dark" });

@@ -1,26 +1,62 @@
 // What this browser keeps: conversations and settings.
 
 const KEY = "storyline";
-const DEFAULTS = { temperature: 0.8, top_p: 0.95, max_tokens: null, seed: null, system: "", colours: false, theme: null };
+const DEFAULTS = { temperature: 0.7, top_p: 0.95, max_tokens: null, seed: null, system: "", colours: false, theme: null };
 
 const store = {
   settings: { ...DEFAULTS },
-  conversations: [], // the newest first: {id, title, messages: [{role, text, tokens, notes, error}]}
+  conversations: [], // the newest first: {id, title, messages: [{role, text, tokens, finish, error, ...}]}
   current: null,
 
   load() {
-    try {
-      const kept = JSON.parse(localStorage.getItem(KEY)) ?? {};
-      Object.assign(this.settings, kept.settings);
-      this.conversations = Array.isArray(kept.conversations) ? kept.conversations : [];
-    } catch {
-      // What is kept cannot be read, or nothing may be kept: begin anew.
-    }
+    this.refresh();
     this.current = this.conversations[0] ?? null;
   },
 
-  // Where there is too little room, the probabilities of old conversations go first, then the conversations.
-  save() {
+  // Know what another tab has kept. The conversation in which an answer grows here stays as it is here.
+  refresh(growing) {
+    const { settings, conversations } = this.kept();
+    Object.assign(this.settings, settings);
+    this.conversations = growing ? moved(growing, conversations) : conversations;
+    this.current = this.conversations.find((one) => this.isOpen(one)) ?? null;
+  },
+
+  isOpen(conversation) {
+    return conversation.id === this.current?.id;
+  },
+
+  start(title) {
+    this.current = { id: crypto.randomUUID?.() ?? String(Date.now() + Math.random()), title, messages: [] };
+  },
+
+  save(conversation) {
+    this.keep((all) => moved(conversation, all));
+  },
+
+  remove(conversation) {
+    this.keep((all) => all.filter((one) => one.id !== conversation.id));
+    if (this.isOpen(conversation)) this.current = null;
+  },
+
+  saveSettings() {
+    this.keep((all) => all);
+  },
+
+  // What is kept now; what this tab remembers, where nothing is kept or may be kept.
+  kept() {
+    try {
+      const { settings, conversations } = JSON.parse(localStorage.getItem(KEY));
+      if (Array.isArray(conversations)) return { settings, conversations };
+    } catch {
+      // Nothing can be read.
+    }
+    return { settings: {}, conversations: this.conversations };
+  },
+
+  // Change the conversations that are kept: other tabs may have changed them too. Where there is too little room, the
+  // probabilities of old conversations go first, then the conversations.
+  keep(changed) {
+    this.conversations = changed(this.kept().conversations);
     const attempts = [
       (all) => all,
       (all) => all.map((one, i) => (i < 3 ? one : bare(one))),
@@ -36,18 +72,12 @@ const store = {
       }
     }
   },
-
-  start(title) {
-    this.current = { id: crypto.randomUUID?.() ?? String(Date.now() + Math.random()), title, messages: [] };
-    this.conversations.unshift(this.current);
-  },
-
-  remove(conversation) {
-    this.conversations = this.conversations.filter((one) => one !== conversation);
-    if (this.current === conversation) this.current = null;
-    this.save();
-  },
 };
+
+// The conversations with this one in front, as it is.
+function moved(conversation, all) {
+  return [conversation, ...all.filter((one) => one.id !== conversation.id)];
+}
 
 function bare(conversation) {
   return { ...conversation, messages: conversation.messages.map(({ tokens, ...rest }) => rest) };

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,11 @@ from prompt_toolkit.output import DummyOutput
 
 from commands.chat.__main__ import main
 from commands.chat.screen import VISIBLE, _completer
-from commands.chat.talk import HELP, Settings, Talk
+from commands.chat.talk import HELP, Settings, Talk, shown
 from commands.deps import ROOT
 from lm.config.special_tokens import CHAT_TOKENS
 from lm.corpus.dialogue import Message, read_dialogues
+from lm.generation.events import Event
 from lm.generation.load import Trained, load_trained
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.learning import learn_bpe
@@ -103,6 +104,9 @@ def test_undo_system_and_save(talk: Talk, tmp_path: Path) -> None:
         ("/undo", "nothing was said yet"),
         ("/retry", "nothing was said yet"),
         ("/save", "/save: must name a file, got none"),
+        ("/save talk.jsonl", "nothing was answered yet"),
+        ("/new story", "/new: must stand alone, got 'story'"),
+        ("/UNDO", "/UNDO: unknown command, did you mean /undo?"),
         ("/set temprature 1", "temprature: unknown setting, did you mean temperature?"),
         ("/set x 1", "x: unknown setting, must be one of temperature, top_p, max_new_tokens, seed"),
         ("/set temperature -1", "temperature: must be a number, 0 or above, got '-1'"),
@@ -119,6 +123,39 @@ def test_a_mistake_is_one_line_and_changes_nothing(talk: Talk, line: str, error:
         said(talk, line)
     assert str(caught.value) == error
     assert (talk.settings, talk.messages) == (SHORT, [])
+
+
+def test_a_message_without_an_answer_can_be_retried_and_is_replaced_by_the_next(
+    talk: Talk, notes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said(talk, "one")
+    answered = list(talk.messages)
+
+    def stopped(*_: object, **__: object) -> Iterator[Event]:
+        raise KeyboardInterrupt
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr("commands.chat.talk.reply", stopped)
+        for text in ("two", "three"):
+            assert not shown(talk.say(text), print)
+            assert talk.messages == [*answered, Message("user", text)]
+    assert notes == ["no answer; /retry asks again"] * 2
+    said(talk, f"/save {tmp_path / 'talk.jsonl'}")
+    assert [list(saved.messages) for saved in read_dialogues(tmp_path / "talk.jsonl")] == [answered]
+    answer = said(talk, "/retry")
+    assert talk.messages == [*answered, Message("user", "three"), Message("assistant", answer)]
+
+
+def test_save_replaces_its_own_file_alone(talk: Talk, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    said(talk, "one")
+    with pytest.raises(ValueError, match=r"^/save: must name a new file, got .*mine.txt, which is there already$"):
+        said(talk, f"/save {tmp_path / 'mine.txt'}")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    said(talk, f"/save {tmp_path / 'talk.jsonl'}")
+    said(talk, "two")
+    assert said(talk, f"/save {tmp_path / 'talk.jsonl'}").startswith("4 messages")
 
 
 def test_settings_are_shown_and_changed(talk: Talk) -> None:
@@ -170,7 +207,7 @@ def test_a_pipe_gets_the_answer_alone(run: Run, talk: Talk) -> None:
     assert run("--seed", "5", stdin=b"the cat")[1] != run(stdin=b"the cat")[1]
 
 
-def test_wrong_options_and_inputs_are_one_line(run: Run, tmp_path: Path) -> None:
+def test_wrong_options_and_inputs_are_one_line(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run() == (1, "", "error: input: must hold a message, got none\n")
     assert run(stdin=b"\xff") == (1, "", "error: input: must be UTF-8, got 0xff at byte 0\n")
     assert run("--temperature", "-2") == (1, "", "error: temperature: must be a number, 0 or above, got '-2'\n")
@@ -181,6 +218,8 @@ def test_wrong_options_and_inputs_are_one_line(run: Run, tmp_path: Path) -> None
     assert missing == f"error: {tmp_path / 'no'}: no such folder; `dvc repro finetune` makes models/chat\n"
     write_model(tmp_path, roles())  # its tokenizer knows the roles, and the model has not learnt to answer
     assert run(model=tmp_path)[2].startswith(f"error: {tmp_path}: must be a chat model; `dvc repro finetune`")
+    monkeypatch.setattr("commands.chat.__main__.shown", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left")))
+    assert run(stdin=b"Hello") == (1, "", "error: No space left\n")
     assert run("--", "Hello")[2] == "error: Hello: unknown word; --help explains all options\n"
 
 
@@ -239,8 +278,8 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(folder: Path, tmp_p
     os.close(follower)
     seen = ""
 
-    def wait_for(text: str, more: int = 0) -> None:
-        """Until this is seen, and so many characters after it. What stands before is forgotten."""
+    def wait_for(text: str, more: int = 0) -> str:
+        """Wait until this is seen, and so many characters after it. Returns what stands before it, and forgets it."""
         nonlocal seen
         until = time.monotonic() + 60
         while len(seen.partition(text)[2]) < more or text not in seen:
@@ -250,14 +289,15 @@ def test_ctrl_c_stops_an_answer_and_the_conversation_goes_on(folder: Path, tmp_p
                 if "\x1b[6n" in chunk:  # it asks where the cursor is
                     os.write(leader, b"\x1b[1;1R")
                 seen += chunk
-        seen = seen.partition(text)[2]
+        before, _, seen = seen.partition(text)
+        return before
 
     # A line can be written from when the terminal is told to mark what is pasted, until it is told not to.
     wait_for("\x1b[?2004h")
     os.write(leader, b"the cat\r")
     wait_for("\x1b[?2004l", more=60)
-    os.write(leader, b"\x03")
-    wait_for("stopped")
+    os.write(leader, b"unseen\x03")
+    assert "unseen" not in wait_for("stopped")
     wait_for("\x1b[?2004h")
     os.write(leader, b"/save " + str(tmp_path / "talk.jsonl").encode() + b"\r")
     wait_for("2 messages are in")

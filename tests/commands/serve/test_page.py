@@ -113,6 +113,64 @@ def converse(browser: Browser, slow: Running, model: Halting) -> None:
     }
 
 
+def test_an_answer_that_did_not_begin_leaves_nothing_and_one_that_a_reload_ends_stays(
+    browser: Browser, slow: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles = "[...document.querySelectorAll('#conversations .open')].map(e => e.textContent)"
+    start(browser, slow)
+    settings(browser, max_tokens=150)
+    with monkeypatch.context() as patch:
+        patch.setattr(slow.trained.model, "step_s", 0.5)
+        say(browser, "One")
+        assert browser.value(titles) == ["One"]
+        browser.press("Escape")
+        browser.wait(IDLE)
+        assert browser.value(titles) == texts(browser, "user") == texts(browser, "assistant") == []
+        assert browser.value("document.querySelector('#input').value") == "One"
+    browser.press("Enter")
+    browser.wait(WRITING)
+    early = browser.value(ANSWER)
+    start(browser, slow, forget=False)
+    assert texts(browser, "user") == ["One"]
+    assert texts(browser, "assistant")[0].startswith(early)
+    assert "stopped" in browser.value("document.querySelector('.assistant .note').textContent")
+    assert browser.problems == []
+
+
+def test_two_tabs_keep_the_conversations_of_both(browser: Browser, chat: Running) -> None:
+    titles = "[...document.querySelectorAll('#conversations .open')].map(e => e.textContent)"
+    start(browser, chat)
+    settings(browser, max_tokens=5)
+    say(browser, "One")
+    browser.wait(f"{IDLE} && document.querySelectorAll('.assistant').length == 1")
+    one = browser.new_tab()
+    start(browser, chat, forget=False)
+    assert texts(browser, "user") == ["One"]
+    browser.press("KeyN", alt=True)
+    say(browser, "Two " * 20)
+    browser.wait(f"{IDLE} && document.querySelectorAll('.assistant').length == 1")
+    two = browser.go_to_tab(one)
+    both = [("Two " * 12)[:47] + "…", "One"]
+    browser.wait(f"{titles}.length == 2")
+    assert browser.value(titles) == both
+    assert texts(browser, "user") == ["One"]  # what is open here stays
+    row = "document.querySelectorAll('#conversations {}')[0].getBoundingClientRect().right"
+    assert browser.value(row.format(".remove")) <= browser.value(
+        "document.querySelector('#new').getBoundingClientRect().right"
+    )
+    say(browser, "Three")
+    browser.wait(f"{IDLE} && document.querySelectorAll('.assistant').length == 2")
+    browser.go_to_tab(two)
+    browser.wait(f"{titles}[0] == 'One'")
+    start(browser, chat, forget=False)
+    assert browser.value(titles) == both[::-1]
+    assert texts(browser, "user") == ["One", "Three"]
+    browser.value("[0, 1].forEach(() => document.querySelectorAll('#conversations .remove')[1].click())")
+    browser.go_to_tab(one)
+    browser.wait(f"{titles}.length == 1")
+    assert browser.problems == []
+
+
 def test_retry_edit_and_the_seed(browser: Browser, chat: Running) -> None:
     start(browser, chat)
     settings(browser, max_tokens=12, temperature=1.5, seed=3, system="Be kind.")
