@@ -43,6 +43,7 @@ PAIRS = (  # the first whose two names a row has
 )
 LISTS = ("messages", "conversations", "conversation", "dialogue", "dialog")
 SYSTEM = ("system", "system_prompt")
+TEXTS = ("text", "input_text", "output_text")  # types of a part of a content, as OpenAI's two APIs call them
 FORMS = "a list of messages, 'messages', 'conversations', or a pair such as 'prompt' and 'response'"
 
 
@@ -132,6 +133,12 @@ def _listed(messages: object, place: str) -> Iterator[Message]:
         known = ROLES.get(role.strip().lower()) if isinstance(role, str) else None
         if known is None:
             raise ValueError(f"{at}: the role must be one of {', '.join(ROLES)}, got {short(role)}")
+        if fields.get("weight") not in (None, 1):
+            raise ValueError(
+                f"{at}: the weight must be 1, because each answer is learnt, got {short(fields['weight'])}"
+            )
+        if known == "system" and not content:
+            continue  # as good as none
         yield Message(known, _text(content, at))
 
 
@@ -157,7 +164,7 @@ def _text(content: object, place: str) -> str:
     parts = content if isinstance(content, list) else [content]
     text = ""
     for part in parts:
-        said = part.get("text") if isinstance(part, dict) and part.get("type", "text") == "text" else part
+        said = part.get("text") if isinstance(part, dict) and part.get("type", "text") in TEXTS else part
         if not isinstance(said, str):
             raise ValueError(f"{place} must be a text, or a list of texts, got {short(content)}")
         text += said

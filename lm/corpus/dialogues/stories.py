@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from random import Random
 
+from lm.config.dialogues import LEAST_CHARACTERS
 from lm.corpus.dialogue import Check, Dialogue, Message, Role
 from lm.corpus.dialogues import small_talk
 from lm.corpus.dialogues.questions import OF_ANIMALS, OF_CHILDREN, OF_PLOTS, SURE_WORDS, WISHES, Question
@@ -38,7 +39,15 @@ _compile = cache(_GRAMMAR.compile)
 
 
 def story_dialogues(seed: int, split: Split, n_dialogues: int, max_characters: int) -> Iterator[Dialogue]:
-    """The first dialogues of a split; the texts of each have at most `max_characters` characters together."""
+    """The first dialogues of a split; the texts of each have at most `max_characters` characters together.
+
+    Raises:
+        ValueError: when stories of some plot are too long for that.
+    """
+    if max_characters < LEAST_CHARACTERS:
+        raise ValueError(
+            f"max_characters: must be {LEAST_CHARACTERS} or above, so that every plot can be told, got {max_characters}"
+        )
     random = Random()
     for i in range(n_dialogues):
         random.seed((i << 40) | ((2 + _STREAMS.index(split)) << 32) | seed)

@@ -100,3 +100,8 @@ def test_every_plot_is_talked_about_within_the_least_length() -> None:
     for plot, nodes in PLOTS.items():
         lengths = [len(tell(nodes, random.random)[0]) for _ in range(40)]
         assert min(lengths) + 120 <= LEAST_CHARACTERS, plot
+
+
+def test_a_limit_that_no_story_keeps_is_an_error() -> None:
+    with pytest.raises(ValueError, match=r"^max_characters: must be 1150 or above, .* got 1149$"):
+        list(story_dialogues(1, "train", 1, LIMIT - 1))
