@@ -2,8 +2,8 @@
 
     python -m benchmarks.page_pictures models/chat docs/manual
 
-It starts the server, opens the page in Chromium, asks for a story and a question about it with the seed 3, points at a
-token of the answer, and writes chat-{desktop,phone}-{light,dark}.png.
+It starts the server, opens the page in Chromium, asks for a story and a question about it with the seed 3, points at
+the last token that was not certain, and writes chat-{desktop,phone}-{light,dark}.png.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def _talk(browser: Browser, address: str, window: tuple[int, int, bool], asked: list[str] | tuple[str, ...]) -> None:
-    """Say all that is asked, colour the tokens, and point at one of the last answer that was not certain."""
+    """Say all that is asked, colour the tokens, and point at the last one that was not certain."""
     browser.open(address, *window)
     browser.wait("!!document.body.dataset.mode")
     for name, value in {"seed": 3, "temperature": 0.7, "max_tokens": 160}.items():
@@ -59,9 +59,10 @@ def _talk(browser: Browser, address: str, window: tuple[int, int, bool], asked: 
         browser.press("Enter")
         browser.wait(f"{_IDLE} && document.querySelectorAll('.assistant').length == {place}")
     uncertain = (
-        "(all => (all.find(e => e.dataset.p < 3) ?? all[0]).getClientRects()[0].toJSON())"
-        "([...document.querySelectorAll('.assistant:last-child .token')])"
+        "(all => (all.findLast(e => e.dataset.p < 3) ?? all[0]).getClientRects()[0].toJSON())"
+        "([...document.querySelectorAll('.token')])"
     )
+    browser.value("new Promise(done => setTimeout(done, 500))")  # a log that still scrolls hides what is pointed out
     box = json.loads(browser.value(f"JSON.stringify({uncertain})"))
     at = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     if window[2]:

@@ -7,6 +7,7 @@ value asks for nothing. Beyond the API, the other fields of `Sampling` are known
 """
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn, Self
 
@@ -190,5 +191,5 @@ def _explained(mistake: Any) -> ApiError:
         case "missing":
             return ApiError(400, f"{place}: missing", place, "missing_required_parameter")
         case _:
-            rule = mistake["msg"].replace("Input should be", "must be")
+            rule = re.sub(r"^(Input|List|String) should", "must", mistake["msg"]).split(" after validation")[0]
             return ApiError(400, f"{place}: {rule}", place, "invalid_value")

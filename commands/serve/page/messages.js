@@ -40,9 +40,9 @@ function messageElement(message, place) {
   const element = make("article", { className: `message ${message.role}` });
   element.ariaLabel = message.role === "user" ? "You" : "The model";
   if (message.dropped) element.append(make("p", { className: "notice" }, droppedText(message.dropped)));
-  if (message.error) element.append(make("p", { className: "error", role: "alert" }, message.error));
   const text = make("div", { className: "text" });
   if (message.text || !message.error) element.append(text);
+  if (message.error) element.append(make("p", { className: "error", role: "alert" }, message.error));
   if (message.role === "user") {
     text.textContent = message.text;
   } else {
