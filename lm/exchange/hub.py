@@ -21,7 +21,7 @@ def download_model(repository: str, revision: str | None) -> Path:
         ValueError: when there is no such repository.
         ConnectionError: when the hub does not answer.
     """
-    wanted = ["*.json", "*.safetensors", "merges.txt"]
+    wanted = ["*.json", "*.jinja", "*.safetensors", "merges.txt"]
     return Path(
         _asking(repository, lambda api: api.snapshot_download(repository, revision=revision, allow_patterns=wanted))
     )

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,6 @@ from transformers import (
 
 from commands.export import main as export
 from commands.push import main as push
-from lm.exchange.imported import read_folder
 from lm.formats.model_file import load_weights
 from lm.model.load import load_model
 from lm.tokenizer.load import load_tokenizer
@@ -70,8 +70,9 @@ def their_folder(folder: Path, config: Any) -> Path:
         Qwen3Config(**LLAMA, head_dim=8, **WINDOW),
         GPT2Config(**GPT2),
         GPT2Config(**GPT2, activation_function="gelu", n_inner=40, layer_norm_epsilon=1e-3),
+        GPT2Config(**GPT2, activation_function="swish", tie_word_embeddings=False),
     ],
-    ids=["llama", "llama-tied", "qwen3-window", "gpt2", "gpt2-gelu"],
+    ids=["llama", "llama-tied", "qwen3-window", "gpt2", "gpt2-gelu", "gpt2-swish"],
 )
 def test_logits_and_ids_are_the_same_here(tmp_path: Path, config: Any, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = their_folder(tmp_path / "theirs", config), tmp_path / "ours"
@@ -92,31 +93,104 @@ def test_logits_and_ids_are_the_same_here(tmp_path: Path, config: Any, capsys: p
             assert our_tokenizer.encode(text, allow_special=True) == expected, text
 
 
+@pytest.fixture(scope="module")
+def llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a Llama, written by transformers."""
+    return their_folder(tmp_path_factory.mktemp("llama") / "theirs", LlamaConfig(**LLAMA))
+
+
+def line_of(folder: Path, out: Path) -> str:
+    """The error of an import, without the folder, after which nothing is there."""
+    with pytest.raises(SystemExit) as error:
+        bring([str(folder), str(out)])
+    assert not out.exists()
+    return str(error.value).replace(str(folder), "")
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"model_type": "bert"}, "config.json: model_type: must be one of llama, qwen3, gpt2, got 'bert'"),
-        ({"head_dim": 16}, "config.json: head_dim: must be 8, because our model has nothing else, got 16"),
+        ({"model_type": "bert"}, "/config.json: model_type: must be one of llama, qwen3, gpt2, got 'bert'"),
+        ({"model_type": []}, "/config.json: model_type: must be one of llama, qwen3, gpt2, got []"),
+        (
+            {"head_dim": 16},
+            "/config.json: llama.head_dim: must be 8, because our model has nothing else, got 16",
+        ),
         (
             {"rope_parameters": {"rope_type": "llama3"}},
-            "config.json: rope_type: must be \"default\", because our model has nothing else, got 'llama3'",
+            "/config.json: llama.rope_type: must be 'default', because our model has nothing else, got 'llama3'",
         ),
-        ({"hidden_size": None}, "config.json: unsupported operand type(s) for //: 'NoneType' and 'int'"),
-        ({"rms_norm_eps": 0.0}, "config.json: model.norm_eps: must be greater than 0, got 0.0"),
+        ({"rope_parameters": []}, "/config.json: llama.rope_parameters: must be a valid dictionary, got []"),
+        ({"hidden_act": "gelu"}, "/config.json: llama.hidden_act: must be 'silu' or 'swish', got 'gelu'"),
+        (
+            {"attention_bias": True},
+            "/config.json: llama.mlp_bias: must be True, as attention_bias, because our model has one switch for both, "
+            "got False",
+        ),
+        ({"hidden_size": None}, "/config.json: llama.hidden_size: must be a valid integer, got None"),
+        (
+            {"num_attention_heads": 0},
+            "/config.json: llama.num_attention_heads: must be greater than or equal to 1, got 0",
+        ),
+        ({"vocab_size": "many"}, "/config.json: llama.vocab_size: must be a valid integer, got 'many'"),
+        ({"rms_norm_eps": 0.0}, "/config.json: model.norm_eps: must be greater than 0, got 0.0"),
+        (
+            {"eos_token_id": 9},
+            "/tokenizer.json: must have a special token with the id 9, the eos_token_id of config.json",
+        ),
+        (
+            {"model_type": "qwen3", "use_sliding_window": True},
+            "/config.json: qwen3.layer_types: must all be 'sliding_attention' beside this window, got full_attention",
+        ),
         (
             {"num_hidden_layers": 3},
-            "model.layers.2.input_layernorm.weight: missing, but blocks.2",
+            ": weights do not fit config.json: model.layers.2.input_layernorm.weight: missing, but "
+            "blocks.2.attention_norm.weight needs it",
         ),
-        ({"num_hidden_layers": 1}, "model.layers.1.input_layernorm.weight: no parameter of this model is made of it"),
+        (
+            {"num_hidden_layers": 1},
+            ": weights do not fit config.json: model.layers.1.input_layernorm.weight: no parameter of this model is "
+            "made of it",
+        ),
     ],
 )
-def test_a_model_that_we_cannot_compute_is_one_line(tmp_path: Path, changes: dict[str, Any], line: str) -> None:
-    folder = their_folder(tmp_path / "theirs", LlamaConfig(**LLAMA))
+def test_a_model_that_we_cannot_compute_is_one_line(
+    llama: Path, tmp_path: Path, changes: dict[str, Any], line: str
+) -> None:
+    folder = tmp_path / "theirs"
+    shutil.copytree(llama, folder)
     path = folder / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | changes))
-    with pytest.raises(ValueError) as error:  # noqa: PT011 (the message is compared)
-        read_folder(folder)
-    assert line in str(error.value)
+    assert line_of(folder, tmp_path / "ours") == f"error: {line}"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("config.json", None, "no such file"),
+        ("config.json", "[]", "must hold an object, got []"),
+        ("model.safetensors", None, "no such file; weights are read from safetensors alone"),
+        ("model.safetensors", "abc", "not a safetensors file: Error while deserializing header: header too small"),
+        ("model.safetensors.index.json", "{}", "must name the file of each weight under 'weight_map'"),
+        ("tokenizer.json", "[]", "not a tokenizer.json: must be an object with a 'model'"),
+        ("tokenizer_config.json", "[]", "must hold an object, got []"),
+    ],
+)
+def test_a_broken_file_is_one_line(llama: Path, tmp_path: Path, name: str, content: str | None, line: str) -> None:
+    folder = tmp_path / "theirs"
+    shutil.copytree(llama, folder)
+    (folder / name).unlink(missing_ok=True)
+    if content is not None:
+        (folder / name).write_text(content)
+    assert line_of(folder, tmp_path / "ours") == f"error: /{name}: {line}"
+
+
+def test_a_folder_without_a_tokenizer_is_one_line(llama: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    shutil.copytree(llama, folder)
+    (folder / "tokenizer.json").unlink()
+    line = "error: : must hold tokenizer.json, or vocab.json and merges.txt"
+    assert line_of(folder, tmp_path / "ours") == line
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Other people's tools on an exported folder, where they are installed: `pip install lm-eval nnsight`.
+"""Other people's tools on an exported folder, where they are installed: `pip install lm-eval nnsight transformer-lens`.
 
 They bring many packages with them, so neither the project's own files nor CI install them.
 """
@@ -77,3 +77,18 @@ def test_nnsight_opens_the_folder(tmp_path: Path) -> None:
     with theirs.trace([ids]):
         logits = theirs.lm_head.output.save()
     torch.testing.assert_close(logits, logits_of(model, torch.tensor([ids])), rtol=0, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_transformer_lens_opens_the_folder(tmp_path: Path) -> None:
+    bridge = pytest.importorskip("transformer_lens.model_bridge").TransformerBridge
+    model, bpe = exported()
+    export_transformers(tmp_path / "theirs", model, bpe, "f32", GREEDILY, "")
+    theirs = bridge.boot_transformers(str(tmp_path / "theirs"), device="cpu")
+    ids = torch.tensor([[bpe.end_id, *bpe.encode("Once upon a time")]])
+    logits, cache = theirs.run_with_cache(ids)
+    ours = logits_of(model, ids)
+    torch.testing.assert_close(logits, ours, rtol=0, atol=1e-4)
+    patterns = cache["blocks.0.attn.hook_pattern"]
+    assert patterns.shape == (1, model.config.n_heads, ids.shape[1], ids.shape[1])
+    torch.testing.assert_close(patterns.sum(-1), torch.ones(patterns.shape[:-1]))
