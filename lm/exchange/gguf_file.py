@@ -81,14 +81,16 @@ class GgufHome:
 
 _LAYERNORM = (shorten_to_window, learn_positions, fold_output_scale, add_biases)
 
-# llama.cpp has no exact GELU in these graphs, only its approximation by tanh. The check of an export shows its error.
+# A graph without biases ignores those in the file, so such a home needs bias=False; only llama.cpp itself shows it
+# (tests/exchange/test_llama_cpp.py).
+# It has no exact GELU in these graphs, only its approximation by tanh. The check of an export shows its error.
 _GELU = ("gelu", "gelu_tanh")
 
 GGUF_HOMES = [
     GgufHome("llama", needs(norm="rmsnorm", positions="rope", feed_forward="swiglu"), interleaved=True),
     GgufHome("qwen3", needs(norm="rmsnorm", positions="rope", feed_forward="swiglu", qk_norm=True, bias=False)),
     GgufHome("arcee", needs(norm="rmsnorm", positions="rope", feed_forward="relu2", bias=False), interleaved=True),
-    GgufHome("refact", needs(norm="rmsnorm", positions="alibi", feed_forward="swiglu")),
+    GgufHome("refact", needs(norm="rmsnorm", positions="alibi", feed_forward="swiglu", bias=False)),
     GgufHome(
         "gpt2", needs(norm="layernorm", positions="learned", feed_forward=_GELU, bias=True), _LAYERNORM, joined=True
     ),

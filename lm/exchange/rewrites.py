@@ -51,12 +51,13 @@ def shorten_to_window(model: Model) -> Model:
 
 
 def fold_output_scale(model: Model) -> Model:
-    """Without muP: the final norm multiplies by the output scale, or the head does if there is no final norm."""
-    if model.config.base_width is None:
+    """Without muP: the final norm multiplies by the output scale, or the head does if there is no final norm.
+
+    With sinusoidal positions the scale of the embedding depends on `base_width` too, so such a model stays as it is
+    until `learn_positions` has changed it.
+    """
+    if model.config.base_width is None or model.config.embedding_scale != 1:
         return model
-    assert model.config.embedding_scale == 1, (
-        "the scale of the embedding depends on base_width too: learn_positions first"
-    )
     scale = np.float32(model.config.output_scale)
     if "final_norm.weight" not in model.weights:
         model = untie(model)

@@ -213,6 +213,19 @@ def test_a_model_without_a_home_is_refused_and_nothing_is_written(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_biases_that_llama_cpp_would_ignore_are_refused(tmp_path: Path) -> None:
+    model, bpe = exported(qk_norm=False, positions="alibi", bias=True)
+    with pytest.raises(NoHomeError, match=r"the nearest, (llama, needs positions: rope|refact, needs bias: False)$"):
+        export_gguf(tmp_path / "out", model, bpe, "f32", "m")
+
+
+def test_sines_that_are_scaled_by_mup_are_written_too(tmp_path: Path) -> None:
+    model, bpe = exported(qk_norm=False, norm="layernorm", positions="sinusoidal", feed_forward="relu2", base_width=16)
+    report = export_transformers(tmp_path / "out", model, bpe, "f32", GREEDILY, "")
+    assert report["architecture"] == "GPT2LMHeadModel"
+    assert report["largest_difference_of_logits"] < 1e-4
+
+
 def test_any_model_can_be_written_with_our_code(tmp_path: Path) -> None:
     model, bpe = exported(norm="none", positions="alibi", window=7)
     report = export_code(tmp_path / "out", model, bpe, "f32", GREEDILY, "")

@@ -120,7 +120,7 @@ def line_of(folder: Path, out: Path) -> str:
             {"rope_parameters": {"rope_type": "llama3"}},
             "/config.json: llama.rope_type: must be 'default', because our model has nothing else, got 'llama3'",
         ),
-        ({"rope_parameters": []}, "/config.json: llama.rope_parameters: must be a valid dictionary, got []"),
+        ({"rope_parameters": []}, "/config.json: llama.rope_parameters: must be a mapping of parameters, got []"),
         ({"hidden_act": "gelu"}, "/config.json: llama.hidden_act: must be 'silu' or 'swish', got 'gelu'"),
         (
             {"attention_bias": True},

@@ -28,6 +28,7 @@ HOMES: list[dict[str, Any]] = [
     {},
     {"base_width": 32, "tie_embeddings": False},
     {"qk_norm": False, "bias": True},
+    {"qk_norm": False, "n_kv_heads": 1, "tie_embeddings": False},
     {"qk_norm": False, "feed_forward": "relu2"},
     {"qk_norm": False, "positions": "alibi"},
     {"qk_norm": False, "norm": "layernorm", "positions": "learned", "feed_forward": "gelu_tanh"},
@@ -35,6 +36,8 @@ HOMES: list[dict[str, Any]] = [
     {"qk_norm": False, "norm": "layernorm", "feed_forward": "relu2"},
     {"qk_norm": False, "norm": "layernorm", "positions": "alibi", "feed_forward": "gelu_tanh"},
 ]
+# Without `bias`, a layernorm's homes get biases that are zeros.
+LAYERNORM = [switches | {"bias": True, "base_width": 32} for switches in HOMES if switches.get("norm") == "layernorm"]
 
 
 def opened(path: Path) -> Any:
@@ -43,7 +46,7 @@ def opened(path: Path) -> Any:
     return llama_cpp.Llama(str(path), n_ctx=CONTEXT, logits_all=True, verbose=False, n_threads=1, seed=0, **in_f32)
 
 
-@pytest.mark.parametrize("switches", HOMES, ids=str)
+@pytest.mark.parametrize("switches", [*HOMES, *LAYERNORM], ids=str)
 def test_llama_cpp_computes_the_same(tmp_path: Path, switches: dict[str, Any]) -> None:
     model, bpe = exported(**switches)
     export_gguf(tmp_path / "gguf", model, bpe, "f32", "m")
