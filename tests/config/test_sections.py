@@ -404,7 +404,7 @@ def test_what_crosses_sections_is_checked() -> None:
     ("changes", "mistake"),
     [
         (
-            {"finetune": {"warmup_steps": 501}},
+            {"finetune": {"epochs": 2, "batch_size": 10, "warmup_steps": 501}, "dialogues": {"n_dialogues": 2500}},
             "finetune.warmup_steps: must be at most the run's 500 steps, got 501",
         ),
         (
@@ -435,7 +435,9 @@ def test_what_a_later_stage_would_refuse_is_told_at_the_start(changes: dict[str,
 
 
 def test_a_budget_of_dialogues_that_nobody_knows_refuses_nothing() -> None:
-    check_parameters(with_changes(finetune={"warmup_steps": 501}, dialogues={"source": "files", "train": ["a.jsonl"]}))
+    check_parameters(
+        with_changes(finetune={"warmup_steps": 10**9}, dialogues={"source": "files", "train": ["a.jsonl"]})
+    )
     check_parameters(with_changes(chat={"weights": "int8", "device": "auto"}, export={"gguf": "q8_0"}))
 
 
