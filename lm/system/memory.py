@@ -50,3 +50,10 @@ def peak_gpu_memory_bytes() -> int | None:
         return None
     peak: int = torch.cuda.max_memory_reserved()
     return peak
+
+
+def memory_used() -> str:
+    """The most memory that this process has used so far, in words."""
+    peaks = {"memory": peak_memory_bytes(), "the GPU's memory": peak_gpu_memory_bytes()}
+    sizes = (f"{peak / 2**30:.2f} GiB of {name}" for name, peak in peaks.items() if peak is not None)
+    return f"{' and '.join(sizes)} used so far"

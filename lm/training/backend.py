@@ -93,7 +93,7 @@ class Backend(Protocol):
         """A copy of the weights by their names in a model file."""
 
     def state(self) -> State:
-        """Everything that later steps depend on. The next step may change the arrays: write them before it."""
+        """A copy of everything that later steps depend on."""
 
     def load_state(self, state: State) -> None:
         """Continue from a state that `state` returned."""

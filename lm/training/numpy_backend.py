@@ -74,10 +74,10 @@ class NumpyBackend:
         return {name: p.value.astype(np.float32) for name, p in self.model.parameters.items()}
 
     def state(self) -> State:
-        """Weights and optimizer."""
-        weights = {name: p.value for name, p in self.model.parameters.items()}
+        """A copy of weights and optimizer."""
+        weights = {name: p.value.copy() for name, p in self.model.parameters.items()}
         moments = {
-            f"{index}/{name}": array
+            f"{index}/{name}": array.copy()
             for index, slots in enumerate(self._optimizer.states)
             for name, array in slots.items()
         }

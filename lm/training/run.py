@@ -25,9 +25,9 @@ from tqdm import tqdm
 from lm.config.train import COMPUTE_PARAMETERS, TrainConfig
 from lm.distributed.launch import LOST_MEMBER, launch, team_size
 from lm.formats.parameters import size_of
-from lm.system.files import md5
+from lm.system.files import md5, write_json
 from lm.system.gpus import claim_gpu
-from lm.system.memory import keep_freed_memory, peak_gpu_memory_bytes, peak_memory_bytes
+from lm.system.memory import keep_freed_memory, memory_used
 from lm.system.stopping import StopRequest
 from lm.training.backend import Arrays
 from lm.training.build import n_processes
@@ -35,11 +35,12 @@ from lm.training.estimate import Speedometer, expected_s, facts_of_speed, traini
 from lm.training.events import EventLog
 from lm.training.resume import ResumeFolder, open_resume_folder, resume_key
 from lm.training.saved_runs import About, write_about
+from lm.training.saving import Saver
 from lm.training.timing import Timing, in_words
 from lm.training.trainer import DivergedError, Trainer
 from lm.training.utilisation import peak_flops
 
-# A killed run loses at most this much work. A save takes about a second. The value does not change the result.
+# A killed run loses at most this much work, and the time that a save takes. The value does not change the result.
 SAVE_EVERY_S = float(os.environ.get("STORYLINE_SAVE_EVERY_S", "60"))
 _TIMING = "timing.json"
 _GO_ON, _SAVE, _STOP = range(3)  # what the leader decides after a step
@@ -96,6 +97,7 @@ def explaining_errors(config: TrainConfig) -> Iterator[None]:
 
 class Run:
     """A run that continues from its last saved state, and saves its state every `SAVE_EVERY_S` seconds and at its end.
+    A thread writes the state while training goes on.
 
     The state lies in a folder. Its name is a hash of everything that the result depends on (`facts`: what a stage has
     read). The folder is locked while the block runs. A finished run keeps it, because the outs may be lost until they
@@ -107,7 +109,7 @@ class Run:
         self.team = trainer.backend.team
         self.key = _key(trainer, facts)
         self._parameters = dict(facts["parameters"])
-        self._timing = Timing()
+        self._timing, self._saver = Timing(), Saver()
         self._peak: float | None = None  # operations a second; known once a run has lasted for some seconds
 
     @property
@@ -123,6 +125,7 @@ class Run:
             if not self.leads:
                 self._folder = ResumeFolder(self._folders.states / self.key)
             self._resume()
+            opened.enter_context(self._saver)  # it ends before the folder is unlocked
             self._open = opened.pop_all()
         return self
 
@@ -157,7 +160,7 @@ class Run:
                     self._timing.lap(trainer.step)
                     if (rest_s := speedometer.rest_s(now - started, trainer.tokens())) and self.leads:
                         self._peak = peak_flops(trainer.backend.compute_report.facts)
-                        _say(f"about {in_words(rest_s)} of training left, and the validations; {_memory()} used so far")
+                        _say(f"about {in_words(rest_s)} of training left, and the validations; {memory_used()}")
                     if self.leads and len(trainer.valid_rows) > n_validated:
                         n_validated = len(trainer.valid_rows)
                         row = trainer.valid_rows[-1]
@@ -167,6 +170,7 @@ class Run:
                         events.write(trainer)
                     wish = _STOP if stop.made else _SAVE if now - saved >= SAVE_EVERY_S else _GO_ON
                     wish = self.team.broadcast(wish)
+                    self._saver.check()
                     if wish == _STOP:
                         self._save_and_say()
                         raise KeyboardInterrupt
@@ -181,6 +185,7 @@ class Run:
             self._save_and_say()
             raise
         self._save()
+        self._saver.wait()
         if trainer.diverged and self.leads:
             _say(f"diverged after step {trainer.step:,}; the weights kept are those of step {trainer.kept_step:,}")
 
@@ -253,15 +258,21 @@ class Run:
 
     def _save_and_say(self) -> None:
         self._save()
+        self._saver.wait()
         if self.leads:
             _say(f"stopped after step {self.trainer.step:,}; the same run goes on from there")
 
     def _save(self) -> None:
         state = self.trainer.state()  # all processes give their parts, so all must call this
         if self.leads:
-            self._timing.write(self._folder.path / _TIMING)
-            self._folder.save(state)
-            write_about(self._folder.path, self._about())
+            timing, about = self._timing.values(), self._about()
+
+            def write() -> None:
+                write_json(self._folder.path / _TIMING, timing)
+                self._folder.save(state)
+                write_about(self._folder.path, about)
+
+            self._saver.start(write)
 
     def _about(self, outs: list[str] | None = None) -> About:
         trainer = self.trainer
@@ -288,12 +299,6 @@ def _key(trainer: Trainer, facts: Mapping[str, Any]) -> str:
             "computed": {name: value for name, value in computed.items() if name in counts},
         }
     )
-
-
-def _memory() -> str:
-    """The most memory that this process has used so far, in words."""
-    peaks = {"memory": peak_memory_bytes(), "the GPU's memory": peak_gpu_memory_bytes()}
-    return " and ".join(f"{peak / 2**30:.2f} GiB of {name}" for name, peak in peaks.items() if peak is not None)
 
 
 def _say(line: str) -> None:

@@ -41,9 +41,13 @@ class Timing:
         self.steps.append(step)
         self.elapsed_s.append(now_s)
 
+    def values(self, **facts: Any) -> dict[str, Any]:
+        """All laps so far, the name of the machine, and facts about the run, as JSON holds them."""
+        return {"machine": machine(), **facts, "steps": [*self.steps], "elapsed_s": [*self.elapsed_s]}
+
     def write(self, path: Path, **facts: Any) -> None:
-        """Write all laps, the name of the machine, and facts about the run."""
-        write_json(path, {"machine": machine(), **facts, "steps": self.steps, "elapsed_s": self.elapsed_s})
+        """Write `values`."""
+        write_json(path, self.values(**facts))
 
 
 def utilisation(values: Mapping[str, Any]) -> float | None:

@@ -195,11 +195,11 @@ class TorchBackend:
     @memory_errors()
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """A copy of the weights, in float32."""
-        return {name: array.astype(np.float32) for name, array in _arrays(self.model.state_dict()).items()}
+        return {name: array.astype(np.float32, copy=False) for name, array in _arrays(self.model.state_dict()).items()}
 
     @memory_errors()
     def state(self) -> State:
-        """Weights, optimizer and loss scale, in the form of a single process."""
+        """A copy of weights, optimizer and loss scale, in the form of a single process."""
         entries = {
             f"{index}/{name}": value
             for index, slots in self._optimizer.state_dict()["state"].items()
@@ -260,8 +260,8 @@ def _gradient(p: nn.Parameter) -> Tensor:
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, NDArray[Any]]:
-    """Whole tensors as arrays. A plain tensor on the CPU shares its memory with its array."""
-    return {name: gathered(tensor).detach().cpu().numpy() for name, tensor in tensors.items()}
+    """Whole tensors, copied to arrays."""
+    return {name: gathered(tensor).detach().to("cpu", copy=True).numpy() for name, tensor in tensors.items()}
 
 
 class _Objective(nn.Module):

@@ -112,14 +112,14 @@ class Trainer:
         return [f"{name} {values[-1]}, now {facts[name]}" for name, values in others.items() if values]
 
     def state(self) -> State:
-        """Everything that the next step depends on, and the curves so far."""
+        """Everything that the next step depends on, and the curves so far. Later steps do not change it."""
         backend = self.backend.state()
         values = {
             "made_by": self._made_by(),
             "step": self.step,
             "kept_step": self.kept_step,
-            "computed": self.computed,
-            "skipped_steps": self.skipped_steps,
+            "computed": [*self.computed],
+            "skipped_steps": [*self.skipped_steps],
             "backend": backend.values,
         }
         steps, valid = to_columns(StepRow, self.step_rows), to_columns(ValidRow, self.valid_rows)

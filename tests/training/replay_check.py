@@ -64,7 +64,7 @@ def check(optimizer: str, n_parts: int) -> None:
     assert steps(replayed, 0, 6, n_parts) == expected
     assert isinstance(replayed._gradient, Replayed)
     assert any(replayed._gradient._records.values()), "a record has other bits"
-    state = copy.deepcopy(replayed.state())  # a backend may train on in the arrays of a state
+    state = copy.deepcopy(replayed.state())
     expected = steps(plain, 6, 12, n_parts)
     assert steps(replayed, 6, 12, n_parts) == expected
     assert_same_weights(replayed, plain)
