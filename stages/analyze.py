@@ -18,7 +18,7 @@ from lm.analysis.inside.repeats import Repeats, draw_repeats
 from lm.analysis.page import write_page
 from lm.analysis.stories.measures import story_measures
 from lm.analysis.stories.views import story_views
-from lm.analysis.stories.write import Beside, write_stories
+from lm.analysis.stories.write import Beside, first_part, write_stories
 from lm.analysis.through_training import Stand, plot_learning, stand, training_views
 from lm.analysis.token_kinds import token_kinds
 from lm.analysis.tokenizers.views import tokenizer_views
@@ -107,7 +107,7 @@ def _stories(stage: Stage, config: AnalyzeConfig, sample: CorpusSample, seed: in
             seed=seed,
             progress=bar.update,
         )
-    beside = Beside(stories, sample)
+    beside = Beside(stories, sample, lambda text: first_part(tokenizer, text, most))
     measures = story_measures(beside, built_in=stage.section(DataConfig, "source").source == "stories")
     write_json(stage.path("story_metrics"), measures)
     return story_views(beside, measures)

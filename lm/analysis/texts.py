@@ -98,9 +98,10 @@ def repetition(text: Words, n: int) -> float | None:
 def self_bleu(texts: Sequence[Words], n: int = 4) -> float | None:
     """The mean BLEU of each text against all others: Self-BLEU, Zhu et al. 2018, https://arxiv.org/abs/1802.01886.
 
-    1: all texts are the same. Near 0: no two have much in common.
+    1: all texts are the same. Near 0: no two have much in common. Texts without words are left out.
     """
-    if len(texts) < 2 or not all(texts):
+    texts = [text for text in texts if text]
+    if len(texts) < 2:
         return None
     sizes, matches = [*map(len, texts)], [_matches_elsewhere(texts, length) for length in range(1, n + 1)]
     return sum(
@@ -130,7 +131,8 @@ def bleu(text: Words, references: Sequence[Words], n: int = 4) -> float:
 
     It is the geometric mean of the shares of sequences of 1 to n words that a reference has too, each counted at most
     as often as in the reference that has it most often. A text shorter than the reference nearest in length gets less.
-    Where no sequence of some length matches, a tenth of one counts as a match (Chen and Cherry 2014, method 1).
+    Where no sequence of some length matches, a tenth of one counts as a match (Chen and Cherry 2014, method 1), but a
+    text that has no word in common with the references gets 0.
 
     Neither the text nor a reference may be empty. In a text of fewer than n words, sequences up to its length count.
     """
@@ -145,6 +147,8 @@ def bleu(text: Words, references: Sequence[Words], n: int = 4) -> float:
 
 def _bleu(size: int, references: Sequence[int], matches: Sequence[int]) -> float:
     """`bleu` of the lengths of a text and of its references, and the matches of its sequences of 1, 2, ... words."""
+    if not matches[0]:
+        return 0.0
     log_precision = 0.0
     for n, count in enumerate(matches, start=1):
         log_precision += math.log((count or _SMOOTHED) / (size - n + 1)) / len(matches)

@@ -39,6 +39,7 @@ def test_bleu_of_a_text_by_hand() -> None:
     assert bleu(CAT, [MAT], n=1) == pytest.approx(5 / 6)
     # "the" counts twice, as often as in the reference that has it most often
     assert bleu(["the"] * 4, [["the", "x", "the", "y"], ["the", "z", "z", "z"]], n=1) == pytest.approx(2 / 4)
+    assert bleu(["a", "b", "c", "d"], [MAT]) == 0  # as in nltk and sacrebleu: without a common word nothing is smoothed
     # shorter than the reference nearest in length: exp(1 - 6/3)
     assert bleu(CAT[:3], [CAT, CAT * 4], n=2) == pytest.approx(math.exp(-1))
     assert bleu(CAT, [CAT[:3], CAT[:2]], n=1) == pytest.approx(3 / 6)  # longer ones pay by their precision alone
@@ -55,13 +56,14 @@ def test_self_bleu_is_one_for_equal_texts_and_between_zero_and_one_for_all(texts
     assert self_bleu([texts[0], texts[0]]) == pytest.approx(1)
     value = self_bleu(texts)
     assert value is not None
-    assert 0 < value <= 1 + 1e-12
+    assert 0 <= value <= 1 + 1e-12
     assert self_bleu(texts[::-1]) == pytest.approx(value)  # no text is special
 
 
 def test_self_bleu_needs_two_texts_with_words() -> None:
     assert self_bleu([CAT]) is None
     assert self_bleu([CAT, []]) is None
+    assert self_bleu([CAT, [], MAT]) == self_bleu([CAT, MAT])  # a text without words is like no other
     assert self_bleu([CAT, MAT]) == pytest.approx((bleu(CAT, [MAT]) + bleu(MAT, [CAT])) / 2)
 
 

@@ -14,7 +14,7 @@ _PERMUTATIONS = 64
 
 
 class Pair(NamedTuple):
-    """Two documents by number, and the share of their sequences of five words that stand in both (Jaccard)."""
+    """A document, a later one that is like it, and the share of their sequences of five words that stand in both."""
 
     first: int
     second: int
@@ -22,10 +22,13 @@ class Pair(NamedTuple):
 
 
 def near_duplicates(words: WordArray, threshold: float) -> list[Pair]:
-    """The pairs of documents whose sequences of five words are alike to at least `threshold`, the most alike first.
+    """The documents that nearly repeat an earlier one, each with that one, the most alike first.
 
-    MinHash (Broder 1997) with 64 permutations finds pairs that may be so, and each is then compared exactly. So no pair
-    is wrong, but a pair near the threshold may be missing. Documents of fewer than five words are left out.
+    Their sequences of five words are alike to at least `threshold` (Jaccard). Only documents that repeat none are
+    compared with later ones, as if all copies were removed on the way: so a document stands in one pair at most, and
+    the work does not grow with the square of the copies. MinHash (Broder 1997) with 64 permutations finds pairs that
+    may be alike, and each is then compared exactly. So no pair is wrong, but one near the threshold may be missing.
+    Documents of fewer than five words are left out.
     """
     sets = _shingles(words)
     index = MinHashLSH(threshold=threshold, num_perm=_PERMUTATIONS)
@@ -36,11 +39,12 @@ def near_duplicates(words: WordArray, threshold: float) -> list[Pair]:
             continue
         sketch = empty.copy()
         sketch.update_batch(shingles)
-        for other in index.query(sketch):
-            alike = jaccard(sets[other], shingles)
-            if alike >= threshold:
-                pairs.append(Pair(other, number, alike))
-        index.insert(number, sketch)
+        found = [Pair(other, number, jaccard(sets[other], shingles)) for other in index.query(sketch)]
+        nearest = max(found, key=lambda pair: (pair.alike, -pair.first), default=None)
+        if nearest is not None and nearest.alike >= threshold:
+            pairs.append(nearest)
+        else:
+            index.insert(number, sketch)
     return sorted(pairs, key=lambda pair: (-pair.alike, pair.first, pair.second))
 
 

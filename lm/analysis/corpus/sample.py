@@ -25,7 +25,7 @@ class CorpusSample:
     Attributes:
         train, valid: the documents.
         whole: whether `train` is all of the training text.
-        n_compared: how many documents of `valid` stand beside what a model writes, at most.
+        n_compared: how many documents of `valid` stand beside what a model writes, at most half of them.
     """
 
     train: Sequence[str]
@@ -46,12 +46,16 @@ class CorpusSample:
     @cached_property
     def compared_texts(self) -> list[str]:
         """The first documents of `valid`; of a long one, the first characters."""
-        return [text[:_COMPARED_CHARACTERS] for text in self.valid[: self.n_compared]]
+        return [text[:_COMPARED_CHARACTERS] for text in self.valid[: self._n_compared]]
 
     @cached_property
     def reference_texts(self) -> list[str]:
         """As many documents that come after these, in the same way."""
-        return [text[:_COMPARED_CHARACTERS] for text in self.valid[self.n_compared : 2 * self.n_compared]]
+        return [text[:_COMPARED_CHARACTERS] for text in self.valid[self._n_compared : 2 * self._n_compared]]
+
+    @property
+    def _n_compared(self) -> int:
+        return min(self.n_compared, (len(self.valid) + 1) // 2)
 
     @cached_property
     def compared(self) -> WordArray:

@@ -57,15 +57,15 @@ def _overview(sample: CorpusSample) -> Table:
         "about what the model has learned.",
         ["what", "value"],
         [
-            ["documents to train on", len(sample.train)],
-            ["documents to validate on", len(sample.valid)],
-            ["characters to train on", sum(map(len, sample.train))],
-            ["words to train on, marks included", int(lengths.sum())],
+            ["training documents looked at", len(sample.train)],
+            ["validation documents looked at", len(sample.valid)],
+            ["characters of the training documents", sum(map(len, sample.train))],
+            ["words of the training documents, marks included", int(lengths.sum())],
             ["different words", int(np.unique(sample.train_words.ids).size) - 1],
             ["words of a document: mean", float(np.round(lengths.mean(), 1))],
             ["words of a document: median", float(np.median(lengths))],
             ["training documents that repeat an earlier one", len(sample.train) - len(different)],
-            ["validation documents that stand in the training text", shared],
+            ["validation documents that stand among the training documents", shared],
         ],
     )
 
@@ -157,9 +157,10 @@ def _near_duplicates(sample: CorpusSample) -> Table:
     pairs = near_duplicates(sample.train_words.part(0, n_searched), _ALIKE)
     return Table(
         "Near-duplicates",
-        f"Pairs of documents whose sequences of five words are alike to {_ALIKE:.0%} or more (Jaccard): {len(pairs):,} "
-        f"among {n_searched:,} training documents. MinHash finds them; it may miss some pairs near the limit.",
-        ["alike", "one", "other"],
+        f"Documents that nearly repeat an earlier one: their sequences of five words are alike to {_ALIKE:.0%} or more "
+        f"(Jaccard). There are {len(pairs):,} among {n_searched:,} training documents. MinHash finds them; it may miss "
+        "some near the limit.",
+        ["alike", "the earlier one", "the later one"],
         [[float(f"{pair.alike:.3g}"), *(_start(sample.train[i]) for i in pair[:2])] for pair in pairs[:_SHOWN]],
     )
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-from jaxtyping import Float64, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from lm.analysis.corpus.copies import longest_copy, novel_share
 from lm.analysis.corpus.counts import hashes
@@ -18,9 +18,11 @@ from lm.corpus.stories import story_breach
 from lm.corpus.stories.grammar import Copy
 
 Measures = dict[str, float | int | None]
+_Values = Float64[np.ndarray, " n"] | Bool[np.ndarray, " n"]  # of each text or group; Booleans become a share
 
 _NOVEL = (4, 8, 16)  # words in a row
-_GROUP = 20  # texts of which distinct-n, Self-BLEU and closeness are measured together
+GROUP = 20  # texts of which distinct-n, Self-BLEU and closeness are measured together
+OF_GROUPS = ("distinct_1", "distinct_2", "distinct_3", "self_bleu", "closeness_1", "closeness_2")
 _COMMON = 2000  # sequences of words with a bin of their own
 
 
@@ -28,18 +30,18 @@ def story_measures(beside: Beside, *, built_in: bool) -> Measures:
     """Each measure of what the model wrote, then under `validation_...` the same of validation text.
 
     Each has its standard error under `..._standard_error`. Measures of single texts are means over texts. Measures of a
-    set are means over groups of 20 texts, so they can be compared between sets of any size; groups are independent. A
-    measure is None where the texts are too few or too short for it. With `built_in`, the grammar of the built-in
-    stories checks each text.
+    set (`OF_GROUPS`) are means over groups of 20 texts, so they can be compared between sets of any size; groups are
+    independent. A measure is None where the texts are too few or too short for it. With `built_in`, the grammar of the
+    built-in stories checks each text.
     """
-    stories, sample = beside.stories, beside.sample
-    values: Measures = {"n_stories": len(stories.texts)}
-    values |= _with_error("ends_itself", np.array(stories.ended, np.float64))
-    values |= _of_texts(stories, beside.words, beside.copies, sample, built_in)
-    other: Measures = {"n_documents": len(sample.compared_texts)}
-    validation = Stories(tuple(sample.compared_texts), (True,) * len(sample.compared_texts))
-    other |= _of_texts(validation, sample.compared, sample.compared_copies, sample, built_in)
-    return values | {f"validation_{name}": value for name, value in other.items()}
+    values = _of_texts(beside.stories, beside.words, beside.copies, beside.sample, built_in)
+    other = _of_texts(beside.others, beside.other_words, beside.other_copies, beside.sample, built_in)
+    return {
+        "n_stories": len(beside.stories.texts),
+        **values,
+        "validation_n_documents": len(beside.others.texts),
+        **{f"validation_{name}": value for name, value in other.items()},
+    }
 
 
 def _of_texts(
@@ -51,10 +53,11 @@ def _of_texts(
 ) -> Measures:
     texts = stories.texts
     split = [words(text) for text in texts]
-    of_each: dict[str, Float64[np.ndarray, " texts"]] = {
+    of_each: dict[str, _Values] = {
+        "ends_itself": np.array(stories.ended, bool),
         "words": numbered.lengths.astype(np.float64),
         "repetition_4": _floats([repetition(text, 4) for text in split]),
-        "ends_in_a_loop": _floats([ends_in_a_loop(text) for text in split]),
+        "ends_in_a_loop": np.array([ends_in_a_loop(text) for text in split], bool),
         "longest_copy": longest_copy(copies, numbered).astype(np.float64),
         **{f"novel_{n}": novel_share(copies, numbered, n) for n in _NOVEL},
         "names_used_again": _floats([names_used_again(text) for text in texts]),
@@ -68,12 +71,12 @@ def _of_texts(
         "self_bleu": lambda first, last: self_bleu(split[first:last]),
         **{f"closeness_{n}": _closeness(numbered, reference, n) for n in (1, 2)},
     }
-    groups = [(first, first + _GROUP) for first in range(0, len(texts) - _GROUP + 1, _GROUP)]
+    groups = [(first, first + GROUP) for first in range(0, len(texts) - GROUP + 1, GROUP)]
     measured = {name: _floats([measure(*group) for group in groups]) for name, measure in of_groups.items()}
     return _with_errors(of_each | measured)
 
 
-def grammar_measures(stories: Stories) -> dict[str, Float64[np.ndarray, " texts"]]:
+def grammar_measures(stories: Stories) -> dict[str, _Values]:
     """What the grammar of the built-in stories says of each text.
 
     `in_grammar`: 1 for a story of the grammar, or, where the text was cut off, for the beginning of one.
@@ -86,9 +89,9 @@ def grammar_measures(stories: Stories) -> dict[str, Float64[np.ndarray, " texts"
     follows = [1.0 if one is None else one.at / max(1, len(text)) for one, text in zip(found, texts, strict=True)]
     keeps = [one is None or not any(isinstance(node, Copy) for node in one.expected) for one in found]
     return {
-        "in_grammar": _floats([one is None for one in found]),
+        "in_grammar": np.array([one is None for one in found], bool),
         "grammar_follows": _floats(follows),
-        "keeps_names_and_things": _floats(keeps),
+        "keeps_names_and_things": np.array(keeps, bool),
     }
 
 
@@ -101,29 +104,40 @@ def _closeness(texts: WordArray, reference: WordArray, n: int) -> Callable[[int,
     bin for all others."""
     values, counts = np.unique(hashes(reference, n)[1], return_counts=True)
     common = np.sort(values[np.lexsort((values, -counts))[:_COMMON]])
+    other = histogram(hashes(reference, n)[1], common) if len(common) else None
 
     def measure(first: int, last: int) -> float | None:
         own = hashes(texts.part(first, last), n)[1]
-        if not len(common) or not len(own):
-            return None
-        return closeness(histogram(own, common), histogram(hashes(reference, n)[1], common))
+        return None if other is None or not len(own) else closeness(histogram(own, common), other)
 
     return measure
 
 
-def _floats(values: Sequence[float | bool | None]) -> Float64[np.ndarray, " n"]:
+def _floats(values: Sequence[float | None]) -> Float64[np.ndarray, " n"]:
     return np.array([math.nan if value is None else value for value in values], np.float64)
 
 
-def _with_errors(values: Mapping[str, Float64[np.ndarray, " _"]]) -> Measures:
+def _with_errors(values: Mapping[str, _Values]) -> Measures:
+    """The mean of the values that are numbers, and its standard error: None where there are too few."""
     found: Measures = {}
     for name, array in values.items():
-        found |= _with_error(name, array)
+        known = array[~np.isnan(array)]
+        found[name] = float(known.mean()) if len(known) else None
+        found[f"{name}_standard_error"] = _error_of_share(known) if known.dtype == bool else _error_of_mean(known)
     return found
 
 
-def _with_error(name: str, values: Float64[np.ndarray, " n"]) -> Measures:
-    """The mean of the values that are numbers, and its standard error: None for fewer than two."""
-    known = values[~np.isnan(values)]
-    error = float(known.std(ddof=1) / math.sqrt(len(known))) if len(known) > 1 else None
-    return {name: float(known.mean()) if len(known) else None, f"{name}_standard_error": error}
+def _error_of_mean(values: Float64[np.ndarray, " n"]) -> float | None:
+    return float(values.std(ddof=1) / math.sqrt(len(values))) if len(values) > 1 else None
+
+
+def _error_of_share(values: Bool[np.ndarray, " n"]) -> float | None:
+    """The error of a share, with one more of each kind: where 60 of 60 are so, the 61st may still be otherwise.
+
+    Agresti and Caffo 2000, who add them to compare two shares.
+    """
+    if not len(values):
+        return None
+    n = len(values) + 2
+    share = (float(values.sum()) + 1) / n
+    return math.sqrt(share * (1 - share) / n)

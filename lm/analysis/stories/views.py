@@ -3,11 +3,12 @@
 import math
 
 import numpy as np
+from scipy.special import stdtrit
 
 from lm.analysis.corpus.copies import longest_copy
 from lm.analysis.corpus.sample import CorpusSample
 from lm.analysis.corpus.words import WordArray
-from lm.analysis.stories.measures import Measures
+from lm.analysis.stories.measures import GROUP, OF_GROUPS, Measures
 from lm.analysis.stories.write import Beside
 from lm.analysis.views import Curve, Curves, Table, Token, Tokens, Topic, View, numbers
 
@@ -32,7 +33,8 @@ _WORDS = {  # what each measure is, for a reader
     "closeness_2": "closeness to validation text, pairs of words",
     "reading_ease": "reading ease (Flesch)",
 }
-_LARGE = 3.0  # standard errors of the difference
+_COUNTS = ("n_stories", "validation_n_documents")
+_CHANCE = 0.0027  # how often chance may make a difference that is called clear: as 3 standard errors of a known spread
 
 
 def story_views(beside: Beside, measures: Measures) -> Topic:
@@ -40,7 +42,7 @@ def story_views(beside: Beside, measures: Measures) -> Topic:
     views: list[View] = [_table(measures)]
     written, copies, sample = beside.words, beside.copies, beside.sample
     if written.lengths.any():
-        views += [_copies(written, copies, sample), _most_copied(written, copies, sample)]
+        views += [_copies(beside), _most_copied(written, copies, sample)]
     notes = () if sample.whole else (f"Copies are looked for in {sample.named} alone: there may be longer ones.",)
     return Topic("stories", "Stories", views, notes)
 
@@ -50,21 +52,21 @@ def _table(measures: Measures) -> Table:
     for name, shown in _WORDS.items():
         if measures.get(name) is None:
             continue
-        difference = _difference(measures, name)
-        large = "yes" if difference is not None and abs(difference) > _LARGE else "no"
+        clear = _clearly_different(measures, name)
         rows.append(
             [
                 shown,
                 _with_error(measures, name),
                 _with_error(measures, f"validation_{name}"),
-                None if difference is None else large,
+                None if clear is None else "yes" if clear else "no",
             ]
         )
     return Table(
         "What the model writes, beside validation text",
         f"Means of {measures['n_stories']} texts of the model and {measures['validation_n_documents']} validation "
-        f"documents, ± standard error. Only a difference between the two says something of the model: the last column "
-        f"says whether it is more than {_LARGE:g} standard errors.",
+        "documents, ± standard error. Documents are cut where the model would have had to stop. Only a difference "
+        f"between the two says something of the model. It is clear if chance makes one so large in fewer than "
+        f"{_CHANCE:.1%} of cases (Welch's t-test).",
         ["measure", "model", "validation", "clearly different"],
         rows,
     )
@@ -74,27 +76,31 @@ def _with_error(measures: Measures, name: str) -> str | None:
     value, error = measures.get(name), measures.get(f"{name}_standard_error")
     if value is None:
         return None
-    return f"{value:.3g}" if error is None else f"{value:.3g} ± {error:.1g}"
+    digits = ".3g" if abs(value) < 1000 else ",.0f"
+    return f"{value:{digits}}" + ("" if error is None else f" ± {error:{'.1g' if abs(value) < 1000 else ',.0f'}}")
 
 
-def _difference(measures: Measures, name: str) -> float | None:
-    """Model minus validation, in standard errors."""
+def _clearly_different(measures: Measures, name: str) -> bool | None:
+    """Whether model and validation text differ by more than chance makes of one; None if that is not known."""
     value, other = measures.get(name), measures.get(f"validation_{name}")
-    if value is None or other is None:
+    error, other_error = (measures.get(f"{one}_standard_error") for one in (name, f"validation_{name}"))
+    if value is None or other is None or error is None or other_error is None:
         return None
-    total = math.hypot(
-        measures.get(f"{name}_standard_error") or 0, measures.get(f"validation_{name}_standard_error") or 0
-    )
-    if not total:
-        return None if value == other else float("inf")
-    return (value - other) / total
+    squares = error**2, other_error**2
+    counts = [int(measures[one] or 0) // (GROUP if name in OF_GROUPS else 1) for one in _COUNTS]
+    if not sum(squares):
+        return value != other
+    # Welch 1947: the degrees of freedom of a difference whose two spreads are only estimates.
+    spread = sum(square**2 / max(1, count - 1) for square, count in zip(squares, counts, strict=True))
+    limit = -float(stdtrit(sum(squares) ** 2 / spread, _CHANCE / 2))
+    return abs(value - other) > limit * math.sqrt(sum(squares))
 
 
-def _copies(written: WordArray, copies: np.ndarray, sample: CorpusSample) -> Curves:
+def _copies(beside: Beside) -> Curves:
     curves = []
     for name, texts, lengths in (
-        ("model", written, copies),
-        ("validation", sample.compared, sample.compared_copies),
+        ("model", beside.words, beside.copies),
+        ("validation", beside.other_words, beside.other_copies),
     ):
         longest = np.sort(longest_copy(lengths, texts))
         if len(longest):
@@ -102,8 +108,8 @@ def _copies(written: WordArray, copies: np.ndarray, sample: CorpusSample) -> Cur
             curves.append(Curve(name, numbers(longest), numbers(share)))
     return Curves(
         "Longest copies from the training text",
-        f"The share of texts whose longest copy from {sample.named} has at least so many words in a row. A model that "
-        "has learned by heart lies right of validation text, which nobody could copy.",
+        f"The share of texts whose longest copy from {beside.sample.named} has at least so many words in a row. A "
+        "model that has learned by heart lies right of validation text, which nobody could copy.",
         "words in a row",
         "share of texts",
         curves,

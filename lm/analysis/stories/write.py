@@ -41,10 +41,37 @@ class Stories:
 
 @dataclass(frozen=True)
 class Beside:
-    """What a model has written, beside the corpus that it has learned from."""
+    """What a model has written, beside the corpus that it has learned from.
+
+    Attributes:
+        first_part: what of a document the model could have written before it had to stop, and whether that is all.
+    """
 
     stories: Stories
     sample: CorpusSample
+    first_part: Callable[[str], tuple[str, bool]] = lambda text: (text, True)
+
+    @cached_property
+    def others(self) -> Stories:
+        """Validation documents, which are cut where the model would have had to stop: so lengths are alike."""
+        texts, documents = self.sample.compared_texts, self.sample.valid
+        parts = [self.first_part(text) for text in texts]
+        ended = [
+            fits and text == all_of_it for (_, fits), text, all_of_it in zip(parts, texts, documents, strict=False)
+        ]
+        return Stories(tuple(text for text, _ in parts), tuple(ended))
+
+    @cached_property
+    def other_words(self) -> WordArray:
+        """The words of `others`."""
+        return self.sample.vocabulary.number(self.others.texts)
+
+    @cached_property
+    def other_copies(self) -> Int64[np.ndarray, " n"]:
+        """The same as `copies`, of `others`."""
+        if all(self.others.ended):
+            return self.sample.compared_copies  # which the views of the corpus need too
+        return copied(self.other_words.ids, self.sample.train_words.ids)
 
     @cached_property
     def words(self) -> WordArray:
@@ -88,3 +115,10 @@ def write_stories(
         )
         written += written_texts(tokenizer, prompts, counted(events, progress), first_prompt=start)
     return Stories.of(iter(written))
+
+
+def first_part(tokenizer: Tokenizer, text: str, max_new_tokens: int) -> tuple[str, bool]:
+    """What of a text can be written in so many tokens, of which its end is one, and whether that is all of it."""
+    ids = tokenizer.encode(text)
+    whole = len(ids) < max_new_tokens
+    return text if whole else tokenizer.decode(ids[:max_new_tokens]), whole

@@ -18,7 +18,7 @@ from lm.analysis.corpus.counts import (
     vocabulary_growth,
     zipf_law,
 )
-from lm.analysis.corpus.near_duplicates import near_duplicates
+from lm.analysis.corpus.near_duplicates import jaccard, near_duplicates
 from lm.analysis.corpus.sample import CorpusSample, read_part
 from lm.analysis.corpus.views import text_views
 from lm.analysis.corpus.words import END, Vocabulary, WordArray
@@ -141,6 +141,22 @@ def test_a_planted_near_duplicate_is_found() -> None:
     assert pairs[0].alike == pytest.approx(91 / 101)
 
 
+def test_many_equal_documents_are_each_compared_with_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[None] = []
+
+    def counting(a: np.ndarray, b: np.ndarray) -> float:
+        compared.append(None)
+        return jaccard(a, b)
+
+    monkeypatch.setattr("lm.analysis.corpus.near_duplicates.jaccard", counting)
+    texts = [" ".join(f"w{j}" for j in range(60)) + f" end{i % 7}" for i in range(300)]
+    pairs = near_duplicates(Vocabulary().number(texts), 0.7)
+    assert [(pair.first, pair.second) for pair in sorted(pairs, key=lambda pair: pair.second)] == [
+        (0, number) for number in range(1, 300)
+    ]
+    assert len(compared) == 299
+
+
 def test_a_small_file_is_read_whole_and_a_large_one_in_places(tmp_path: Path) -> None:
     texts = [f"document {i}, é\nof {'two ' * (i % 7)}lines" for i in range(3000)]
     path = write(tmp_path / "text", texts)
@@ -156,6 +172,14 @@ def test_a_small_file_is_read_whole_and_a_large_one_in_places(tmp_path: Path) ->
     assert read_part(write(tmp_path / "empty", []), 100) == []
 
 
+def test_of_few_validation_documents_half_are_the_reference() -> None:
+    valid = [f"text {i}" for i in range(5)]
+    sample = CorpusSample([], valid, whole=True, n_compared=200)
+    assert (sample.compared_texts, sample.reference_texts) == (valid[:3], valid[3:])
+    sample = CorpusSample([], valid, whole=True, n_compared=2)
+    assert (sample.compared_texts, sample.reference_texts) == (valid[:2], valid[2:4])
+
+
 def test_the_views_say_what_is_twice_and_what_is_shared() -> None:
     texts = [f"Once upon a time number {i} sat there and then went {'very ' * 5}far away." for i in range(30)]
     sample = CorpusSample([*texts, texts[3]], [texts[5], "All new."], whole=False)
@@ -165,7 +189,8 @@ def test_the_views_say_what_is_twice_and_what_is_shared() -> None:
     assert isinstance(overview, Table)
     rows = {row[0]: row[1] for row in overview.rows}
     assert rows["training documents that repeat an earlier one"] == 1
-    assert rows["validation documents that stand in the training text"] == 1
+    assert rows["validation documents that stand among the training documents"] == 1
+    assert rows["training documents looked at"] == 31
     assert "31 documents" in topic.notes[0]
     empty = text_views(CorpusSample([], [], whole=True), np.empty(0, np.int64))
     assert not empty.views
