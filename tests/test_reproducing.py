@@ -47,7 +47,7 @@ def do(
 def finished(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace whose pipeline has run; of an experiment `slow` it has the results in its cache."""
     workspace = micro.copy(tmp_path_factory.mktemp("finished"))
-    workspace.only("evaluate", "sample", "plot", "finetune")
+    workspace.only("train")  # the others are stored and compared in the same way, and start PyTorch each
     workspace.run("git", "commit", "--quiet", "--all", "--amend", "--no-edit")
     workspace.environment |= ACCESS
     do(workspace, block("One experiment, by name", 0).splitlines()[0])
@@ -155,7 +155,7 @@ def test_a_clone_has_results_and_earlier_runs_without_training(
     output = do(clone, block("Earlier runs", 1))
     assert stages_run(output) == ["inputs"]
     cached = re.findall(r"Stage '(.*)' is cached - skipping run", output)
-    assert sorted(cached) == ["evaluate", "finetune", "plot", "sample", "train"]
+    assert cached == ["train"]
     assert clone.out_hashes() == file_hashes(clone, slow) == slow != first.out_hashes()
 
 
