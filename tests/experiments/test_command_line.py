@@ -40,16 +40,26 @@ sets:
 PYTHON = [sys.executable, "-m", "experiments"]
 
 
-@pytest.fixture(scope="module")
-def workspace(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A micro pipeline that has run up to its tokens, with a small experiments.yaml."""
-    workspace = micro.copy(tmp_path_factory.mktemp("experiments"))
-    workspace.only("evaluate", "sample", "plot")
-    workspace.undo(["train", "evaluate", "sample", "plot"])
+def up_to_tokens(workspace: Workspace, *stages: str) -> Workspace:
+    """The workspace, cut down to these stages behind its tokens, not run yet; with a small experiments.yaml."""
+    workspace.only(*stages)
+    workspace.undo(stages)
     workspace.set("train", backend="numpy")  # which starts sooner than PyTorch
     (workspace.path / "experiments.yaml").write_text(EXPERIMENTS)
     workspace.commit()
     return workspace
+
+
+@pytest.fixture(scope="module")
+def workspace(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A micro pipeline whose runs have all that is compared of a base model."""
+    return up_to_tokens(micro.copy(tmp_path_factory.mktemp("experiments")), "train", "evaluate", "sample", "plot")
+
+
+@pytest.fixture(scope="module")
+def short(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A micro pipeline with the least that makes a result, for tests of how experiments are run."""
+    return up_to_tokens(micro.copy(tmp_path_factory.mktemp("short")), "train", "evaluate")
 
 
 @pytest.fixture(scope="module")
@@ -159,54 +169,52 @@ def test_an_edited_definition_is_distinguished_from_what_was_run(workspace: Work
     )
 
 
-def test_experiments_start_from_the_commit_and_edits_of_the_workspace_survive(workspace: Workspace) -> None:
-    path = workspace.path / "params.yaml"
+def test_experiments_start_from_the_commit_and_edits_of_the_workspace_survive(short: Workspace) -> None:
+    path = short.path / "params.yaml"
     committed = path.read_text()
     edited = committed.replace("d_model: 32 ", "d_model: 48 ") + "# an edit that is not committed\n"
     path.write_text(edited)
     try:
         note = "experiments start from the committed params.yaml, not from the edited one: model.d_model is 48 here, 32"
-        assert note in workspace.run(*PYTHON, "run", "short")
-        assert note in workspace.run(*PYTHON, "try", "mine", "train.steps=12")
-        assert "33,504 parameters" in workspace.run(*PYTHON, "list")
-        refused = workspace.run(*PYTHON, "apply", "mine", status=2)
+        assert note in short.run(*PYTHON, "run", "short")
+        assert note in short.run(*PYTHON, "try", "mine", "train.steps=12")
+        assert "33,504 parameters" in short.run(*PYTHON, "list")
+        refused = short.run(*PYTHON, "apply", "mine", status=2)
         assert refused.startswith("error: params.yaml: must have no uncommitted changes, because they would be lost")
         assert path.read_text() == edited
     finally:
         path.write_text(committed)
-    assert parameters(workspace, "short") == parameters(workspace, "HEAD") | {"train.steps": 10}
-    assert parameters(workspace, "mine") == parameters(workspace, "HEAD") | {
-        "train.steps": 12
-    }  # and nothing of `short`
-    assert "is done already" in workspace.run(*PYTHON, "run", "short")
-    assert "train.steps=10, now 20" in workspace.run(*PYTHON, "run", "short", "-S", "train.steps=20", status=2)
-    workspace.run(*PYTHON, "run", "short", "-S", "train.steps=20", "--force")
-    assert "is done already" in workspace.run(*PYTHON, "run", "short", "-S", "train.steps=20")
+    assert parameters(short, "short") == parameters(short, "HEAD") | {"train.steps": 10}
+    assert parameters(short, "mine") == parameters(short, "HEAD") | {"train.steps": 12}  # and nothing of `short`
+    assert "is done already" in short.run(*PYTHON, "run", "short")
+    assert "train.steps=10, now 20" in short.run(*PYTHON, "run", "short", "-S", "train.steps=20", status=2)
+    short.run(*PYTHON, "run", "short", "-S", "train.steps=20", "--force")
+    assert "is done already" in short.run(*PYTHON, "run", "short", "-S", "train.steps=20")
 
-    back = workspace.run(*PYTHON, "apply", "mine").splitlines()[-1]
+    back = short.run(*PYTHON, "apply", "mine").splitlines()[-1]
     assert path.read_text() == committed.replace("steps: 120 ", "steps: 12  ")  # every comment and every null is there
-    assert '"steps": 12,' in workspace.read("metrics/train.json").decode()
+    assert '"steps": 12,' in short.read("metrics/train.json").decode()
     # The outs of this commit were never made, so dvc has none to bring back.
-    workspace.run("sh", "-c", back.partition("back to the commit: ")[2], status=None)
-    assert workspace.run("git", "status", "--porcelain") == ""
+    short.run("sh", "-c", back.partition("back to the commit: ")[2], status=None)
+    assert short.run("git", "status", "--porcelain") == ""
     assert path.read_text() == committed
 
 
-def test_a_failed_run_does_not_stop_the_others(workspace: Workspace) -> None:
-    output = workspace.run(*PYTHON, "run", "failing-bad", "failing-good", status=1)
+def test_a_failed_run_does_not_stop_the_others(short: Workspace) -> None:
+    output = short.run(*PYTHON, "run", "failing-bad", "failing-good", status=1)
     assert "; lower train.learning_rate or set train.clip_norm" in output
     assert output.splitlines()[-1] == "1 of 2 failed: failing-bad; the same command tries them again"
-    assert "failing-good" in names(workspace)
-    assert "failing-bad" not in names(workspace)
-    compared = workspace.run(*PYTHON, "compare", "failing")
+    assert "failing-good" in names(short)
+    assert "failing-bad" not in names(short)
+    compared = short.run(*PYTHON, "compare", "failing")
     assert compared.splitlines()[-1] == "without a result: failing-bad (not run)"
 
 
-def test_ctrl_c_stops_with_one_line_and_the_same_command_continues(workspace: Workspace) -> None:
+def test_ctrl_c_stops_with_one_line_and_the_same_command_continues(short: Workspace) -> None:
     words = [*PYTHON, "run", "short", "-S", "train.steps=4000", "--seeds", "1337,2"]
-    resume = workspace.path / ".resume"
+    resume = short.path / ".resume"
     before = {*resume.glob("*/state.npz")}  # of runs that have finished, in copies
-    running = workspace.start(*words, STORYLINE_SAVE_EVERY_S="0")
+    running = short.start(*words, STORYLINE_SAVE_EVERY_S="0")
     deadline = time.monotonic() + 120
     while {*resume.glob("*/state.npz")} <= before and time.monotonic() < deadline:
         time.sleep(0.1)
@@ -215,23 +223,23 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_continues(workspace: Wo
     assert running.returncode == 130, output
     assert output.splitlines()[-1] == "stopped; run the same command again to continue"
     assert "[2/2]" not in output
-    assert "short-s1337" not in names(workspace)
+    assert "short-s1337" not in names(short)
     assert not {*resume.glob("*/state.npz")} <= before
 
 
-def test_the_queue_runs_with_two_workers_and_keeps_the_log_of_a_failure(workspace: Workspace) -> None:
+def test_the_queue_runs_with_two_workers_and_keeps_the_log_of_a_failure(short: Workspace) -> None:
     # The seed of params.yaml, so that only training is new. Where two workers run the same stage at once, one may read
     # what the other has half written to DVC's memory of runs, and fail.
     words = ["run", "failing", "--jobs", "2", "--seeds", "1337", "-S", "model.n_layers=1"]
-    output = workspace.run(*PYTHON, *words, status=1)
+    output = short.run(*PYTHON, *words, status=1)
     assert "2 workers, each with OMP_NUM_THREADS=1" in output
     assert output.splitlines()[-1] == "failing-bad-s1337 failed: dvc queue logs failing-bad-s1337"
-    assert "failing-good-s1337" in names(workspace)
-    log = workspace.run("dvc", "queue", "logs", "failing-bad-s1337")
+    assert "failing-good-s1337" in names(short)
+    log = short.run("dvc", "queue", "logs", "failing-bad-s1337")
     assert "; lower train.learning_rate or set train.clip_norm" in log
-    compared = workspace.run(*PYTHON, "compare", "failing", "--seeds", "1337")
+    compared = short.run(*PYTHON, "compare", "failing", "--seeds", "1337")
     assert compared.splitlines()[-1] == "without a result: failing-bad-s1337 (failed)"
-    workspace.run("dvc", "queue", "stop", "--kill", status=None)
+    short.run("dvc", "queue", "stop", "--kill", status=None)
 
 
 @pytest.mark.parametrize(
