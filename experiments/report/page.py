@@ -203,7 +203,8 @@ def _reproduction(comparison: Comparison) -> str:
     commands += [shlex.join(exp_run_command(run, params)) for run in runs]
 
     of_chat = is_of_chat(comparison.experiment_set.metric)
-    metrics = [metric for metric in METRICS if is_of_chat(metric) == of_chat]
+    measured = {metric for _, run in comparison.runs for metric in METRICS if run.value(metric) is not None}
+    metrics = [metric for metric in METRICS if is_of_chat(metric) == of_chat and metric in measured]
     header = ["run", "parameters of its own", *(metric.replace("_", " ") for metric in metrics), "note"]
     lines = []
     for run in runs:

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from experiments.define.metrics import METRICS
 from lm.analysis.corpus.sample import CorpusSample
 from lm.analysis.stories.divergence import closeness, histogram
 from lm.analysis.stories.measures import Measures, grammar_measures, story_measures
@@ -190,6 +191,8 @@ def test_told_stories_are_like_validation_and_learned_ones_are_not() -> None:
     told = Beside(Stories(tuple(OTHERS[80:82]), (True,) * 2), CorpusSample(STORIES[:3], OTHERS[:4], whole=True))
     of_grammar = story_measures(told, built_in=True)
     assert of_grammar["in_grammar"] == of_grammar["validation_in_grammar"] == 1
+    compared = {metric.removeprefix("stories.") for metric in METRICS if metric.startswith("stories.")}
+    assert compared < measures.keys() | of_grammar.keys()  # experiments are compared by them
     by_heart = Stories(tuple(STORIES[:20]), (False,) * 20)
     learned = story_measures(Beside(by_heart, sample), built_in=False)
     assert "in_grammar" not in learned

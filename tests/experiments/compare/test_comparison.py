@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
+from experiments.run.results import named_metrics
 from tests.experiments.results_by_hand import made_comparison, made_finished, made_run, made_set
 
 FALLING = [7.0, 5.0, 4.0]
@@ -40,6 +41,20 @@ def test_rows_have_means_spreads_and_differences_to_the_baseline() -> None:
         "p: how likely so large a difference is by luck alone (Student's t, 1 degree of freedom); above 0.05 it shows "
         "nothing"
     ]
+
+
+def test_experiments_are_compared_by_what_the_models_write() -> None:
+    told = [(BASE[0], 0.25), (BASE[1], 0.35), (NONE[0], 0.2), (NONE[1], 0.2)]
+    comparison = made_comparison(
+        made_set(*BASE, *NONE),
+        [
+            made_finished(run, 0.5, FALLING, **named_metrics("metrics/stories.json", {"grammar_follows": share}))
+            for run, share in told
+        ],
+    )
+    header, rows = table(comparison, "stories.grammar_follows")
+    assert header[3] == "stories.grammar follows"
+    assert [row[3] for row in rows] == ["0.3000 *", "0.2000"]  # more is better
 
 
 def test_several_comparisons_are_corrected_and_one_seed_says_nothing() -> None:
