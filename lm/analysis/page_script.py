@@ -25,6 +25,13 @@ function number(value) {
   const size = Math.abs(value);
   return size < 1e-4 || size >= 1e6 ? value.toPrecision(3) : value.toLocaleString("en", {maximumSignificantDigits: 4});
 }
+// The error with two digits, and the value with as many decimals.
+function withError(value, error) {
+  if (!error || value === null) return number(value);
+  const decimals = Math.min(8, Math.max(0, 1 - Math.floor(Math.log10(error))));
+  const shown = x => x.toLocaleString("en", {minimumFractionDigits: decimals, maximumFractionDigits: decimals});
+  return `${shown(value)} ± ${shown(error)}`;
+}
 
 const tip = make("div", {id: "tip", role: "status"});
 tip.hidden = true;
@@ -77,6 +84,7 @@ function shades(values) {
 
 const draw = {
   table({columns, rows}) {
+    if (!rows.length) return [make("p", {}, "None.")];
     const numeric = columns.map((_, i) => rows.every(row => row[i] === null || typeof row[i] == "number"));
     const cell = (value, i) => make("td", numeric[i] ? {class: "number"} : {},
       value === null ? "–" : typeof value == "number" ? number(value) : visible(value));
@@ -98,7 +106,7 @@ const draw = {
         if (error) bar.append(make("u", {
           style: `left:${share(value - error)}%;width:${share(value + error) - share(value - error)}%` }));
       }
-      const said = number(value) + (error ? " ± " + number(error) : "");
+      const said = withError(value, error);
       bar.setAttribute("aria-label", `${label}: ${said}`);
       holder.append(make("span", {}, inLine(label)), bar, make("span", {class: "number"}, said));
     });
@@ -125,7 +133,7 @@ const draw = {
     const shade = shades(values.flat());
     const few = columns.length <= 10;
     const cells = values.map((row, r) => row.map((value, c) => make("td", {style: `background:${shade(value)}`},
-      texts.length ? inLine(texts[r][c]) : few ? number(value) : "")));
+      texts.length ? inLine(texts[r][c]) : few ? value === null ? "–" : String(+value.toPrecision(2)) : "")));
     const table = make("table", {class: "grid"},
       make("thead", {}, make("tr", {}, make("th", {}, `${row_label} \\ ${column_label}`),
         ...columns.map(name => make("th", {scope: "col"}, inLine(name))))),

@@ -7,11 +7,12 @@ is the other colour. No colour stands alone: lines differ in their dashes, and h
 
 STYLE = """
 :root { color-scheme: light dark; --ink: #1f2937; --soft: #5b6472; --line: #d9dde3; --back: #fff; --tint: #f4f5f7;
+  --edge: #0003;
   --above: 0,114,178; --below: 213,94,0; --focus: #0072b2;
   --c0: #0072b2; --c1: #d55e00; --c2: #008f68; --c3: #b5528f; --c4: #8a6d00; --c5: #3d8fc4; --c6: #1f2937;
     --c7: #7a7f87; }
 @media (prefers-color-scheme: dark) { :root { --ink: #e5e7eb; --soft: #a3abb8; --line: #3a414d; --back: #14171c;
-  --tint: #1f242c; --above: 86,180,233; --below: 230,140,40; --focus: #56b4e9;
+  --tint: #1f242c; --edge: #fff4; --above: 86,180,233; --below: 230,140,40; --focus: #56b4e9;
   --c0: #56b4e9; --c1: #e69f00; --c2: #2fc79b; --c3: #e08fc0; --c4: #f0e442; --c5: #9ad1f5; --c6: #e5e7eb;
     --c7: #9aa0a8; } }
 * { box-sizing: border-box; }
@@ -28,7 +29,12 @@ nav { position: sticky; top: 0; z-index: 2; background: var(--back); border-bott
   display: flex; flex-wrap: wrap; gap: .2rem 1rem; }
 a { color: var(--focus); }
 :focus-visible { outline: 2px solid var(--focus); outline-offset: 1px; }
-.scroll { overflow: auto; max-height: 34rem; }
+.scroll { overflow: auto; max-height: 34rem; width: fit-content; max-width: 100%;
+  background:  /* a shadow at each edge behind which there is more */
+    linear-gradient(to top, var(--back) 60%, transparent) bottom / 100% 2rem no-repeat local,
+    linear-gradient(to left, var(--back) 60%, transparent) right / 2rem 100% no-repeat local,
+    linear-gradient(to top, var(--edge), transparent) bottom / 100% .8rem no-repeat,
+    linear-gradient(to left, var(--edge), transparent) right / .8rem 100% no-repeat; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .3rem .7rem .3rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 3.5rem; max-width: 42rem; }

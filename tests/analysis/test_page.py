@@ -37,8 +37,9 @@ TOPICS = [
             Curves(*TITLE, "step", "nats", [Curve(EVIL, [1, 10, 100], [3, None, 1])], log_x=True, log_y=True),
             Curves(*TITLE, "step", "nats", [Curve(str(n), range(30), [n] * 30) for n in range(9)]),
             Curves(*TITLE, "step", "nats", []),
-            Bars(*TITLE, "count", ["a", EVIL, "none"], [2, -1, None], [0.5, None, None]),
+            Bars(*TITLE, "count", ["a", EVIL, "none"], [2, -1, None], [0.00666, None, None]),
             Table(*TITLE, ["word", "count"], [[EVIL, 12345], ["b " * 100, None]]),
+            Table(*TITLE, ["word", "count"], []),
         ],
         ["A note."],
     ),
@@ -108,7 +109,9 @@ def test_a_browser_draws_it_and_says_what_a_token_looks_at(
     assert browser.value("document.documentElement.dataset.error || ''") == ""
     assert browser.value("document.title") == "analysis"
     assert browser.value("document.documentElement.scrollWidth") <= width
-    assert browser.value("document.querySelectorAll('figure').length") == 11
+    assert browser.value("document.querySelectorAll('figure').length") == 12
+    assert browser.value("document.querySelector('.bars > .number').textContent") == "2.0000 ± 0.0067"
+    assert browser.value("document.querySelectorAll('figure')[6].textContent").endswith("None.")  # of an empty table
     assert "looks at" not in browser.value("document.getElementById('tip').textContent")
 
     # The last head of the second layer, chosen; then its fourth token.
