@@ -114,26 +114,26 @@ def converse(browser: Browser, slow: Running, model: Halting) -> None:
 
 
 def test_an_answer_that_did_not_begin_leaves_nothing_and_one_that_a_reload_ends_stays(
-    browser: Browser, slow: Running, monkeypatch: pytest.MonkeyPatch
+    browser: Browser, tmp_path: Path
 ) -> None:
     titles = "[...document.querySelectorAll('#conversations .open')].map(e => e.textContent)"
-    start(browser, slow)
-    settings(browser, max_tokens=150)
-    with monkeypatch.context() as patch:
-        patch.setattr(slow.trained.model, "step_s", 0.5)
+    with halting(chat_model(tmp_path), "tiny-chat") as (running, model):
+        start(browser, running)
+        settings(browser, max_tokens=150)
         say(browser, "One")
         assert browser.value(titles) == ["One"]
         browser.press("Escape")
         browser.wait(IDLE)
         assert browser.value(titles) == texts(browser, "user") == texts(browser, "assistant") == []
         assert browser.value("document.querySelector('#input').value") == "One"
-    browser.press("Enter")
-    browser.wait(WRITING)
-    early = browser.value(ANSWER)
-    start(browser, slow, forget=False)
-    assert texts(browser, "user") == ["One"]
-    assert texts(browser, "assistant")[0].startswith(early)
-    assert "stopped" in browser.value("document.querySelector('.assistant .note').textContent")
+        browser.press("Enter")
+        model.allow(20)
+        browser.wait(WRITING)
+        early = browser.value(ANSWER)
+        start(browser, running, forget=False)
+        assert texts(browser, "user") == ["One"]
+        assert texts(browser, "assistant")[0].startswith(early)
+        assert "stopped" in browser.value("document.querySelector('.assistant .note').textContent")
     assert browser.problems == []
 
 
