@@ -261,4 +261,9 @@ def test_the_folder_holds_what_the_hub_reads(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     assert names >= {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "README.md"}
     assert json.loads((folder / "generation_config.json").read_text())["do_sample"] is False
+    theirs, end_id = AutoTokenizer.from_pretrained(folder), tokenizer("bpe").end_id
+    for name in ("config.json", "generation_config.json"):
+        settings = json.loads((folder / name).read_text())
+        for kind in ("bos", "eos", "pad"):
+            assert settings[f"{kind}_token_id"] == getattr(theirs, f"{kind}_token_id") == end_id
     assert (folder.stat().st_mode & 0o777) == 0o755
