@@ -215,8 +215,10 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_continues(short: Worksp
     resume = short.path / ".resume"
     before = {*resume.glob("*/state.npz")}  # of runs that have finished, in copies
     running = short.start(*words, STORYLINE_SAVE_EVERY_S="0")
-    deadline = time.monotonic() + 120
-    while {*resume.glob("*/state.npz")} <= before and time.monotonic() < deadline:
+    deadline = time.monotonic() + 600
+    while {*resume.glob("*/state.npz")} <= before:
+        assert running.poll() is None, running.communicate()[0]
+        assert time.monotonic() < deadline
         time.sleep(0.1)
     os.killpg(running.pid, signal.SIGINT)  # the terminal also sends it to all processes in the foreground
     output, _ = running.communicate(timeout=120)
