@@ -6,6 +6,7 @@ import torch
 
 from lm.analysis.evaluation import evaluate
 from lm.config.weights import Weights
+from lm.model.cache import KeyValueCache
 from lm.model.matrices import product, quantised
 from lm.model.reader import Reader
 from tests.model.configs import VOCAB_SIZE, random_model, small_config
@@ -75,3 +76,18 @@ def test_a_text_is_evaluated_with_the_weights_of_generation(weights: Weights, mo
     # A random model is sure of most tokens and wrong, so a loss is some 5 nats a token.
     assert error.max() < most
     assert weights == "fp32" or error.max() > 1e-5
+
+
+def test_on_a_cpu_the_cache_has_the_columns_of_its_longest_text_in_whole_blocks() -> None:
+    cache = KeyValueCache(small_config(context_length=300), 2, torch.device("cpu"), torch.float32)
+    cache.make_room(130)
+    assert cache.store.shape[4] == 192
+    cache.store[:, :, 0, :, :100] = 7
+    cache.lengths = np.array([100, 130])
+    cache.select([0])  # the longest text leaves
+    assert cache.store.shape[4] == 128
+    assert cache.store.is_contiguous()
+    assert (cache.store[:, :, 0, :, :100] == 7).all()
+    cache.make_room(129)
+    assert cache.store.shape[4] == 192
+    assert (cache.store[:, :, 0, :, :100] == 7).all()
