@@ -34,8 +34,8 @@ VEGA
 <script>
 // DVC calls vegaEmbed for each chart. Its charts are 300 pixels wide, with small letters and files as names of lines.
 const embed = vegaEmbed;
-const names = "{'plots/train.csv': 'training', 'plots/valid.csv': 'validation', 'train.csv': 'training', " +
-  "'valid.csv': 'validation'}[datum.label] || datum.label";
+const names = "test(/train[.]csv$/, datum.label) ? 'training' : test(/valid[.]csv$/, datum.label) ? 'validation' : " +
+  "datum.label";
 const whole = "datum.value % 1 ? '' : format(datum.value, datum.value >= 10000 ? '~s' : '~r')";  // steps, tokens, sizes
 function dressed(part) {
   if (Array.isArray(part)) return part.map(dressed);
@@ -49,7 +49,8 @@ function dressed(part) {
   if (copy.x?.field) copy.x.axis = {tickCount: 6, labelExpr: whole};
   return copy;
 }
-vegaEmbed = (id, spec) => embed(id, {...dressed(spec), $schema: undefined, width: "container", height: 320,
+vegaEmbed = (id, spec) => spec.data ? draw(id, spec) : document.querySelector(id).remove();  // a chart without data
+const draw = (id, spec) => embed(id, {...dressed(spec), $schema: undefined, width: "container", height: 320,
   autosize: {type: "fit-x", contains: "padding"},
   config: {font: "system-ui, sans-serif", view: {stroke: null},
     title: {fontSize: 16, anchor: "start"}, legend: {orient: "top", labelFontSize: 14, labelLimit: 400},

@@ -134,7 +134,9 @@ def test_the_page_of_dvcs_plots_is_filled_and_names_its_lines(
         "color": {"field": "rev"},
         "strokeDash": dash,
     }
-    divs = [DIV.replace("{id}", id_).replace("{spec}", json.dumps(template)) for id_ in ("one", "two")]
+    tuned = json.dumps(template).replace("plots/", "finetune_")
+    specs = {"one": json.dumps(template), "none": "{}", "two": tuned}  # DVC has no chart of an empty file
+    divs = [DIV.replace("{id}", id_).replace("{spec}", spec) for id_, spec in specs.items()]
     images = "".join(IMAGE.replace("{rev}", rev) for rev in ("HEAD", "wide", "deep"))
     page = (tmp_path / "template.html").read_text(encoding="utf-8").replace("{refresh_tag}", "")
     filled = page.replace("{plot_divs}", "\n".join([*divs, IMAGES.replace("{images}", images)]))
@@ -146,6 +148,9 @@ def test_the_page_of_dvcs_plots_is_filled_and_names_its_lines(
     assert browser.value(f"{ratio}(document.querySelector('#one'))") > 0.95
     texts = browser.value("[...document.querySelectorAll('#one text')].map(e => e.textContent)")
     assert {"training", "validation", "HEAD", "wide", "steps", "nats per token"} <= set(texts)
+    tuned_texts = browser.value("[...document.querySelectorAll('#two text')].map(e => e.textContent)")
+    assert {"training", "validation"} <= set(tuned_texts)
+    assert browser.value("document.querySelector('#none') === null")
     labels = "[...document.querySelectorAll('#one .role-axis-label text')].map(e => e.textContent)"
     assert [label for label in browser.value(labels) if label][:3] == ["1", "2", "3"]  # no half steps
     rights = "[...document.querySelectorAll('img')].map(e => e.getBoundingClientRect().right)"
