@@ -46,6 +46,7 @@ from lm.tokenizer.bpe import BpeTokenizer
 from lm.training.timing import machine
 
 SIZE = SIZES["llama-22.7m"]
+CONFIG = SIZE.config.model_copy(update={"context_length": 2 * SIZE.config.context_length})  # no text fills it
 OURS: tuple[Weights, ...] = ("fp32", "bf16", "int8", "int4")
 GGUF_TYPES: dict[str, Dtype] = {"fp32": "f32", "bf16": "bf16", "int8": "q8_0"}
 CASES = [
@@ -111,9 +112,7 @@ def measure(run: Run) -> dict[str, float]:
     n_written = write(run.n_new)
     elapsed = time.perf_counter() - start
     multiplied = sum(
-        n.numel()
-        for name, n in Transformer(SIZE.config, SIZE.vocab_size).named_parameters()
-        if name != "embedding.weight"
+        n.numel() for name, n in Transformer(CONFIG, SIZE.vocab_size).named_parameters() if name != "embedding.weight"
     )
     return {
         "first_token_s": first,
@@ -151,7 +150,7 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
 
 def _storyline(weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
     assert weights in OURS
-    reader = Reader(Transformer(SIZE.config, SIZE.vocab_size), weights)
+    reader = Reader(Transformer(CONFIG, SIZE.vocab_size), weights)
 
     def write(n_new: int) -> int:
         never = SIZE.vocab_size  # no token has this id, so no text ends itself
@@ -164,11 +163,11 @@ def _storyline(weights: str, prompts: list[list[int]], *, compiled: bool) -> Cal
 def _transformers(weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    config = SIZE.config
+    config = CONFIG
     model = LlamaForCausalLM(
         LlamaConfig(
             vocab_size=SIZE.vocab_size,
-            max_position_embeddings=2 * config.context_length,  # it does not drop the older half of a full context
+            max_position_embeddings=config.context_length,
             hidden_size=config.d_model,
             intermediate_size=config.sizes.d_ff,
             num_hidden_layers=config.n_layers,
@@ -211,14 +210,14 @@ def _llama_cpp(weights: str, prompts: list[list[int]], *, compiled: bool) -> Cal
     from lm.exchange.export import export_gguf
 
     (prompt,) = prompts
-    model = Transformer(SIZE.config, SIZE.vocab_size)
+    model = Transformer(CONFIG, SIZE.vocab_size)
     arrays = {name: p.detach().numpy() for name, p in model.named_parameters()}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "gguf"
-        export_gguf(place, Model(SIZE.config, arrays), _any_tokenizer(), GGUF_TYPES[weights], "m")
+        export_gguf(place, Model(CONFIG, arrays), _any_tokenizer(), GGUF_TYPES[weights], "m")
         theirs = Llama(
             str(place / f"m-{GGUF_TYPES[weights]}.gguf"),
-            n_ctx=2 * SIZE.config.context_length,  # as in transformers
+            n_ctx=CONFIG.context_length,
             n_threads=torch.get_num_threads(),
             n_threads_batch=torch.get_num_threads(),
             use_mmap=False,
