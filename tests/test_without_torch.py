@@ -125,8 +125,8 @@ ENDS = [("tokens", "bin"), ("card", "json")]
 
 
 def test_parameters_are_checked_and_files_listed_without_what_takes_long_to_load(tmp_path: Path) -> None:
-    names = ("data", "dialogue", "tokenizer", "pairs")
-    outs = [word for name in names for word in (f"--{name}-inputs", str(tmp_path / f"{name}.json"))]
+    names = ("data-inputs", "dialogue-inputs", "tokenizer-inputs", "other-tokenizers", "pairs-inputs")
+    outs = [word for name in names for word in (f"--{name}", str(tmp_path / f"{name}.json"))]
     others = [*NOT_NEEDED_TO_GENERATE, "numpy", "tokenizers", "safetensors"]
     done = run_without_torch("stages.inputs", "--params", ROOT / "params.yaml", *outs, others=others)
     assert (done.returncode, done.stderr) == (0, "")
