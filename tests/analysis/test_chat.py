@@ -13,7 +13,7 @@ from lm.corpus.dialogue import Check, Dialogue, Message
 from lm.corpus.dialogues.stories import story_dialogues
 from lm.generation.conversation import fitted_prompt, reply
 from lm.generation.events import collect
-from lm.generation.sampling import GREEDY
+from lm.generation.sampling import GREEDY, Sampling
 from lm.model.reader import Reader
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.learning import learn_bpe
@@ -60,6 +60,7 @@ def test_true_answers_are_right_and_spoilt_ones_are_not() -> None:
         ("The Cat's ice  cream", [True, False]),
         ("Two cats and some ice creams", [False, False]),
         ("cat", [True, False]),
+        ("a bobcat with nice cream", [False, False]),
     ],
 )
 def test_a_word_counts_as_a_whole(text: str, used: list[bool]) -> None:
@@ -127,7 +128,15 @@ def test_answers_follow_the_true_messages_and_what_does_not_fit_has_none() -> No
         ids = fitted_prompt(bpe(), short.messages[: answer.message], 32).ids
         (drawn,) = collect(reply(model, bpe(), [ids], GREEDY, max_new_tokens=6, seed=0), 1)
         assert answer.text == bpe().decode(drawn)
+        assert answer.ended == (len(drawn) < 6)
     assert [len(row["answers"]) for row in as_json([long, short], given)] == [0, 2]
+
+
+def test_a_question_that_comes_twice_has_draws_of_its_own() -> None:
+    model = Reader(random_model(bpe().vocab_size, context_length=32))
+    one = Dialogue((Message("user", "the"), Message("assistant", "a")))
+    first, second = answers(model, bpe(), [one, one], Sampling(), max_new_tokens=6, batch_size=1, seed=5)
+    assert first.text != second.text
 
 
 def test_the_page_shows_the_answer_beside_the_true_one() -> None:

@@ -53,6 +53,7 @@ def test_a_pack_holds_each_once_and_no_row_too_much(lengths: list[int], capacity
 
 def test_the_fullest_row_that_has_room_is_taken() -> None:
     assert pack([6, 7, 3, 4, 2], 10) == [[1, 2], [0, 3], [4]]
+    assert pack([7, 6, 3], 10) == [[0, 2], [1]]  # both rows have room
     assert pack([], 10) == []
 
 
@@ -82,6 +83,11 @@ def test_an_epoch_holds_every_dialogue_whole_and_a_batch_depends_on_its_numbers_
     spread = rows.spread(n + 5)
     assert len(spread) == n
     assert rows.filled == sum(lengths) / (n * 9)
+
+
+def test_rows_of_a_validation_are_spread_over_all() -> None:
+    rows = DialogueRows(made([4] * 6), 8, end_id=0, packed=False)
+    assert rows.spread(3).inputs[:, 0].tolist() == [1, 3, 5]
 
 
 def test_each_epoch_has_an_order_of_its_own_and_so_has_each_seed() -> None:
