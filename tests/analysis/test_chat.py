@@ -92,6 +92,26 @@ def test_shares_are_of_what_is_known_with_dialogues_as_draws() -> None:
     assert (free["words_used"], free["right_answers"], free["right_by_kind"]) == (0.5, None, {})
 
 
+def test_stories_of_one_dialogue_are_one_draw_as_answers_are() -> None:
+    told = [
+        dialogue.messages[check.message].content
+        for dialogue in made_up()
+        for check in dialogue.checks
+        if check.kind == "story"
+    ]
+    kinds = {1: "story", 3: "who", 5: "story", 7: "who"}
+    talk = Dialogue(
+        (Message("user", "Tell."), Message("assistant", "Yes.")) * 4,
+        tuple(Check(place, kind, () if kind == "story" else ("Yes.",)) for place, kind in kinds.items()),
+    )
+    right = {place: told[0] if kind == "story" else "Yes." for place, kind in kinds.items()}
+    given = [Answer(0, place, text, True) for place, text in right.items()]
+    given += [Answer(1, place, "No.", True) for place in kinds]
+    figures = grade([talk, talk], given)
+    assert figures["stories_in_the_grammar"] == figures["right_answers"] == 0.5
+    assert figures["stories_in_the_grammar_standard_error"] == figures["right_answers_standard_error"] > 0.3
+
+
 def test_the_loss_is_that_of_torch_over_what_the_assistant_says() -> None:
     model = random_model(bpe().vocab_size, context_length=1500)
     encoded = encode_dialogues(bpe(), made_up(), 1500).dialogues
