@@ -122,7 +122,7 @@ class CachedSession:
         if isinstance(rows, slice):
             hidden = self._reader.states(new, positions, cache.store[:, :, rows])
         else:  # in a store of their own, which has the columns of these texts only
-            columns, places = cache.store[..., : whole_blocks(int(ends.max())), :], torch.tensor(rows, device=device)
+            columns, places = cache.store[..., : whole_blocks(int(ends.max())), :], torch.tensor(rows).to(device)
             store = columns.index_select(2, places)
             hidden = self._reader.states(new, positions, store)
             columns[:, :, places] = store

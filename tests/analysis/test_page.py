@@ -139,6 +139,9 @@ def test_every_view_can_be_asked_with_the_keys(browser: Browser, page: Path) -> 
     }
     for (kind, selector), words in expected.items():
         browser.value(f"document.querySelector('figure[data-kind={kind}] {selector}').focus()")
+        # The focus scrolls the page, and scrolling hides the tip: so the keys wait until it has come to rest.
+        browser.value("window.rests = false; requestAnimationFrame(() => setTimeout(() => window.rests = true, 100))")
+        browser.wait("window.rests")
         browser.send("Input.dispatchKeyEvent", type="keyDown", key="ArrowRight", code="ArrowRight")
         browser.wait(f"!{tip}.hidden")
         assert words in browser.value(f"{tip}.textContent"), kind
