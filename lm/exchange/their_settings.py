@@ -4,6 +4,7 @@ A key that is not here changes nothing of what the model computes, or only how i
 cannot follow is an error, because the imported model would be another one.
 """
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
@@ -44,13 +45,13 @@ class TheirSettings(Section):
         """The id of the token that ends a text; in a chat model the first of several."""
         return self.eos_token_id[0] if isinstance(self.eos_token_id, list) else self.eos_token_id
 
+    @abstractmethod
     def ours(self) -> ModelConfig:
         """Our configuration of the same model.
 
         Raises:
             ValueError: when our model cannot compute it.
         """
-        raise NotImplementedError
 
 
 class LlamaConfig(TheirSettings):
