@@ -49,13 +49,19 @@ def linear_cross_entropy(
     `dtype` is the type of the matrix products; None means the type of the tensors. Everything else is in float32 or
     better. `n_bytes` is the size of a chunk (`chunk_bytes`).
 
-    There may be more columns of logits than tokens (`n_columns`). They have the probability 0.
+    There may be more columns of logits than tokens (`n_columns`). They have the probability 0. On a CPU, logits of
+    tokens without weight are not computed: when a chat model learns, these are half of all.
     """
+    hidden, targets, weights = hidden.flatten(0, -2), targets.flatten(), weights.flatten()
+    if weights.device.type == "cpu" and not torch.compiler.is_compiling():  # elsewhere it would wait for the sizes
+        counted = weights.nonzero().squeeze(-1)
+        if len(counted) < len(weights):
+            hidden, targets, weights = hidden[counted], targets[counted], weights[counted]
     sums: tuple[Tensor, Tensor] = _LinearCrossEntropy.apply(  # type: ignore[no-untyped-call]
-        hidden.flatten(0, -2),
+        hidden,
         head,
-        targets.flatten(),
-        weights.flatten(),
+        targets,
+        weights,
         dtype or hidden.dtype,
         n_bytes,
         torch.is_grad_enabled(),

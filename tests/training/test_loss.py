@@ -344,6 +344,16 @@ def test_the_logits_never_exist_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> N
     assert max(watch.sizes) == n * vocab
 
 
+def test_logits_of_tokens_without_weight_are_not_computed() -> None:
+    n, vocab = 60, 50
+    head = random_head(n, vocab, d_model=4)
+    weights = torch.zeros(n)
+    weights[::4] = 1
+    with Watch() as watch:
+        ours(head._replace(weights=weights))
+    assert max(watch.sizes) == n // 4 * vocab
+
+
 def test_a_row_whose_logits_alone_are_beyond_a_chunk_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     head = random_head(3, 50, 4)
     monkeypatch.setitem(CHUNK, "bytes", 1)
