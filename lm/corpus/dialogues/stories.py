@@ -11,6 +11,7 @@ from random import Random
 from lm.config.dialogues import LEAST_CHARACTERS
 from lm.corpus.dialogue import Check, Dialogue, Message, Role
 from lm.corpus.dialogues import small_talk
+from lm.corpus.dialogues.parts import part_that_says, says, told_by_answer
 from lm.corpus.dialogues.questions import OF_ANIMALS, OF_CHILDREN, OF_PLOTS, SURE_WORDS, WISHES, Question
 from lm.corpus.document import Split
 from lm.corpus.stories.grammar import Grammar
@@ -32,6 +33,7 @@ _ANY_STORY = (
     "I cannot sleep. Tell me a story.",
 )
 _MOST_QUESTIONS = 6
+_FREE = ("story", "part of a story")  # kinds of answers of which only some words are known
 _TALK_CHARACTERS = 120  # that are left beside a story for what is said of it, at least
 _OPENINGS = {kind: GRAMMAR.compile(f"<{kind}>") for kind in ("child", "animal")}
 _CHILD = {"he": word("boy"), "she": word("girl")}
@@ -40,6 +42,8 @@ _compile = cache(_GRAMMAR.compile)
 
 def story_dialogues(seed: int, split: Split, n_dialogues: int, max_characters: int) -> Iterator[Dialogue]:
     """The first dialogues of a split; the texts of each have at most `max_characters` characters together.
+
+    Of those to train on, some are exercises. They are about a part of a story: more to find in less text.
 
     Raises:
         ValueError: when stories of some plot are too long for that.
@@ -51,7 +55,7 @@ def story_dialogues(seed: int, split: Split, n_dialogues: int, max_characters: i
     random = Random()
     for i in range(n_dialogues):
         random.seed((i << 40) | ((2 + _STREAMS.index(split)) << 32) | seed)
-        yield _Talk(random, max_characters).dialogue()
+        yield _Talk(random, max_characters, exercises=split == "train").dialogue()
 
 
 def _about(plot: str) -> list[Question]:
@@ -59,11 +63,15 @@ def _about(plot: str) -> list[Question]:
     return [*(OF_ANIMALS if plot in AMONG_ANIMALS else OF_CHILDREN), *OF_PLOTS[plot], *OF_PLOTS[plot]]
 
 
+def _with(words: Sequence[str]) -> str:
+    return f"with the {'words' if len(words) > 1 else 'word'} {' and '.join(words)}"
+
+
 class _Talk:
     """One dialogue while it is made up."""
 
-    def __init__(self, random: Random, max_characters: int) -> None:
-        self._random, self._room = random, max_characters
+    def __init__(self, random: Random, max_characters: int, exercises: bool) -> None:
+        self._random, self._room, self._exercises = random, max_characters, exercises
         self._messages: list[Message] = []
         self._checks: list[Check] = []
 
@@ -71,6 +79,9 @@ class _Talk:
         random = self._random
         if random.random() < 0.15:
             self._say("system", random.choice(small_talk.SYSTEM))
+        if self._exercises and random.random() < 0.4:
+            self._about_a_part()
+            return Dialogue(tuple(self._messages), tuple(self._checks))
         kind = random.random()
         if kind < 0.1:
             self._chat()
@@ -100,6 +111,26 @@ class _Talk:
         questions = OF_ANIMALS if kind == "animal" else OF_CHILDREN
         self._questions([question for question in questions if question.kind != "friend"], memory, f"{opening}\n\n")
 
+    def _about_a_part(self) -> None:
+        """One of the two tells a part of a story, and the user asks what it says."""
+        random = self._random
+        plot, story, memory = self._tell()
+        to_find = {question: self._to_find(question, memory, story) for question in OF_PLOTS[plot]}
+        asked = [question for question, words in to_find.items() if words and question.after is None]
+        part = part_that_says(story, to_find[random.choice(asked)], random)
+        about = [question for question, words in to_find.items() if words and says(part, words)]
+        known = [name for name in WISHES if name in memory and says(part, [memory[name][""]])]
+        if known and random.random() < 0.5:
+            words = tuple(memory[name][""] for name in random.sample(known, min(len(known), random.choice((1, 1, 2)))))
+            self._ask("part of a story", f"Tell me a part of a story {_with(words)}.", part, words)
+            if random.random() < 0.5:
+                self._questions(about, memory)
+        else:
+            self._questions(about, memory, f"{part}\n\n")
+
+    def _to_find(self, question: Question, memory: dict[str, Word], story: str) -> list[str]:
+        return told_by_answer(story, self._phrase(question.asks, memory), self._phrase(question.answer, memory))
+
     def _tell(self) -> tuple[str, str, dict[str, Word]]:
         """The plot, the text and the words of a story that fits, with some room for what is said of it."""
         while True:
@@ -127,7 +158,7 @@ class _Talk:
         known = [memory[name][""] for name in WISHES if name in memory] + list(SURE_WORDS.get(plot, ()))
         words = tuple(random.sample(known, min(len(known), random.choice((1, 1, 2)))))
         opening = random.choice(("Tell me a story", "Please tell me a story", "I would like a story"))
-        return f"{opening} with the {'words' if len(words) > 1 else 'word'} {' and '.join(words)}.", words
+        return f"{opening} {_with(words)}.", words
 
     def _questions(self, about: Sequence[Question], memory: dict[str, Word], before: str = "") -> None:
         """Some of these questions, in any order. What stands `before` the first one belongs to the same message."""
@@ -171,7 +202,7 @@ class _Talk:
     def _ask(self, kind: str, asked: str, answer: str, words: Sequence[str] = ()) -> None:
         self._say("user", asked)
         self._say("assistant", answer)
-        answers = () if kind == "story" else (answer,)
+        answers = () if kind in _FREE else (answer,)
         self._checks.append(Check(len(self._messages) - 1, kind, answers, tuple(words)))
 
     def _say(self, role: Role, content: str) -> None:
