@@ -33,6 +33,13 @@ _ANY_STORY = (
     "I cannot sleep. Tell me a story.",
 )
 _MOST_QUESTIONS = 6
+# What a dialogue is about, and how often. A small model learns to find answers where little stands around them. So it
+# trains on parts of stories too, as exercises, which are not evaluated.
+_KINDS = ("small talk", "opening", "part", "told story", "heard story")
+_SHARES: dict[Split, tuple[float, ...]] = {
+    "train": (0.06, 0.31, 0.31, 0.24, 0.08),
+    "valid": (0.1, 0.4, 0.0, 0.3, 0.2),
+}
 _FREE = ("story", "part of a story")  # kinds of answers of which only some words are known
 _TALK_CHARACTERS = 120  # that are left beside a story for what is said of it, at least
 _OPENINGS = {kind: GRAMMAR.compile(f"<{kind}>") for kind in ("child", "animal")}
@@ -43,7 +50,7 @@ _compile = cache(_GRAMMAR.compile)
 def story_dialogues(seed: int, split: Split, n_dialogues: int, max_characters: int) -> Iterator[Dialogue]:
     """The first dialogues of a split; the texts of each have at most `max_characters` characters together.
 
-    Of those to train on, some are exercises. They are about a part of a story: more to find in less text.
+    Some of those to train on are exercises. They are about a part of a story: more to find in less text.
 
     Raises:
         ValueError: when stories of some plot are too long for that.
@@ -55,7 +62,7 @@ def story_dialogues(seed: int, split: Split, n_dialogues: int, max_characters: i
     random = Random()
     for i in range(n_dialogues):
         random.seed((i << 40) | ((2 + _STREAMS.index(split)) << 32) | seed)
-        yield _Talk(random, max_characters, exercises=split == "train").dialogue()
+        yield _Talk(random, max_characters, split).dialogue()
 
 
 def _about(plot: str) -> list[Question]:
@@ -70,8 +77,8 @@ def _with(words: Sequence[str]) -> str:
 class _Talk:
     """One dialogue while it is made up."""
 
-    def __init__(self, random: Random, max_characters: int, exercises: bool) -> None:
-        self._random, self._room, self._exercises = random, max_characters, exercises
+    def __init__(self, random: Random, max_characters: int, split: Split) -> None:
+        self._random, self._room, self._split = random, max_characters, split
         self._messages: list[Message] = []
         self._checks: list[Check] = []
 
@@ -79,16 +86,17 @@ class _Talk:
         random = self._random
         if random.random() < 0.15:
             self._say("system", random.choice(small_talk.SYSTEM))
-        if self._exercises and random.random() < 0.4:
-            self._about_a_part()
-            return Dialogue(tuple(self._messages), tuple(self._checks))
-        kind = random.random()
-        if kind < 0.1:
-            self._chat()
-        elif kind < 0.5:  # questions soon after what they ask for: so a small model learns to look for answers
-            self._about_an_opening()
-        else:
-            self._about_a_story(told_by_user=kind > 0.8)
+        match random.choices(_KINDS, _SHARES[self._split])[0]:
+            case "small talk":
+                self._chat()
+            case "opening":
+                self._about_an_opening()
+            case "part":
+                self._about_a_part()
+            case "told story":
+                self._about_a_story(told_by_user=False)
+            case "heard story":
+                self._about_a_story(told_by_user=True)
         return Dialogue(tuple(self._messages), tuple(self._checks))
 
     def _about_a_story(self, told_by_user: bool) -> None:
