@@ -22,7 +22,7 @@ def told_by_answer(story: str, asked: str, answer: str) -> list[str]:
 
 
 def part_that_says(story: str, words: Sequence[str], random: Random) -> str:
-    """The shortest run of sentences with all these words, the last such one, and up to three sentences more on each side.
+    """The shortest run of sentences with all these words, and the last of those, with up to three more on each side.
 
     Raises:
         AssertionError: when the story does not say them.
