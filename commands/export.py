@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from commands.command_line import Parser
 from lm.exchange.export import export_code, export_gguf, export_transformers
 from lm.exchange.generation_defaults import generation_defaults
 from lm.exchange.homes import NoHomeError
@@ -24,11 +25,10 @@ from lm.tokenizer.load import load_tokenizer
 def main(words: Sequence[str] | None = None) -> None:
     """Export the model that the command line names."""
     about, _, example = (__doc__ or "").rpartition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m commands.export",
         description=about,
         epilog=example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, help="a folder with model.safetensors and tokenizer.json, or a model file")
     parser.add_argument("out", type=Path, help="the folder to write; it replaces one that is there")
@@ -49,7 +49,7 @@ def main(words: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--tokenizer", type=Path, help="a tokenizer.json that does not lie beside the model")
     parser.add_argument("--name", help="what the model is called; default: the name of its folder")
-    arguments = parser.parse_args(words)
+    arguments = parser.parse(words)
     try:
         export(arguments)
     except KeyboardInterrupt:

@@ -6,11 +6,11 @@
 Then `python -m commands.generate models/gpt2 "Once upon a time"` lets it continue a text.
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from commands.command_line import Parser
 from lm.exchange.hub import download_model
 from lm.exchange.imported import read_folder, read_tokenizer
 from lm.formats.model_file import ModelCard, save_model
@@ -21,16 +21,15 @@ from lm.formats.parameters import n_parameters
 def main(words: Sequence[str] | None = None) -> None:
     """Import the model that the command line names."""
     about, _, after = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m commands.import",
         description=about,
         epilog=after,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("source", help="a folder with config.json, or a repository as OWNER/NAME")
     parser.add_argument("out", type=Path, help="the folder to write model.safetensors and tokenizer.json to")
     parser.add_argument("--revision", help="of a repository: a branch, tag or commit; the newest if left")
-    arguments = parser.parse_args(words)
+    arguments = parser.parse(words)
     try:
         bring(arguments.source, arguments.out, arguments.revision)
     except KeyboardInterrupt:

@@ -6,12 +6,12 @@
 Log in first with `hf auth login`, or set HF_TOKEN. HF_ENDPOINT names another hub than huggingface.co.
 """
 
-import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from commands.command_line import Parser
 from lm.exchange.hub import upload_model
 from lm.system.files import replacing
 
@@ -21,17 +21,16 @@ _REPRODUCE = "## Reproduce"
 def main(words: Sequence[str] | None = None) -> None:
     """Send the folder that the command line names."""
     about, _, after = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m commands.push",
         description=about,
         epilog=after,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("folder", type=Path, help="an export for transformers")
     parser.add_argument("repository", help="where to send it, as ORGANISATION/NAME; made if there is none")
     parser.add_argument("--private", action="store_true", help="only its owners may see a repository that is made")
     parser.add_argument("--message", default="Upload from storyline", help="of the commit there; default: %(default)s")
-    arguments = parser.parse_args(words)
+    arguments = parser.parse(words)
     try:
         if not (arguments.folder / "config.json").exists():
             raise ValueError(f"{arguments.folder}: must be an export for transformers, got no config.json there")

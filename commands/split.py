@@ -3,11 +3,11 @@
 python -m commands.split data/tokenizer.json "Once upon a time" ...
 """
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from commands.command_line import Parser
 from lm.tokenizer.inspection import show_split
 from lm.tokenizer.load import load_tokenizer
 
@@ -15,13 +15,16 @@ from lm.tokenizer.load import load_tokenizer
 def main(words: Sequence[str] | None = None) -> None:
     """Print each text that the command line names."""
     about, example = (__doc__ or "\n\n").split("\n\n")
-    parser = argparse.ArgumentParser(prog="python -m commands.split", description=about, epilog=example)
+    parser = Parser(takes_texts=True, prog="python -m commands.split", description=about, epilog=example)
     parser.add_argument("tokenizer", type=Path, help="a tokenizer.json")
-    parser.add_argument("texts", nargs="+", help="texts to split; -- before one that begins with -")
-    arguments = parser.parse_intermixed_args(words)
+    parser.add_argument("texts", nargs="*", help="texts to split; -- before one that begins with -")
+    arguments = parser.parse(words)
+    texts = arguments.texts + arguments.literal
+    if not texts:
+        parser.error("texts: must be one or more, got none")
     try:
         tokenizer = load_tokenizer(arguments.tokenizer)
-        for text in arguments.texts:
+        for text in texts:
             ids = tokenizer.encode(text)
             print(show_split(tokenizer, text))
             print(*ids)

@@ -9,7 +9,6 @@ dvc.lock. The state of a run that you have given up stays until you remove it he
   python -m commands.unfinished --remove all --older-than 30  remove those that were saved more than 30 days ago
 """
 
-import argparse
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from commands.command_line import Parser
 from commands.deps import ROOT
 from lm.config.base import read_yaml
 from lm.training.saved_runs import FOLDER, STATE, About, folders, is_running, read_about, remove
@@ -45,15 +45,14 @@ class SavedRun:
 def main(words: Sequence[str] | None = None, root: Path = ROOT) -> None:
     """List the states, or remove those that the command line names."""
     summary, _, more = (__doc__ or "").partition("\n\n")
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m commands.unfinished",
         description=summary,
         epilog=more,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--remove", nargs="+", metavar="KEY", help="remove these; `all` stands for every state listed")
     parser.add_argument("--older-than", type=float, default=0, metavar="DAYS", help="only states saved before that")
-    arguments = parser.parse_args(words)
+    arguments = parser.parse(words)
     try:
         if not arguments.older_than >= 0:
             raise ValueError(f"--older-than: must be 0 or more days, got {arguments.older_than:g}")
