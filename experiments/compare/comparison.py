@@ -215,7 +215,7 @@ def _is_done(result: Result | None) -> bool:
 
 
 def _finished(run: Run, result: Result, root: Path, of_chat: bool) -> FinishedRun:
-    curves = read_curves(result, root, "finetune_" if of_chat else "")
+    curves = read_curves(result, root, of_chat=of_chat)
     return FinishedRun(run, result, curves, broke_down(result, curves))
 
 

@@ -13,7 +13,8 @@ from experiments.run.results import Result
 from lm.system.files import read_json
 from lm.training.timing import utilisation
 
-TRAIN, VALID, SAMPLES = "plots/{}train.csv", "plots/{}valid.csv", "samples/base.json"
+TRAIN, VALID = "plots/{}train.csv", "plots/{}valid.csv"
+_N_DIALOGUES = 6
 STEPS = "plots/{}steps.csv"  # whose MD5 names the file of how long the run took
 
 
@@ -41,13 +42,14 @@ class Curves:
     utilisation: float | None = None  # the share of the machine's arithmetic that training used
 
 
-def read_curves(result: Result, root: Path, prefix: str = "") -> Curves:
-    """The curves of a finished experiment of the repository at `root`; `finetune_` is the prefix of fine-tuning's."""
+def read_curves(result: Result, root: Path, *, of_chat: bool = False) -> Curves:
+    """The curves and samples of a finished experiment of the repository at `root`: of its base model or chat model."""
+    prefix = "finetune_" if of_chat else ""
     # DVC sees the files of a commit from the root of git, below which the project may lie.
     below = ask_git("-C", str(root), "rev-parse", "--show-prefix").rstrip("\n")
     files = DVCFileSystem(str(root), rev=result.rev, subrepos=bool(below))
     train, valid = (_table(files, below + path.format(prefix)) for path in (TRAIN, VALID))
-    samples = _samples(files, below + SAMPLES)
+    samples = _answers(files, below + "samples/chat.json") if of_chat else _samples(files, below + "samples/base.json")
     timing = root / ".timings" / f"{result.outs.get(STEPS.format(prefix))}.json"
     if train is None or not timing.exists():
         return Curves(train, valid, samples, None, None)
@@ -80,6 +82,19 @@ def _samples(files: DVCFileSystem, path: str) -> tuple[Sample, ...] | None:
     if text is None:
         return None
     return tuple(Sample(entry["prompt"], entry["text"], entry["complete"]) for entry in json.loads(text)["samples"])
+
+
+def _answers(files: DVCFileSystem, path: str) -> tuple[Sample, ...] | None:
+    """The first answer in each of the first dialogues, to what the user says."""
+    text = _text(files, path)
+    if text is None:
+        return None
+    answered = [entry for entry in json.loads(text) if entry["answers"]][:_N_DIALOGUES]
+    return tuple(
+        Sample(entry["messages"][first["message"] - 1]["content"] + "\n\n", first["text"], first["ended"])
+        for entry in answered
+        for first in entry["answers"][:1]
+    )
 
 
 def _text(files: DVCFileSystem, path: str) -> str | None:

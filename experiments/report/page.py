@@ -10,6 +10,7 @@ from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
 from string import Template
+from textwrap import shorten
 
 from experiments.compare.comparison import Comparison
 from experiments.compare.table import remarks, table
@@ -180,7 +181,7 @@ def _samples(comparison: Comparison) -> str:
     if cards:
         parts += [note("The samples of the first seed, without any selection."), legend(comparison)]
     for prompt, articles in cards.items():
-        heading = f"“{escape(prompt)}”" if prompt else "Without a prompt"
+        heading = f"“{escape(shorten(prompt, 100, placeholder='…'))}”" if prompt else "Without a prompt"
         parts.append(f'<h3>{heading}</h3><div class="scroll cards">{"".join(articles)}</div>')
     if absent:
         parts.append(note(f"no samples here for {', '.join(absent)}: dvc pull"))

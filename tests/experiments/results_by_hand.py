@@ -57,5 +57,5 @@ def made_finished(run: Run, bits_per_byte: float, losses: list[float] | None, **
 def made_comparison(experiment_set: ExperimentSet, finished: Sequence[FinishedRun]) -> Comparison:
     """The comparison of a set from finished runs, whose curves are not read from a repository."""
     by_name = {run.definition.name: run for run in finished}
-    with patch.object(comparison_module, "read_curves", lambda result, *_others: by_name[result.name].curves):
+    with patch.object(comparison_module, "read_curves", lambda result, *_others, **_kinds: by_name[result.name].curves):
         return compare(experiment_set, PARAMS, {name: run.result for name, run in by_name.items()}, Path())
