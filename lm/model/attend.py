@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 _SHORT = 512  # positions; in longer contexts the scores outgrow the processor's caches
+_QUERIES = 128  # computed together
 
 Kernel = Literal["fused", "math", "flex"]  # `flex` is in lm.model.flex, and `fused` here
 Mask = (
@@ -38,7 +39,8 @@ def attend(
 
     `mask` is True where a query may look at a key, or holds scores to add. Without a mask, the plain causal rule holds
     if there are as many queries as keys. A single query may look at all keys, because it stands at the end of them. If
-    `causal` is False, every query may look at every key that the mask does not hide. If `kernel` is None, the faster
+    `causal` is False, every query may look at every key that the mask does not hide. Otherwise the queries are the last
+    positions of the keys, and the mask must hide what comes after a query. If `kernel` is None, the faster
     one is taken. The math kernel has no dropout, so with dropout the fused one is taken.
     """
     assert mask is not None or not causal or q.shape[2] in (1, k.shape[2]), (
@@ -48,7 +50,7 @@ def attend(
         half = q.dtype in (torch.bfloat16, torch.float16)
         kernel = faster_kernel(q.device, half, k.shape[2], dropout) if k.shape[2] > 1 else "fused"
     if kernel == "math" and dropout == 0:
-        y: Tensor = _MathKernel.apply(q, k, v, _as_bias(mask, q, k, causal))  # type: ignore[no-untyped-call]
+        y: Tensor = _MathKernel.apply(q, k, v, _as_bias(mask, q, k, causal), causal)  # type: ignore[no-untyped-call]
         return y
     if mask is not None and mask.is_floating_point():
         mask = mask.to(q.dtype)
@@ -94,26 +96,43 @@ class _MathKernel(torch.autograd.Function):
 
     With s = q k^T / sqrt(d) + bias, p = softmax(s), y = p v, and dy given, the gradients are: dv = p^T dy, dp = dy v^T,
     ds = p * (dp - sum(p * dp)), dq = ds k / sqrt(d), dk = ds^T q / sqrt(d).
+
+    If no query sees keys after it (`causal`), a few queries at a time are computed, with the keys that stand up to the
+    last of them: a third less work, in arrays that fit into the processor's caches.
     """
 
     @staticmethod
-    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor) -> Tensor:
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor, bias: Tensor, causal: bool) -> Tensor:
         ctx.shape, ctx.scale = q.shape, 1 / math.sqrt(q.shape[-1])
+        ctx.spans = _spans(q.shape[2], k.shape[2], causal)
         q, k, v = (x.flatten(0, 1) for x in (q, k, v))
+        ps, ys = [], []
         with torch.autocast(q.device.type, enabled=False):  # autocast would convert to float32 and back
-            scores = torch.baddbmm(bias, q, k.mT, alpha=ctx.scale)
-            p = torch.softmax(scores, -1)
-            ctx.save_for_backward(q, k, v, p)
-            return torch.bmm(p, v).view(ctx.shape)
+            for queries, keys in ctx.spans:
+                scores = torch.baddbmm(bias[..., queries, keys], q[:, queries], k[:, keys].mT, alpha=ctx.scale)
+                ps.append(torch.softmax(scores, -1))
+                ys.append(torch.bmm(ps[-1], v[:, keys]))
+        ctx.save_for_backward(q, k, v, *ps)
+        return torch.cat(ys, 1).view(ctx.shape)
 
     @staticmethod
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
-        q, k, v, p = ctx.saved_tensors
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor, Tensor, None, None]:
+        q, k, v, *ps = ctx.saved_tensors
         dy = grad_outputs[0].flatten(0, 1)
-        dp = torch.bmm(dy, v.mT)
-        ds = torch._softmax_backward_data(dp, p, -1, p.dtype)
-        shape = (*ctx.shape[:2], k.shape[1], ctx.shape[3])
-        dq = torch.bmm(ds, k).mul_(ctx.scale).view(ctx.shape)
-        dk = torch.bmm(ds.mT, q).mul_(ctx.scale).view(shape)
-        dv = torch.bmm(p.mT, dy).view(shape)
-        return dq, dk, dv, None
+        dq, dk, dv = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
+        for (queries, keys), p in zip(ctx.spans, ps, strict=True):
+            dp = torch.bmm(dy[:, queries], v[:, keys].mT)
+            ds = torch._softmax_backward_data(dp, p, -1, p.dtype)
+            dq[:, queries] = torch.bmm(ds, k[:, keys])
+            dk[:, keys].baddbmm_(ds.mT, q[:, queries])
+            dv[:, keys].baddbmm_(p.mT, dy[:, queries])
+        shape = (*ctx.shape[:2], *k.shape[1:])
+        return dq.mul_(ctx.scale).view(ctx.shape), dk.mul_(ctx.scale).view(shape), dv.view(shape), None, None
+
+
+def _spans(n_queries: int, n_keys: int, causal: bool) -> list[tuple[slice, slice]]:
+    """Queries that are computed together, and the keys that they may see."""
+    if not causal:
+        return [(slice(n_queries), slice(n_keys))]
+    starts, before = range(0, n_queries, _QUERIES), n_keys - n_queries
+    return [(slice(start, start + _QUERIES), slice(min(n_keys, before + start + _QUERIES))) for start in starts]

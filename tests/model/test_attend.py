@@ -69,7 +69,7 @@ def test_the_math_kernel_equals_the_fused_one_forward_and_backward(
     inputs = q, k, v = random_inputs(n_queries, n_keys, dtype)
     mask = mask_of(rule, n_queries, n_keys)
     expected = fused(q, k, v, mask)
-    actual: Tensor = _MathKernel.apply(q, k, v, _as_bias(mask, q, k))  # type: ignore[no-untyped-call]
+    actual: Tensor = _MathKernel.apply(q, k, v, _as_bias(mask, q, k), True)  # type: ignore[no-untyped-call]
     torch.testing.assert_close(actual, expected, rtol=0, atol=tolerance)
     for ours, theirs in zip(gradients(actual, inputs), gradients(expected, inputs), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=tolerance)
@@ -82,7 +82,7 @@ def test_the_backward_pass_of_the_math_kernel_agrees_with_finite_differences(
 ) -> None:
     q, k, v = random_inputs(n_queries, n_keys, torch.float64, d_head=3)
     bias = _as_bias(mask_of(rule, n_queries, n_keys), q, k)
-    assert torch.autograd.gradcheck(_MathKernel.apply, (q, k, v, bias))
+    assert torch.autograd.gradcheck(_MathKernel.apply, (q, k, v, bias, True))
 
 
 @pytest.mark.parametrize("rule", RULES)
