@@ -2,8 +2,7 @@
 
 PyTorch's fused kernel never stores the scores. The math kernel, as PyTorch calls it, computes the formula by plain
 matrix products. On a CPU, in half precision and with short contexts, it is faster, because the processor has
-instructions for such products and the fused kernel does not use them. On two cores with AVX512-BF16 whole steps of the
-default model run at 1.4 times the speed (`python -m benchmarks.training_step`).
+instructions for such products and the fused kernel does not use them (docs/results/training-speed.md).
 """
 
 import math
@@ -14,7 +13,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
-_SHORT = 512  # positions; in longer contexts the scores outgrow the processor's caches
+_SHORT = 1024  # positions; in longer contexts the probabilities that are kept take too much memory
 _QUERIES = 128  # computed together
 
 Kernel = Literal["fused", "math", "flex"]  # `flex` is in lm.model.flex, and `fused` here

@@ -10,6 +10,7 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 from lm.model.attend import Mask, _as_bias, _MathKernel, attend
 from lm.model.positions import alibi_bias, alibi_slopes
 from tests.model.configs import largest
+from tests.tensor_sizes import Watch
 
 HEADS = 3
 Rule = Literal["causal", "window", "alibi"]
@@ -107,7 +108,7 @@ def test_half_precision_stays_near_the_fused_kernel_in_float32(
 
 
 @pytest.mark.parametrize("rule", RULES)
-@pytest.mark.parametrize("n", [512, 513])
+@pytest.mark.parametrize("n", [1024, 1025])
 def test_both_sides_of_the_length_where_attend_changes_its_kernel_agree_with_float32(rule: Rule, n: int) -> None:
     q, k, v = random_inputs(n, n, torch.bfloat16)
     mask = mask_of(rule, n, n)
@@ -115,12 +116,30 @@ def test_both_sides_of_the_length_where_attend_changes_its_kernel_agree_with_flo
     torch.testing.assert_close(actual.float(), expected, rtol=0, atol=2 * 2**-7 * largest(expected))  # as above
 
 
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("n", [128, 129, 300])
+def test_queries_that_are_computed_together_change_nothing(rule: Rule, n: int) -> None:
+    inputs = q, k, v = random_inputs(n, n, torch.float64)
+    bias = _as_bias(mask_of(rule, n, n), q, k)
+    some, all_together = (_MathKernel.apply(q, k, v, bias, causal) for causal in (True, False))  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(some, all_together, rtol=0, atol=1e-14)
+    for ours, theirs in zip(gradients(some, inputs), gradients(all_together, inputs), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-14)
+
+
+def test_scores_of_keys_after_a_group_of_queries_are_not_computed() -> None:
+    q, k, v = random_inputs(300, 300, torch.float32)
+    with Watch() as watch:
+        gradients(attend(q, k, v, None, 0.0, "math"), (q, k, v))
+    assert max(watch.sizes) == 2 * HEADS * 128 * 256 > 2 * HEADS * 44 * 300
+
+
 @pytest.mark.parametrize(
     ("dtype", "n_keys", "dropout", "math"),
     [
-        (torch.bfloat16, 512, 0.0, True),
+        (torch.bfloat16, 1024, 0.0, True),
         (torch.float16, 2, 0.0, True),
-        (torch.bfloat16, 513, 0.0, False),
+        (torch.bfloat16, 1025, 0.0, False),
         (torch.bfloat16, 1, 0.0, False),
         (torch.bfloat16, 9, 0.1, False),
         (torch.float32, 9, 0.0, False),

@@ -161,8 +161,8 @@ def test_shares_and_unknown_devices_are_not_compiled(monkeypatch: pytest.MonkeyP
     ("changes", "model", "device", "expected"),
     [
         ({"precision": "bf16"}, {}, CPU, "math"),
-        ({"precision": "fp16"}, {"context_length": 512}, CPU, "math"),
-        ({"precision": "bf16"}, {"context_length": 513}, CPU, "fused"),
+        ({"precision": "fp16"}, {"context_length": 1024}, CPU, "math"),
+        ({"precision": "bf16"}, {"context_length": 1025}, CPU, "fused"),
         ({"precision": "bf16"}, {"dropout": 0.1}, CPU, "fused"),
         ({"precision": "bf16"}, {}, CUDA, "fused"),
         ({"precision": "fp32"}, {}, CPU, "fused"),

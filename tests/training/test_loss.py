@@ -1,8 +1,7 @@
 """The training loss against PyTorch's."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -10,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 (the name the field uses)
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from lm.training import loss as module
 from lm.training.loss import cross_entropy, linear_cross_entropy
+from tests.tensor_sizes import Watch
 
 EPS = torch.finfo(torch.float32).eps
 
@@ -314,22 +313,6 @@ def test_a_loss_that_is_no_number_stays_none(monkeypatch: pytest.MonkeyPatch) ->
     head.hidden[3, 2] = math.nan
     set_chunks(monkeypatch, 2, 5)
     assert ours(head).loss.isnan()
-
-
-class Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Notes the size of every tensor that an operation makes."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.sizes: list[int] = []
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> Any:
-        result = func(*args, **(kwargs or {}))
-        made = result if isinstance(result, tuple | list) else [result]
-        self.sizes += [tensor.numel() for tensor in made if isinstance(tensor, Tensor)]
-        return result
 
 
 def test_the_logits_never_exist_as_a_whole(monkeypatch: pytest.MonkeyPatch) -> None:
