@@ -87,7 +87,7 @@ def answer(trained: Trained, messages: list[Message], n_new: int, seed: int) -> 
     model, tokenizer, card = trained
     start, cpu_start = time.perf_counter(), time.process_time()
     prompt = fitted_prompt(tokenizer, messages, card.config.context_length)
-    events = reply(model, tokenizer, [prompt.ids], SAMPLING, max_new_tokens=n_new, seed=seed)
+    events = reply(model, tokenizer, [prompt], SAMPLING, max_new_tokens=n_new, seed=seed)
     # Each event gives one piece of text, which may be empty; the last event is the end.
     times_s = [time.perf_counter() - start for _ in answer_text(tokenizer, events)]
     return Answered(times_s, time.process_time() - cpu_start)

@@ -103,7 +103,7 @@ class Talk:
         events = reply(
             self._model,
             self._tokenizer,
-            [prompt.ids],
+            [prompt],
             sampling,
             max_new_tokens=self.settings.max_new_tokens,
             seed=seed,

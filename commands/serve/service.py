@@ -14,8 +14,8 @@ from commands.serve.answers import Choice, Form, Kind, Piece, joined
 from commands.serve.errors import ApiError
 from commands.serve.fields import ChatFields, CompletionFields, TextFields
 from lm.generation.batch import Text
-from lm.generation.branches import start_of_context
 from lm.generation.constraints import Constraints, Rules
+from lm.generation.context import Turns, start_of_context
 from lm.generation.conversation import end_of_turn, fitted_prompt, never_said
 from lm.generation.engine import ClosedError, Engine, FullError, Job
 from lm.generation.events import Event
@@ -83,7 +83,9 @@ class Service:
             raise ApiError(400, str(error), "messages", "context_length_exceeded") from None
         n_tokens = fields.max_completion_tokens or fields.max_tokens or self.limits.max_tokens
         logprobs = fields.top_logprobs if fields.logprobs else None
-        texts = self._texts(fields, [prompt.ids], n_tokens, logprobs, end_of_turn(tokenizer), self._never)
+        texts = self._texts(
+            fields, [prompt.ids], n_tokens, logprobs, end_of_turn(tokenizer), self._never, [prompt.turns]
+        )
         choices = [Choice(tokenizer, (), fields.stop) for _ in texts]
         return self._answer("chat", fields, texts, choices, dropped_messages=prompt.n_dropped)
 
@@ -108,6 +110,7 @@ class Service:
         logprobs: int | None,
         end_id: int,
         never: list[int],
+        turns: list[Turns] | None = None,
     ) -> list[Text]:
         if fields.model != self.name:
             message = f"model: {fields.model} is not here; there is {self.name}"
@@ -130,6 +133,7 @@ class Service:
             rules=rules,
             never=never,
             logprobs=logprobs,
+            turns=turns,
         )
 
     def _answer(

@@ -15,7 +15,7 @@ from lm.analysis.evaluation import Predictor, predict, ratio
 from lm.analysis.texts import repetition, words
 from lm.corpus.dialogue import Check, Dialogue
 from lm.corpus.stories import derivations
-from lm.generation.conversation import answer_text, fitted_prompt, reply
+from lm.generation.conversation import Prompt, answer_text, fitted_prompt, reply
 from lm.generation.events import End, Event
 from lm.generation.sampling import Sampling
 from lm.generation.session import LanguageModel
@@ -57,7 +57,7 @@ def answers(
 
     A place whose last message does not fit into the context has no answer.
     """
-    asked: list[tuple[int, int, list[int]]] = []
+    asked: list[tuple[int, int, Prompt]] = []
     for number, dialogue in enumerate(dialogues):
         for place, message in enumerate(dialogue.messages):
             if message.role == "assistant":
@@ -65,12 +65,17 @@ def answers(
                     prompt = fitted_prompt(tokenizer, dialogue.messages[:place], model.config.context_length)
                 except ValueError:
                     continue
-                asked.append((number, place, prompt.ids))
+                asked.append((number, place, prompt))
     given = []
     for start in range(0, len(asked), batch_size):
         part = asked[start : start + batch_size]
         events = reply(
-            model, tokenizer, [ids for *_, ids in part], sampling, max_new_tokens=max_new_tokens, seed=seed + start
+            model,
+            tokenizer,
+            [prompt for *_, prompt in part],
+            sampling,
+            max_new_tokens=max_new_tokens,
+            seed=seed + start,
         )
         by_row: dict[int, list[Event]] = defaultdict(list)
         for event in events:

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from lm.generation.branches import start_of_context
 from lm.generation.constraints import Rules, State
+from lm.generation.context import Turns, ids_in_context
 from lm.generation.events import End, Event, Reason, Token
 from lm.generation.log_probabilities import log_probabilities
 from lm.generation.penalties import barred, penalised, stuck, without
@@ -32,6 +32,7 @@ class Text:
         state: of the rules.
         never: tokens that are not drawn.
         logprobs: how many of the likeliest tokens its events name, beside the log probability; None: neither.
+        turns: those of its prompt, if it is an answer in a conversation.
     """
 
     row: int
@@ -45,10 +46,11 @@ class Text:
     state: State | None = None
     never: tuple[int, ...] = ()
     logprobs: int | None = None
+    turns: Turns | None = None
 
     def kept(self, context_length: int) -> list[int]:
         """The ids that are still in the context."""
-        return self.ids[start_of_context(len(self.ids), context_length) :]
+        return ids_in_context(self.ids, context_length, self.turns)
 
     def grow(self, id: int) -> Reason | None:
         """Add a token. The reason why the text ends after it, or None."""

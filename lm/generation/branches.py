@@ -1,11 +1,11 @@
 """Texts that continue one prompt and fork: what a search reads."""
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Int64
 
+from lm.generation.context import start_of_context
 from lm.generation.session import LanguageModel
 
 
@@ -40,9 +40,3 @@ class Branches:
         """Continue the branches `parents`, one after another, by one id each."""
         self.keep(parents)
         self.texts = np.column_stack([self.texts, ids])
-
-
-def start_of_context(length: int, context_length: int) -> int:
-    """The index of the first token that is still in the context when a text has this length."""
-    dropped = context_length + 1 - (context_length + 1) // 2  # tokens, each time that one more would not fit
-    return dropped * max(0, math.ceil((length - context_length) / dropped))

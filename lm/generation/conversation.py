@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from lm.config.special_tokens import END_OF_TURN
 from lm.corpus.dialogue import Message
+from lm.generation.context import Turns
 from lm.generation.events import Event
 from lm.generation.generate import generate
 from lm.generation.sampling import Sampling
@@ -17,17 +18,24 @@ _SHORTEST = 3  # tokens of a message: of its role, of its text, and of its end
 
 
 class Prompt(NamedTuple):
-    """The tokens that the model reads before it answers, and how many of the oldest messages did not fit."""
+    """The tokens that the model reads before it answers.
+
+    Attributes:
+        ids: the tokens.
+        n_dropped: how many of the oldest messages did not fit.
+        turns: where it can be shortened when the answer is long.
+    """
 
     ids: list[int]
     n_dropped: int
+    turns: Turns
 
 
 def fitted_prompt(tokenizer: Tokenizer, messages: Sequence[Message], context_length: int) -> Prompt:
     """The newest messages that fit into the context, with a sixteenth of it left for the answer.
 
     A system message at the beginning stays. The oldest turns go, each with its answer, so that what is left begins with
-    the user. An answer that needs more room goes on as any long text does: the older half of the context is forgotten.
+    the user. When an answer needs more room, more of the oldest turns go.
 
     Raises:
         ValueError: when not even the last message fits, or the system message leaves no room for one.
@@ -54,14 +62,19 @@ def fitted_prompt(tokenizer: Tokenizer, messages: Sequence[Message], context_len
             f"message: must have at most {limit - length(len(messages))} tokens, so that it fits into the context of "
             f"{context_length} with {room} for an answer, got {length(start) - length(len(messages))}"
         )
-    ids = [id for part in (*said[:n_system], *said[start:]) for id in part]
-    return Prompt([tokenizer.end_id, *ids, opening(tokenizer, "assistant")], start - n_system)
+    ids = [tokenizer.end_id, *(id for part in said[:n_system] for id in part)]
+    n_stay, starts = len(ids), []
+    for message, its_ids in zip(messages[start:], said[start:], strict=True):
+        if message.role == "user":
+            starts.append(len(ids))
+        ids += its_ids
+    return Prompt([*ids, opening(tokenizer, "assistant")], start - n_system, Turns(n_stay, tuple(starts)))
 
 
 def reply(
     model: LanguageModel,
     tokenizer: Tokenizer,
-    prompts: Sequence[Sequence[int]],
+    prompts: Sequence[Prompt],
     sampling: Sampling,
     *,
     max_new_tokens: int,
@@ -74,13 +87,14 @@ def reply(
     """
     return generate(
         model,
-        prompts,
+        [prompt.ids for prompt in prompts],
         sampling,
         max_new_tokens=max_new_tokens,
         end_id=end_of_turn(tokenizer),
         never=never_said(tokenizer),
         seed=seed,
         logprobs=logprobs,
+        turns=[prompt.turns for prompt in prompts],
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from lm.generation.batch import Batch, Text, random_stream
 from lm.generation.constraints import Rules
+from lm.generation.context import Turns
 from lm.generation.events import End, Event
 from lm.generation.sampling import Sampling
 from lm.generation.session import LanguageModel
@@ -22,6 +23,7 @@ def generate(
     never: Sequence[int] = (),
     logprobs: int | None = None,
     first_prompt: int = 0,
+    turns: Sequence[Turns] | None = None,
 ) -> Iterator[Event]:
     """The tokens that follow each prompt as they are drawn, and the end of each text.
 
@@ -31,8 +33,9 @@ def generate(
     `logprobs`, a token has the logarithm of its probability, and so many of the likeliest tokens in its place.
 
     Each prompt is read once, in one pass. Then all texts advance together, and those that have ended leave. When the
-    context is full, its older half is dropped and the rest is read again. A prompt longer than the context loses the
-    same tokens that a growing text would have lost. Each text has its own random stream, which depends on the seed, the
+    context is full, its older half is dropped and the rest is read again; with `turns`, those of each prompt, its
+    oldest turns are (`ids_in_context`). A prompt longer than the context loses the same tokens that a growing text
+    would have lost. Each text has its own random stream, which depends on the seed, the
     number of the prompt and that of the sample. Prompts are numbered from `first_prompt` on. So no text depends on the
     others, as `Batch` says.
     """
@@ -47,6 +50,7 @@ def generate(
         never=never,
         logprobs=logprobs,
         first_prompt=first_prompt,
+        turns=turns,
     )
     if max_new_tokens == 0:
         yield from (End(text.row, "length") for text in texts)
@@ -69,6 +73,7 @@ def texts_to_write(
     never: Sequence[int] = (),
     logprobs: int | None = None,
     first_prompt: int = 0,
+    turns: Sequence[Turns] | None = None,
 ) -> list[Text]:
     """The texts of `generate`, as they stand before their first new token."""
     assert prompts
@@ -86,6 +91,7 @@ def texts_to_write(
             rules.start(ids) if rules else None,
             tuple(never),
             logprobs,
+            turns[prompt] if turns else None,
         )
         for prompt, ids in enumerate(prompts)
         for sample in range(samples)

@@ -14,7 +14,7 @@ from jaxtyping import Float64
 from numpy.typing import NDArray
 
 from lm.generation.batch import Text, random_stream
-from lm.generation.branches import start_of_context
+from lm.generation.context import start_of_context
 from lm.generation.events import End, Event, Reason, Token
 from lm.generation.largest import finite, on_host
 from lm.generation.sampling import Sampling, candidates

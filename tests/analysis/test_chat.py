@@ -145,8 +145,8 @@ def test_answers_follow_the_true_messages_and_what_does_not_fit_has_none() -> No
     assert [(answer.dialogue, answer.message) for answer in given] == [(1, 1), (1, 3)]
     assert told == [1, 1]
     for answer in given:
-        ids = fitted_prompt(bpe(), short.messages[: answer.message], 32).ids
-        (drawn,) = collect(reply(model, bpe(), [ids], GREEDY, max_new_tokens=6, seed=0), 1)
+        prompt = fitted_prompt(bpe(), short.messages[: answer.message], 32)
+        (drawn,) = collect(reply(model, bpe(), [prompt], GREEDY, max_new_tokens=6, seed=0), 1)
         assert answer.text == bpe().decode(drawn)
         assert answer.ended == (len(drawn) < 6)
     assert [len(row["answers"]) for row in as_json([long, short], given)] == [0, 2]

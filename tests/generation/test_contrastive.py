@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from lm.generation.branches import start_of_context
+from lm.generation.context import start_of_context
 from lm.generation.contrastive import Contrastive, contrastive_search
 from lm.generation.events import End, Token, collect
 from lm.generation.generate import generate

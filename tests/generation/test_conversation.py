@@ -1,16 +1,18 @@
 """Tests of lm/generation/conversation.py."""
 
+import math
 import re
 from functools import cache
 from itertools import count
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from lm.config.special_tokens import CHAT_TOKENS, END_OF_TEXT, END_OF_TURN
 from lm.corpus.dialogue import Message
-from lm.generation.conversation import answer_text, end_of_turn, fitted_prompt, reply
+from lm.generation.conversation import answer_text, end_of_turn, fitted_prompt, never_said, reply
 from lm.generation.events import End, Token
 from lm.generation.sampling import GREEDY, Sampling
 from lm.tokenizer.chat import prompt_ids
@@ -66,7 +68,7 @@ def test_an_answer_ends_with_the_turn_and_holds_no_special_token(backend: str) -
     tokenizer = bpe()
     model = random_model(tokenizer.vocab_size, context_length=32)
     speaker = model if backend == "torch" else numpy_twin(model)
-    prompts = [fitted_prompt(tokenizer, talk([3]), 32).ids] * 40
+    prompts = [fitted_prompt(tokenizer, talk([3]), 32)] * 40
     events = list(reply(speaker, tokenizer, prompts, Sampling(1.5), max_new_tokens=60, seed=1))
     drawn = [event.id for event in events if isinstance(event, Token)]
     special = set(tokenizer.special_tokens.values())
@@ -76,6 +78,29 @@ def test_an_answer_ends_with_the_turn_and_holds_no_special_token(backend: str) -
     assert tokenizer.end_id == tokenizer.special_tokens[END_OF_TEXT]
 
 
+def test_a_long_answer_drops_the_oldest_turns_and_keeps_its_question() -> None:
+    tokenizer, context_length = bpe(), 48
+    model = random_model(tokenizer.vocab_size, context_length=context_length)
+    said = [SYSTEM, *talk([6, 6, 4, 4, 4])]
+    prompt = fitted_prompt(tokenizer, said, context_length)
+    assert prompt.n_dropped == 0
+    events = reply(model, tokenizer, [prompt], GREEDY, max_new_tokens=20, seed=1)
+    drawn = [event.id for event in events if isinstance(event, Token)]
+    assert len(prompt.ids) + len(drawn) > context_length
+
+    def next_token(n_dropped: int, n_said: int) -> int:
+        """The likeliest token after the turns that are left, and so much of the answer."""
+        ids = [*prompt_ids(tokenizer, [SYSTEM, *said[1 + n_dropped :]]), *drawn[:n_said]]
+        assert len(ids) <= context_length
+        logits = model.session(1).read(np.array([ids]), last=1)[0, -1]
+        logits[never_said(tokenizer)] = -math.inf
+        return int(logits.argmax())
+
+    n_fit = context_length - len(prompt.ids)
+    for n_said in range(len(drawn)):
+        assert drawn[n_said] == next_token(0 if n_said <= n_fit else 2, n_said)
+
+
 def test_the_text_of_an_answer_comes_in_whole_characters() -> None:
     tokenizer = bpe()
     ids = tokenizer.encode("“Hi”")
@@ -83,5 +108,5 @@ def test_the_text_of_an_answer_comes_in_whole_characters() -> None:
     assert "".join(pieces) == "“Hi”"
     assert "�" not in "".join(answer_text(tokenizer, [*(Token(0, id) for id in ids[:-1]), End(0, "length")]))
     model = random_model(tokenizer.vocab_size, context_length=32)
-    prompt = fitted_prompt(tokenizer, talk([3]), 32).ids
+    prompt = fitted_prompt(tokenizer, talk([3]), 32)
     assert list(reply(model, tokenizer, [prompt], GREEDY, max_new_tokens=0, seed=1)) == [End(0, "length")]
