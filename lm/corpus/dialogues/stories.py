@@ -42,6 +42,7 @@ _SHARES: dict[Split, tuple[float, ...]] = {
 }
 _FREE = ("story", "part of a story")  # kinds of answers of which only some words are known
 _TALK_CHARACTERS = 120  # that are left beside a story for what is said of it, at least
+_WISH_CHARACTERS = 70  # that a wish has, at most
 _OPENINGS = {kind: GRAMMAR.compile(f"<{kind}>") for kind in ("child", "animal")}
 _CHILD = {"he": word("boy"), "she": word("girl")}
 _compile = cache(_GRAMMAR.compile)
@@ -93,16 +94,19 @@ class _Talk:
                 self._about_an_opening()
             case "part":
                 self._about_a_part()
+            case "told story" if self._split == "train" and not self._messages and random.random() < 0.25:
+                self._about_an_opening(n_questions=1)  # a wish may come after another story
+                self._about_a_story(told_by_user=False, for_talk=_WISH_CHARACTERS)
             case "told story":
                 self._about_a_story(told_by_user=False)
             case "heard story":
                 self._about_a_story(told_by_user=True)
         return Dialogue(tuple(self._messages), tuple(self._checks))
 
-    def _about_a_story(self, told_by_user: bool) -> None:
+    def _about_a_story(self, told_by_user: bool, for_talk: int = _TALK_CHARACTERS) -> None:
         if self._random.random() < 0.1:
             self._ask("small talk", *self._random.choice(small_talk.GREETINGS))
-        plot, story, memory = self._tell()
+        plot, story, memory = self._tell(for_talk)
         if told_by_user:
             self._questions(_about(plot), memory, before=f"{story}\n\n")
         else:
@@ -112,39 +116,48 @@ class _Talk:
         if self._random.random() < 0.2:
             self._ask_if_it_fits("small talk", *self._random.choice(small_talk.ENDINGS))
 
-    def _about_an_opening(self) -> None:
+    def _about_an_opening(self, n_questions: int | None = None) -> None:
         """The user tells how a story begins, and asks about it."""
         kind, memory = self._random.choice(("child", "child", "animal")), dict[str, Word]()
         opening, _ = tell(_OPENINGS[kind], self._random.random, memory)
         questions = OF_ANIMALS if kind == "animal" else OF_CHILDREN
-        self._questions([question for question in questions if question.kind != "friend"], memory, f"{opening}\n\n")
+        about = [question for question in questions if question.kind != "friend"]
+        self._questions(about, memory, f"{opening}\n\n", n_questions)
 
     def _about_a_part(self) -> None:
         """One of the two tells a part of a story, and the user asks what it says."""
-        random = self._random
+        part, about, memory = self._part()
+        if self._random.random() >= 0.5 or not self._wish_for_a_part(part, memory):
+            self._questions(about, memory, f"{part}\n\n")
+        elif self._random.random() < 0.5:
+            self._questions(about, memory)
+
+    def _part(self) -> tuple[str, list[Question], dict[str, Word]]:
+        """A part of a story, what can be asked about it, and the words of the story."""
         plot, story, memory = self._tell()
         to_find = {question: self._to_find(question, memory, story) for question in OF_PLOTS[plot]}
         asked = [question for question, words in to_find.items() if words and question.after is None]
-        part = part_that_says(story, to_find[random.choice(asked)], random)
-        about = [question for question, words in to_find.items() if words and says(part, words)]
+        part = part_that_says(story, to_find[self._random.choice(asked)], self._random)
+        return part, [question for question, words in to_find.items() if words and says(part, words)], memory
+
+    def _wish_for_a_part(self, part: str, memory: dict[str, Word]) -> bool:
+        """Whether there is a word to wish for; then the part is told."""
         known = [name for name in WISHES if name in memory and says(part, [memory[name][""]])]
-        if known and random.random() < 0.5:
-            words = tuple(memory[name][""] for name in random.sample(known, min(len(known), random.choice((1, 1, 2)))))
+        n_words = min(len(known), self._random.choice((1, 1, 2)))
+        words = tuple(memory[name][""] for name in self._random.sample(known, n_words))
+        if words:
             self._ask("part of a story", f"Tell me a part of a story {_with(words)}.", part, words)
-            if random.random() < 0.5:
-                self._questions(about, memory)
-        else:
-            self._questions(about, memory, f"{part}\n\n")
+        return bool(words)
 
     def _to_find(self, question: Question, memory: dict[str, Word], story: str) -> list[str]:
         return told_by_answer(story, self._phrase(question.asks, memory), self._phrase(question.answer, memory))
 
-    def _tell(self) -> tuple[str, str, dict[str, Word]]:
+    def _tell(self, for_talk: int = _TALK_CHARACTERS) -> tuple[str, str, dict[str, Word]]:
         """The plot, the text and the words of a story that fits, with some room for what is said of it."""
         while True:
             plot, memory = self._random.choice(list(PLOTS)), dict[str, Word]()
             story, _ = tell(PLOTS[plot], self._random.random, memory)
-            if len(story) + _TALK_CHARACTERS <= self._room:
+            if len(story) + for_talk <= self._room:
                 return plot, story, memory
 
     def _wish(self, plot: str, memory: dict[str, Word]) -> tuple[str, tuple[str, ...]]:
@@ -168,11 +181,13 @@ class _Talk:
         opening = random.choice(("Tell me a story", "Please tell me a story", "I would like a story"))
         return f"{opening} {_with(words)}.", words
 
-    def _questions(self, about: Sequence[Question], memory: dict[str, Word], before: str = "") -> None:
+    def _questions(
+        self, about: Sequence[Question], memory: dict[str, Word], before: str = "", n_questions: int | None = None
+    ) -> None:
         """Some of these questions, in any order. What stands `before` the first one belongs to the same message."""
         left = [*about]
         last: str | None = None
-        for _ in range(self._random.randint(2, _MOST_QUESTIONS)):
+        for _ in range(n_questions or self._random.randint(2, _MOST_QUESTIONS)):
             asking_on = [question for question in left if last and question.after == last]
             others = [question for question in left if question.after is None]
             if not others:

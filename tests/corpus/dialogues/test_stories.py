@@ -95,6 +95,19 @@ def test_exercises_are_about_parts_of_stories_and_not_in_what_is_evaluated() -> 
         assert len(part) < 800
 
 
+def test_a_story_may_be_told_after_another_one_has_begun() -> None:
+    def told_later(split: Split) -> int:
+        return sum(
+            check.kind == "story"
+            and any(before.kind in ("hero", "home", "hobby") for before in dialogue.checks[:place])
+            for dialogue in dialogues(split=split)
+            for place, check in enumerate(dialogue.checks)
+        )
+
+    assert told_later("train") > 20
+    assert told_later("valid") == 0
+
+
 def _begins_with_a_part(dialogue: Dialogue) -> bool:
     """Whether the user tells what has no beginning."""
     first = next(message.content for message in dialogue.messages if message.role == "user")
