@@ -124,7 +124,7 @@ def _mixed_up(trained: Trained, figures: Figures, max_tokens: int) -> list[int]:
         prompt = fitted_prompt(
             trained.tokenizer, [Message("user", _question(seed))], trained.card.config.context_length
         )
-        events = reply(trained.model, trained.tokenizer, [prompt.ids], SAMPLING, max_new_tokens=max_tokens, seed=seed)
+        events = reply(trained.model, trained.tokenizer, [prompt], SAMPLING, max_new_tokens=max_tokens, seed=seed)
         if "".join(answer_text(trained.tokenizer, events)) != text:
             wrong.append(seed)
     return wrong
