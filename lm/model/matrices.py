@@ -2,7 +2,7 @@
 
 Generating a token reads every weight once for one or a few rows. So the time goes into reading, and a matrix is kept in
 the form that the processor reads fastest. In the kinds for a CPU, a row of the product does not depend on the rows
-beside it.
+beside it, if there are `fewest_rows` or more.
 """
 
 from collections.abc import Callable
@@ -36,6 +36,14 @@ def product(weight: Float[Tensor, "d_out d_in"], bias: Float[Tensor, " d_out"] |
             return _packed(weight, bias)
         case _:
             return lambda x: F.linear(x, weight, bias)
+
+
+def fewest_rows(like: Float[Tensor, "d_out d_in"], weights: Weights | None) -> int:
+    """How many rows a product should have, with matrices of this device and dtype. Fewer are possible, but not faster.
+
+    With fewer rows oneDNN's kernels wait for their own sums, and they round a single row otherwise.
+    """
+    return 4 if weights not in ("int8", "int4") and _can_pack(like) else 1
 
 
 def quantised(weight: Float[Tensor, "d_out d_in"]) -> tuple[Int8[Tensor, "d_out d_in"], BFloat16[Tensor, " d_out"]]:
@@ -92,7 +100,12 @@ def _int4(weight: Tensor) -> Product:
     numbers = ((groups - middle.float()[..., None]) / scale.float()[..., None]).round().add(8).clamp(0, 15)
     packed = torch._convert_weight_to_int4pack_for_cpu(numbers.view_as(padded).int(), 1)
     scales_and_middles = torch.stack([scale, middle], -1).transpose(0, 1).contiguous()  # (groups, rows, 2)
-    return lambda x: torch._weight_int4pack_mm_for_cpu(x, packed, GROUP, scales_and_middles)[:, :n_rows]
+
+    def multiply(x: Tensor) -> Tensor:
+        y: Tensor = torch._weight_int4pack_mm_for_cpu(x.contiguous(), packed, GROUP, scales_and_middles)
+        return y.narrow(1, 0, n_rows)
+
+    return multiply
 
 
 def _with_bias(multiply: Product, bias: Tensor | None) -> Product:

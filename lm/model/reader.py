@@ -17,11 +17,12 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.config.model import ModelConfig
 from lm.config.weights import Weights
-from lm.model.cache import KeyValueCache, whole_blocks, write
+from lm.model.cache import KeyValueCache, write
 from lm.model.feed_forward import activation
-from lm.model.matrices import Product, product
+from lm.model.matrices import Product, fewest_rows, product
 from lm.model.norm import LayerNorm, RMSNorm
-from lm.model.positions import alibi_bias, alibi_slopes, rotary_table, sinusoidal_table
+from lm.model.places import Places, PlaceTables
+from lm.model.positions import sinusoidal_table
 from lm.model.transformer import Block, Transformer
 from lm.model.upcast import upcast
 
@@ -42,15 +43,6 @@ class _Layer(NamedTuple):
     feed_forward_norm: Norm
     up: Product  # with SwiGLU the rows of the gate, then those of `up`
     down: Product
-
-
-class _Places(NamedTuple):
-    """What all layers need to know of where the new tokens stand. The query heads of a group share their keys."""
-
-    rows: Int[Tensor, "batch 1"]
-    positions: Int[Tensor, "batch seq"]
-    turn: tuple[Float[Tensor, "batch seq 1 d_head"], Float[Tensor, "batch seq 1 d_head"]] | None
-    bias: Float[Tensor, "batch_kv_heads group_seq total"]
 
 
 class Reader:
@@ -81,22 +73,20 @@ class Reader:
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
         self._embedding = model.embedding.weight.detach().to(dtype)
+        # For each number of rows that is too small for products: the rows that are multiplied in their place.
+        fewest = fewest_rows(self._embedding, weights)
+        self._again = {n: torch.arange(fewest) % n for n in range(1, fewest)}
         self._final_norm = _norm(model.final_norm, dtype) or _same
-        self._position_table = self._turns = None
-        d_head, device = config.d_head, self.device
-        exact = torch.promote_types(dtype, torch.float32)
+        self._position_table = None
         match config.positions:
-            case "rope":
-                cos, sin = rotary_table(config.context_length, d_head, config.rope_theta).to(device, exact)
-                # (a cos - b sin, b cos + a sin) = (a, b) cos + (b, a) (-sin, sin)
-                self._turns = torch.cat([cos, cos], -1), torch.cat([-sin, sin], -1)
             case "learned":
                 self._position_table = model.position_embedding.weight.detach().to(dtype)
             case "sinusoidal":
-                self._position_table = sinusoidal_table(config.context_length, config.d_model).to(device, exact)
-            case "alibi" | "none":
+                table = sinusoidal_table(config.context_length, config.d_model)
+                self._position_table = table.to(self.device, torch.promote_types(dtype, torch.float32))
+            case "rope" | "alibi" | "none":
                 pass
-        self._bias_line = _bias_line(config).to(device, dtype)
+        self._tables = PlaceTables(config, self.device, dtype)
 
     def session(self, batch_size: int) -> "CachedSession":
         """A session of `batch_size` texts, for generation."""
@@ -124,9 +114,8 @@ class Reader:
         Their keys and values go into the store of a cache.
         """
         batch, seq = ids.shape
-        rows = torch.arange(batch, device=self.device)[:, None]
-        places = _Places(rows, positions, self._turn(positions), self._bias(positions, store.shape[4]))
-        x = self._embed(ids, positions).flatten(0, 1)
+        places = self._tables.at(positions, store.shape[4])
+        x = self._enough(self._embed(ids, positions).flatten(0, 1))
         for layer, kept in zip(self._layers, store, strict=True):
             if self.config.norm_position == "pre":
                 x = x + self._attention(layer, layer.attention_norm(x), places, kept)
@@ -136,11 +125,17 @@ class Reader:
                 x = layer.feed_forward_norm(x + self._feed_forward(layer, x))
         x = self._final_norm(x)
         x = x if self.config.base_width is None else x * self.config.output_scale
-        return x.view(batch, seq, -1)
+        return x.narrow(0, 0, batch * seq).view(batch, seq, -1)
 
     def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
         """The head: one matrix product."""
-        return self._head(hidden.reshape(-1, hidden.shape[-1])).view(*hidden.shape[:-1], -1)
+        rows = hidden.reshape(-1, hidden.shape[-1])
+        return self._head(self._enough(rows)).narrow(0, 0, len(rows)).view(*hidden.shape[:-1], -1)
+
+    def _enough(self, x: Float[Tensor, "n width"]) -> Float[Tensor, "rows width"]:
+        """The rows, and again the same ones where products need more rows."""
+        again = self._again.get(len(x))
+        return x if again is None else x.index_select(0, again)
 
     def _layer(self, block: nn.Module, weights: Weights | None) -> _Layer:
         def ready(*layers: nn.Linear) -> Product:
@@ -177,40 +172,23 @@ class Reader:
             return x + table
         return (upcast(x) * self.config.embedding_scale + table).to(x.dtype)
 
-    def _turn(self, positions: Tensor) -> tuple[Tensor, Tensor] | None:
-        if self._turns is None:
-            return None
-        cos, sin = self._turns
-        return cos[positions].unsqueeze(2), sin[positions].unsqueeze(2)
-
-    def _bias(self, positions: Tensor, total: int) -> Tensor:
-        """What is added to the scores of `total` keys: -inf for keys after the query, and columns not filled."""
-        windows = self._bias_line.unfold(1, total, 1)
-        bias = windows[:, self.config.context_length - 1 - positions].transpose(0, 1)  # (batch, 1 or heads, seq, total)
-        bias = bias.expand(-1, self.config.n_heads, -1, -1)
-        return bias.reshape(len(positions) * self.config.sizes.n_kv_heads, -1, total)
-
-    def _attention(self, layer: _Layer, x: Tensor, places: _Places, kept: Tensor) -> Tensor:
+    def _attention(self, layer: _Layer, x: Tensor, places: Places, kept: Tensor) -> Tensor:
         config, (batch, seq) = self.config, places.positions.shape
         n_heads, n_kv_heads, d_head = config.n_heads, config.sizes.n_kv_heads, config.d_head
-        heads = layer.qkv(x).view(batch, seq, -1, d_head)
+        heads = layer.qkv(x).narrow(0, 0, batch * seq).view(batch, seq, -1, d_head)
+        q, k = heads.narrow(2, 0, n_heads), heads.narrow(2, n_heads, n_kv_heads)
         if layer.query_norm is not None and layer.key_norm is not None:
-            of_keys = slice(n_heads, n_heads + n_kv_heads)
-            heads[:, :, :n_heads] = layer.query_norm(heads[:, :, :n_heads])
-            heads[:, :, of_keys] = layer.key_norm(heads[:, :, of_keys])
-        if places.turn is not None:
-            cos, sin = places.turn
-            turned = heads[:, :, : n_heads + n_kv_heads]
-            wide = upcast(turned)
-            turned.copy_((wide * cos).addcmul_(wide.roll(d_head // 2, -1), sin))
-        write(kept, places.rows, places.positions, heads[:, :, n_heads:])
+            q.copy_(layer.query_norm(q))
+            k.copy_(layer.key_norm(k))
+        places.rotate(heads.narrow(2, 0, n_heads + n_kv_heads))
+        write(kept, places.rows, places.positions, heads.narrow(2, n_heads, 2 * n_kv_heads))
 
         # Query head h reads key/value head h // group, so the queries are laid out as (n_kv_heads, group * seq).
-        q = heads[:, :, :n_heads].transpose(1, 2).reshape(batch * n_kv_heads, -1, d_head)
+        q = q.transpose(1, 2).reshape(batch * n_kv_heads, -1, d_head)
         keys, values = kept.flatten(1, 2)
         scores = torch.baddbmm(places.bias, q, keys.mT, alpha=1 / math.sqrt(d_head))
         y = torch.bmm(scores.softmax(-1), values).view(batch, n_heads, seq, d_head)
-        return layer.out(y.transpose(1, 2).reshape(len(x), -1))
+        return layer.out(self._enough(y.transpose(1, 2).reshape(batch * seq, -1)))
 
     def _feed_forward(self, layer: _Layer, x: Tensor) -> Tensor:
         gate, up = None, layer.up(x)
@@ -223,8 +201,7 @@ def _norm(norm: nn.Module, dtype: torch.dtype) -> Norm | None:
     """The norm as one operation of PyTorch; None if there is none."""
     match norm:
         case RMSNorm():
-            weight, eps = norm.weight.detach().to(dtype), norm.eps
-            return lambda x: F.rms_norm(x, weight.shape, weight, eps)
+            return _rms_norm(norm.weight.detach().to(dtype), norm.eps)
         case LayerNorm():
             weight, eps = norm.weight.detach().to(dtype), norm.eps
             bias = None if norm.bias is None else norm.bias.detach().to(dtype)
@@ -233,20 +210,12 @@ def _norm(norm: nn.Module, dtype: torch.dtype) -> Norm | None:
             return None
 
 
-def _bias_line(config: ModelConfig) -> Float[Tensor, "heads places"]:
-    """The biases of a query at the last position and of keys from position 0 on, beyond the query too.
-
-    The biases of a query at another position are a window of it, because they depend on the distance alone. The heads
-    are one unless they differ.
-    """
-    n = whole_blocks(config.context_length)
-    distance = config.context_length - 1 - torch.arange(config.context_length - 1 + n)
-    hidden = distance < 0 if config.window is None else (distance < 0) | (distance >= config.window)
-    if config.positions == "alibi":
-        bias = alibi_bias(alibi_slopes(config.n_heads).double(), distance[None])[:, 0]
-    else:
-        bias = torch.zeros(1, len(distance))
-    return bias.masked_fill(hidden, -math.inf)
+def _rms_norm(weight: Tensor, eps: float) -> Norm:
+    if weight.device.type != "cpu":
+        return lambda x: F.rms_norm(x, weight.shape, weight, eps)
+    # A CPU has no kernel for it, and takes ten operations. The layer norm of (x, -x), whose mean is 0, is one.
+    width, both = len(weight), torch.cat([weight, weight])
+    return lambda x: F.layer_norm(torch.cat((x, -x), -1), both.shape, both, None, eps).narrow(-1, 0, width)
 
 
 def _same(x: Tensor) -> Tensor:

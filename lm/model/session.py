@@ -18,8 +18,7 @@ class CachedSession:
     """A `lm.generation.session.Session` that keeps what it has read in a key/value cache.
 
     On a CPU with oneDNN, in fp32, bf16, int8 or int4, the logits of a row do not depend on the other rows, to the last
-    bit: each prompt is read alone, products of matrices treat each row alike, and attention reads whole blocks. One row
-    is computed as two, because the libraries round a product of a single row otherwise.
+    bit: each prompt is read alone, products of matrices treat each row alike, and attention reads whole blocks.
     """
 
     def __init__(self, reader: Reader, batch_size: int) -> None:
@@ -84,12 +83,7 @@ class CachedSession:
         assert len(ids) == len(self.lengths), f"{len(ids)} rows of ids for {len(self.lengths)} texts"
         if self._reader.device.type == "cuda" and ids.shape[1] == 1:
             return self._replayed(ids)
-        if len(ids) > 1 or self._reader.device.type != "cpu":
-            return self._read(ids, slice(len(ids)))
-        self._cache.lengths = self._cache.lengths.repeat(2)
-        hidden = self._read(ids.repeat(2, 0), slice(2))[:1]
-        self._cache.lengths = self._cache.lengths[:1]
-        return hidden
+        return self._read(ids, slice(len(ids)))
 
     @torch.no_grad()
     def _read(self, ids: Int64[np.ndarray, "batch seq"], rows: slice | list[int]) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from lm.analysis.evaluation import evaluate
 from lm.config.weights import Weights
 from lm.model.cache import KeyValueCache
-from lm.model.matrices import product, quantised
+from lm.model.matrices import fewest_rows, product, quantised
 from lm.model.reader import Reader
 from tests.model.configs import VOCAB_SIZE, random_model, small_config
 
@@ -35,6 +35,35 @@ def test_products_are_those_of_the_matrix_within_the_rounding_of_their_weights(
     error = multiply(x.to(kind)).float() - expected
     assert error.std() / expected.std() < most
     assert multiply(x.to(kind)).dtype == kind
+
+
+@pytest.mark.parametrize("weights", ["fp32", "bf16", "int8", "int4"])
+def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it_to_the_last_bit(weights: Weights) -> None:
+    """For one row of oneDNN in float32 it would: of a width as large as this, its sums have another order."""
+    generator = torch.Generator().manual_seed(0)
+    weight, x = torch.randn(64, 1344, generator=generator), torch.randn(33, 1344, generator=generator)
+    kind = torch.float32 if weights == "fp32" else torch.bfloat16
+    weight, x = weight if weights in ("int8", "int4") else weight.to(kind), x.to(kind)
+    multiply, fewest = product(weight, None, weights), fewest_rows(torch.zeros(1, 1, dtype=kind), weights)
+    together = multiply(x)
+    for n in (fewest, fewest + 1, 7, 16):
+        assert torch.equal(multiply(x[:n]), together[:n])
+    wide = torch.cat([x, x], 1)[:, : x.shape[1]]  # rows that do not lie one after the other
+    assert torch.equal(multiply(wide), together)
+
+
+@pytest.mark.parametrize("weights", ["fp32", "bf16", "int8", "int4"])
+def test_a_text_alone_is_read_as_beside_others_to_the_last_bit(weights: Weights) -> None:
+    config = small_config(d_model=64, d_ff=1344, n_heads=4, n_kv_heads=2, context_length=200)
+    reader = Reader(random_model(config), weights)
+    ids = np.random.Generator(np.random.Philox(key=3)).integers(0, VOCAB_SIZE, (5, 200))
+    sessions = [reader.session(n) for n in (1, 2, 5)]
+    for session in sessions:
+        lengths = [70, 10, 140, 3, 65][: len(session.lengths)]
+        session.refill(range(len(lengths)), [ids[row, :n].tolist() for row, n in enumerate(lengths)])
+    for at in range(70, 75):
+        alone, *beside = (session.read(ids[: len(session.lengths), at, None])[0] for session in sessions)
+        assert all(torch.equal(logits, alone) for logits in beside)
 
 
 @pytest.mark.parametrize("width", [8, 24, 40])
