@@ -34,7 +34,7 @@ UNSET: Mapping[str, Mapping[str, Any]] = {
         "max_bytes": None,
     },
     "dialogues": {
-        "n_dialogues": 3000,
+        "n_dialogues": 7000,
         "n_valid_dialogues": 200,
         "max_characters": 1150,
         "train": [],
