@@ -52,7 +52,7 @@ UNSET: Mapping[str, Mapping[str, Any]] = {
     "model": {"norm_position": "pre", "norm_eps": 1e-05, "rope_theta": 10000.0, "window": None},
     "train": {
         "shard": False,
-        "steps": 1400,
+        "steps": 1200,
         "muon_parts": True,
         "betas": [0.9, 0.98],
         "eps": 1e-08,

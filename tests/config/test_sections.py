@@ -384,8 +384,8 @@ def test_a_parameter_in_the_wrong_section_is_told_its_place() -> None:
 
 
 def test_what_crosses_sections_is_checked() -> None:
-    assert mistakes_in(with_changes(train={"warmup_steps": 1401})) == [
-        "train.warmup_steps: must be at most the run's 1400 steps, got 1401"
+    assert mistakes_in(with_changes(train={"warmup_steps": 1201})) == [
+        "train.warmup_steps: must be at most the run's 1200 steps, got 1201"
     ]
     budget = {"tokens": 1e6, "batch_size": 10, "warmup_steps": 1000}
     assert mistakes_in(with_changes(train=budget, model={"context_length": 200})) == [

@@ -13,7 +13,7 @@ def test_observers_do_not_make_a_finished_run_another_one() -> None:
     result = made_result(run, 0.5)
     edited = PARAMS | {"observe": {"log_every": 1, "tensorboard": True}}
     assert _not_done([run], edited, {run.name: result}) == []
-    with pytest.raises(ValueError, match=r"made-norms: an experiment of this name has train\.steps=1400, now 7"):
+    with pytest.raises(ValueError, match=r"made-norms: an experiment of this name has train\.steps=1200, now 7"):
         _not_done([run], PARAMS | {"train": PARAMS["train"] | {"steps": 7}}, {run.name: result})
 
 
