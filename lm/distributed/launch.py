@@ -1,7 +1,9 @@
 """Starts the processes that train one model together, and ends them together.
 
-It does what `torchrun --standalone` does, and sets the same environment variables. Two things differ: it says in one
-line why a run has ended, and it passes a request to stop to the leader only, because the leader saves the run for all.
+It does what `torchrun --standalone` does, and sets the same environment variables. Three things differ: it says in one
+line why a run has ended, it passes a request to stop to the leader only, because the leader saves the run for all, and
+it gives the leader a socket that listens already. torchrun listens itself. A port that is merely known to be free may
+be taken before the leader listens there.
 """
 
 import os
@@ -21,6 +23,9 @@ _GRACE_S = 10.0  # how long the others may take to end by themselves after one p
 # The exit status of a process that ends because it has lost another process. The lost process knows the reason.
 LOST_MEMBER = 75
 
+# The environment variable that tells the leader which file descriptor it has of the socket at MASTER_PORT.
+LISTENER = "STORYLINE_LISTENER"
+
 
 def team_size() -> int:
     """How many processes the launcher (ours or torchrun) has started, this one included; 1 without a launcher."""
@@ -38,21 +43,22 @@ def launch(command: Sequence[str], n_processes: int) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         logs = [Path(folder, str(rank)).open("w+") for rank in range(n_processes)]  # noqa: SIM115 (closed below)
-        port = _free_port()
         members: list[subprocess.Popen[bytes]] = []
         handler = _passing_on(members)
         asked_by = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(n) != signal.SIG_IGN]
         before = {number: signal.signal(number, handler) for number in asked_by}
         try:
-            for rank, log in enumerate(logs):
-                member = subprocess.Popen(
-                    command,
-                    env=os.environ | _place(rank, n_processes, port),
-                    stdout=None if rank == 0 else subprocess.DEVNULL,
-                    stderr=None if rank == 0 else log,
-                    process_group=0,  # Ctrl-C reaches this process only, which passes it on
-                )
-                members.append(member)
+            with socket.create_server(("127.0.0.1", 0)) as listener:  # the leader's lives on, and ends with it
+                for rank, log in enumerate(logs):
+                    member = subprocess.Popen(
+                        command,
+                        env=os.environ | _place(rank, n_processes, listener),
+                        pass_fds=[listener.fileno()] if rank == 0 else [],
+                        stdout=None if rank == 0 else subprocess.DEVNULL,
+                        stderr=None if rank == 0 else log,
+                        process_group=0,  # Ctrl-C reaches this process only, which passes it on
+                    )
+                    members.append(member)
             _watch(members, logs)
         finally:
             for member in members:
@@ -64,10 +70,11 @@ def launch(command: Sequence[str], n_processes: int) -> None:
                 signal.signal(number, former)
 
 
-def _place(rank: int, size: int, port: int) -> dict[str, str]:
+def _place(rank: int, size: int, listener: socket.socket) -> dict[str, str]:
     """The environment variables that tell `torch.distributed` the place of a process in its team."""
     place = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": size, "LOCAL_WORLD_SIZE": size}
-    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    host, port = listener.getsockname()
+    here = {"MASTER_ADDR": host, "MASTER_PORT": str(port), LISTENER: str(listener.fileno())}
     if sys.platform == "linux":
         here["GLOO_SOCKET_IFNAME"] = "lo"  # otherwise Gloo looks up the name of the host, which not every network knows
     return {name: str(value) for name, value in place.items()} | here
@@ -116,10 +123,3 @@ def _watch(members: Sequence[subprocess.Popen[bytes]], logs: Sequence[IO[str]]) 
         errors = (Path(logs[r].name).read_text() for r in (rank, *statuses))
         sys.stderr.write(next(filter(None, errors), "error: the processes have lost each other\n"))
     sys.exit(status)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port

@@ -2,12 +2,13 @@
 
 import os
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from lm.distributed.launch import team_size
+from lm.distributed.launch import LISTENER, team_size
 from lm.distributed.team import Team
 
 # Longer than any step. The launcher ends a team when a member dies, so this limit is for a machine that is lost.
@@ -53,14 +54,29 @@ def join(device: torch.device) -> tuple[Team, torch.device]:
     if size == 1:
         return Team(), device
     rank, local = int(os.environ["RANK"]), int(os.environ["LOCAL_RANK"])
+    place: dict[str, Any] = {"timeout": _PATIENCE}
+    if LISTENER in os.environ:
+        place |= {"rank": rank, "world_size": size, "store": _store(rank, size)}
     if device.type == "cuda":
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
-        dist.init_process_group("nccl", timeout=_PATIENCE, device_id=device)
+        dist.init_process_group("nccl", device_id=device, **place)
     else:
-        dist.init_process_group("gloo", timeout=_PATIENCE)
+        dist.init_process_group("gloo", **place)
     _joined.append(dist.group.WORLD)
     return DistributedTeam(rank, size, device), device
+
+
+def _store(rank: int, size: int) -> object:
+    """Where the members find each other. The leader serves it, at the socket that the launcher has given it."""
+    return dist.TCPStore(  # type: ignore[attr-defined]  # torch.distributed imports it without naming it as its own
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        size,
+        is_master=rank == 0,
+        timeout=_PATIENCE,
+        master_listen_fd=int(os.environ[LISTENER]) if rank == 0 else None,
+    )
 
 
 def is_lost_member(error: RuntimeError) -> bool:

@@ -68,6 +68,38 @@ def test_every_process_is_told_its_place(tmp_path: Path) -> None:
     assert [name for name in PLACE if name in os.environ] == []
 
 
+# The leader, once the other has connected, to which nobody has answered yet; the port is taken all the while.
+PORT = """
+import socket
+at = os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT'])
+if rank:
+    with socket.create_connection(at) as connection: assert connection.recv(9) == b'welcome'
+else:
+    try: socket.create_server(at)
+    except OSError: pass
+    else: sys.exit('error: the port is free')
+    connection, _ = socket.socket(fileno=int(os.environ['STORYLINE_LISTENER'])).accept()
+    connection.sendall(b'welcome')
+"""
+
+
+def test_the_leader_gets_the_socket_that_listens_where_the_others_ask() -> None:
+    launch_program(PORT)
+
+
+def test_nobody_listens_where_a_leader_has_died(tmp_path: Path) -> None:
+    ask = """
+import socket
+while True:
+    try: socket.create_connection((os.environ['MASTER_ADDR'], int(os.environ['MASTER_PORT']))).close()
+    except ConnectionRefusedError: break
+(here / 'refused').touch()
+"""
+    with pytest.raises(ChildProcessError, match=r"^process 0 of 2 was killed by SIGKILL"):
+        launch_program(f"{MEET}\nif not rank: os.kill(os.getpid(), 9)\n{ask}", tmp_path)
+    assert (tmp_path / "refused").exists()
+
+
 def test_without_a_launcher_a_process_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     assert team_size() == 1
