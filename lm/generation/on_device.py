@@ -26,15 +26,21 @@ def choose_on_device(
 
 def kept_weights(logits: Float[Tensor, "batch vocab"], sampling: Sampling) -> Float[Tensor, "batch vocab"]:
     """The weight of each token as in `sampling.candidates`, 0 for what is no candidate; the temperature is above 0."""
-    exact = torch.float64 if logits.device.type in ("cpu", "cuda") else torch.float32  # others may have no float64
-    x = logits.detach().nan_to_num().to(exact)
-    smallest = torch.finfo(exact).tiny
-    weights = ((x - x.amax(-1, keepdim=True)) / max(sampling.temperature, smallest)).exp()
+    finite = logits.detach().nan_to_num()
     if not _filters(sampling):
-        return weights
-    ids = x.sort(dim=-1, descending=True, stable=True).indices
-    kept = _kept(weights.gather(-1, ids), sampling)
-    return torch.zeros_like(weights).scatter_(-1, ids, kept)
+        return _weights(finite, finite.amax(-1, keepdim=True), sampling)
+    ranked, ids = finite.sort(dim=-1, descending=True, stable=True)  # in few bits, because a GPU sorts bit by bit
+    kept = _kept(_weights(ranked, ranked[:, :1], sampling), sampling)
+    return torch.empty_like(kept).scatter_(-1, ids, kept)
+
+
+def _exact(logits: Tensor) -> torch.dtype:
+    return torch.float64 if logits.device.type in ("cpu", "cuda") else torch.float32  # others may have no float64
+
+
+def _weights(logits: Tensor, largest: Tensor, sampling: Sampling) -> Tensor:
+    exact = _exact(logits)
+    return ((logits.to(exact) - largest) / max(sampling.temperature, torch.finfo(exact).tiny)).exp()
 
 
 def _filters(sampling: Sampling) -> bool:
@@ -46,8 +52,8 @@ def _kept(weights: Tensor, sampling: Sampling) -> Tensor:
     if sampling.top_k is not None:
         weights[:, sampling.top_k :] = 0
     if sampling.top_p is not None and sampling.top_p < 1:
-        before = weights.cumsum(-1) - weights
-        weights = weights.masked_fill(before >= sampling.top_p * weights.sum(-1, keepdim=True), 0)
+        reached = weights.cumsum(-1)
+        weights = weights.masked_fill(reached - weights >= sampling.top_p * reached[:, -1:], 0)
     if sampling.min_p is not None:
         weights = weights.masked_fill(weights < sampling.min_p, 0)
     if sampling.typical_p is not None and sampling.typical_p < 1:

@@ -40,17 +40,14 @@ class CachedSession:
         self, ids: Int64[np.ndarray, "batch seq"], last: int | None = None
     ) -> Float[Tensor, "batch positions vocab"]:
         """The logits of the token after each id, or after each of the `last` ids. The ids continue the texts."""
-        hidden = self._read_all(ids)
-        with torch.no_grad():
-            return self._reader.logits(hidden if last is None else hidden[:, -last:])
+        return self._states_and_logits(ids, last)[1]
 
     def read_states(
         self, ids: Int64[np.ndarray, "batch seq"]
     ) -> tuple[Float[Tensor, "batch seq d_model"], Float[Tensor, "batch 1 vocab"]]:
         """What the head reads at each id, and the logits of the token after the last one."""
-        hidden = self._read_all(ids)
-        with torch.no_grad():
-            return hidden.clone(), self._reader.logits(hidden[:, -1:])
+        hidden, logits = self._states_and_logits(ids, 1)
+        return hidden.clone(), logits
 
     def refill(self, rows: Sequence[int], texts: Sequence[Sequence[int]]) -> None:
         """Let these rows forget what they have read, and read these texts instead, which may be empty."""
@@ -78,12 +75,14 @@ class CachedSession:
             by_length.setdefault(len(text), []).append(place)
         return [places for length, places in by_length.items() if length]
 
-    def _read_all(self, ids: Int64[np.ndarray, "batch seq"]) -> Tensor:
-        """The hidden states of ids that continue all rows."""
+    @torch.no_grad()
+    def _states_and_logits(self, ids: Int64[np.ndarray, "batch seq"], last: int | None) -> tuple[Tensor, Tensor]:
+        """What the head reads at ids that continue all rows, and its logits after them or after the `last` of them."""
         assert len(ids) == len(self.lengths), f"{len(ids)} rows of ids for {len(self.lengths)} texts"
         if self._reader.device.type == "cuda" and ids.shape[1] == 1:
             return self._replayed(ids)
-        return self._read(ids, slice(len(ids)))
+        hidden = self._read(ids, slice(len(ids)))
+        return hidden, self._reader.logits(hidden if last is None else hidden[:, -last:])
 
     @torch.no_grad()
     def _read(self, ids: Int64[np.ndarray, "batch seq"], rows: slice | list[int]) -> Tensor:
@@ -92,18 +91,17 @@ class CachedSession:
         pieces = [self._piece(ids[:, at : at + piece], rows) for at in range(0, ids.shape[1], piece)]
         return pieces[0] if len(pieces) == 1 else torch.cat(pieces, 1)
 
-    @torch.no_grad()
-    def _replayed(self, ids: Int64[np.ndarray, "batch 1"]) -> Tensor:
-        """The hidden states of one more token of each text, by a CUDA graph."""
+    def _replayed(self, ids: Int64[np.ndarray, "batch 1"]) -> tuple[Tensor, Tensor]:
+        """The same for one more token of each text, by a CUDA graph."""
         reader, cache, places = self._reader, self._cache, self._cache.lengths[:, None]
         assert places.max() < reader.config.context_length, f"{places.max()} positions have been read"
         cache.make_room(int(places.max()) + 1)
         if self._replay is None or not self._replay.fits(cache, len(ids)):
             self._replay = None  # its memory first
             self._replay = Replay(reader, cache, len(ids))
-        hidden = self._replay.read(torch.from_numpy(ids), torch.from_numpy(places))
+        read = self._replay.read(torch.from_numpy(ids), torch.from_numpy(places))
         cache.lengths = cache.lengths + 1
-        return hidden
+        return read
 
     def _piece(self, ids: Int64[np.ndarray, "batch seq"], rows: slice | list[int]) -> Tensor:
         cache, device, limit = self._cache, self._reader.device, self._reader.config.context_length
