@@ -76,7 +76,16 @@ class Batch:
     def __init__(self, model: LanguageModel) -> None:
         self._model, self._context_length = model, model.config.context_length
         self._session: Session | None = None  # while there are texts; it has read each but its last token
-        self.texts: list[Text] = []
+        self._go_on_with([])
+
+    def _go_on_with(self, texts: list[Text]) -> None:
+        """The session has these texts, in this order."""
+        self.texts = texts
+        by_sampling: dict[Sampling, list[int]] = {}
+        for place, text in enumerate(texts):
+            by_sampling.setdefault(text.sampling, []).append(place)
+        self._groups = list(by_sampling.values())
+        self._by_row = sorted(range(len(texts)), key=lambda place: texts[place].row)
 
     def join(self, texts: Sequence[Text]) -> None:
         """Let these texts grow too. Each prompt is read in one pass, and only once if several texts have it."""
@@ -90,42 +99,41 @@ class Batch:
             self._session.select([*range(n), *[0] * len(places)])  # rows to read into
         self._session.refill(list(places.values()), list(places))
         self._session.select([*range(n), *(places[ids] for ids in kept)])
-        self.texts = [*self.texts, *texts]
+        self._go_on_with([*self.texts, *texts])
 
     def leave(self, rows: AbstractSet[int]) -> None:
         """Let the texts of these rows go."""
-        gone = {place for place, text in enumerate(self.texts) if text.row in rows}
+        gone = {place for place, text in enumerate(self.texts) if text.row in rows} if rows else set()
         if len(gone) == len(self.texts):
-            self._session, self.texts = None, []
+            self._session = None
+            self._go_on_with([])
         elif gone:
             assert self._session is not None
             staying = closed_up(len(self.texts), gone)
             self._session.select(staying)
-            self.texts = [self.texts[place] for place in staying]
+            self._go_on_with([self.texts[place] for place in staying])
 
     def step(self) -> list[Event]:
         """The next token of each text, or its end, in the order of the rows. Those that have ended leave."""
         assert self._session is not None, "there are texts"
         texts, session = self.texts, self._session
-        full = [place for place, length in enumerate(session.lengths) if length == self._context_length]
+        full = np.flatnonzero(session.lengths == self._context_length).tolist()
         session.refill(full, [texts[place].kept(self._context_length)[:-1] for place in full])
         logits = session.read(np.array([text.ids[-1:] for text in texts]), last=1)[:, -1]
-        by_sampling: dict[Sampling, list[int]] = {}
-        for place, text in enumerate(texts):
-            by_sampling.setdefault(text.sampling, []).append(place)
-        chosen: dict[int, int | None] = {}
-        for places in by_sampling.values():
+        chosen: list[int | None] = [None] * len(texts)
+        for places in self._groups:
             of_these = logits if len(places) == len(texts) else logits[places]
-            chosen |= zip(places, _choose(of_these, [texts[place] for place in places]), strict=True)
-        reports = _reports(logits, texts, [chosen[place] for place in range(len(texts))])
+            for place, id in zip(places, _choose(of_these, [texts[place] for place in places]), strict=True):
+                chosen[place] = id
+        reports = _reports(logits, texts, chosen)
         events: list[Event] = []
         ended = set()
-        for place in sorted(range(len(texts)), key=lambda place: texts[place].row):
+        for place in self._by_row:
             text, id = texts[place], chosen[place]
             reason: Reason | None = "stuck" if id is None else "model" if id == text.end_id else None
             if reason is None:
                 assert id is not None
-                events.append(Token(text.row, id, *reports[place]))
+                events.append(Token(text.row, id, *reports.get(place, ())))
                 reason = text.grow(id)
             if reason is not None:
                 events.append(End(text.row, reason))
@@ -157,9 +165,9 @@ def _choose(logits: Any, texts: Sequence[Text]) -> Iterable[int | None]:
         allowed = penalised(logits, sampling, [text.ids for text in texts], [text.n_prompt for text in texts])
     if any(text.never for text in texts):
         allowed = without(allowed, [text.never for text in texts])
-    bars = [text.rules.barred(text.state) if text.rules and text.state is not None else None for text in texts]
     has_rules = any(text.rules for text in texts)
     if has_rules:
+        bars = [text.rules.barred(text.state) if text.rules and text.state is not None else None for text in texts]
         allowed = barred(allowed, bars)
     chosen: list[int] = choose(allowed, sampling, np.array([text.stream.random() for text in texts])).tolist()
     if not (has_rules or sampling.no_repeat_ngram):
@@ -168,8 +176,8 @@ def _choose(logits: Any, texts: Sequence[Text]) -> Iterable[int | None]:
 
 
 def _reports(logits: Any, texts: Sequence[Text], chosen: Sequence[int | None]) -> dict[int, tuple[Any, ...]]:
-    """For each place what a `Token` holds beside its id."""
-    reports: dict[int, tuple[Any, ...]] = dict.fromkeys(range(len(texts)), ())
+    """What a `Token` holds beside its id, for each place where somebody asks for it."""
+    reports: dict[int, tuple[Any, ...]] = {}
     asking = {place: text.logprobs for place, text in enumerate(texts) if text.logprobs is not None}
     if not asking:
         return reports
