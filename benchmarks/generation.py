@@ -3,17 +3,19 @@
     python -m benchmarks.generation                                   all cases on this machine
     python -m benchmarks.generation --batch 1 --prompt 16 --rounds 3  fewer
     python -m benchmarks.generation --case-filter 'int|bf16' --json figures.json
+    python -m benchmarks.generation --device cuda --batch 1 64 --model gpt-124m
 
-The model is llama-22.7m of `benchmarks.training_peers` with random weights. Prompts are random ids. Each text gets
-`--new` tokens, drawn with temperature 0.8 and top-p 0.95. Each case runs in its own process, and the cases take turns,
-so that a machine whose speed drifts is fair to all. `compiled` is transformers' static cache with torch.compile; its
-first call, which compiles, is not counted. llama.cpp reads the same model from an export (int8 is its q8_0), and takes
-part with one text at a time where `llama-cpp-python` is installed. The columns:
+The model is one of `benchmarks.training_peers` with random weights, and transformers' model is of the same size.
+Prompts are random ids. Each text gets `--new` tokens, drawn with temperature 0.8 and top-p 0.95. Each case runs in its
+own process, and the cases take turns, so that a machine whose speed drifts is fair to all. `compiled` is transformers'
+static cache with torch.compile; its first call, which compiles, is not counted. On a CPU, llama.cpp reads the same
+model from an export (int8 is its q8_0), and takes part with one text at a time where `llama-cpp-python` is installed.
+The columns:
 
     first token    seconds until the first token of all texts
     tokens/s       of all texts together, prompts included in the time; the median of the rounds
     bandwidth      bytes of the matrices that each step reads, over the time, as a share of a large read in the process
-    memory         the most that the process has used, with the libraries it imports
+    memory         the most that the process has used, with the libraries it imports; on a GPU, that of tensors there
 """
 
 import argparse
@@ -32,7 +34,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from benchmarks.training_peers import SIZES, installed
+from benchmarks.training_peers import SIZES, Size, installed, peer_config
 from lm.config.export import Dtype
 from lm.config.weights import Weights
 from lm.exchange.rewrites import Model
@@ -45,8 +47,6 @@ from lm.system.memory import keep_freed_memory, peak_memory_bytes
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.training.timing import machine
 
-SIZE = SIZES["llama-22.7m"]
-CONFIG = SIZE.config.model_copy(update={"context_length": 2 * SIZE.config.context_length})  # no text fills it
 OURS: tuple[Weights, ...] = ("fp32", "bf16", "int8", "int4")
 GGUF_TYPES: dict[str, Dtype] = {"fp32": "f32", "bf16": "bf16", "int8": "q8_0"}
 CASES = [
@@ -61,10 +61,18 @@ BYTES = {"fp32": 4.0, "bf16": 2.0, "int8": 1.0, "int4": 0.625}  # a weight; int4
 class Run(NamedTuple):
     """What one process measures."""
 
+    model: str
+    device: str
     case: str
     batch_size: int
     prompt_length: int
     n_new: int
+
+    @property
+    def size(self) -> Size:
+        """The model, with a context that no text fills."""
+        size = SIZES[self.model]
+        return size._replace(model={**size.model, "context_length": 2 * size.config.context_length})
 
 
 def main() -> None:
@@ -73,10 +81,12 @@ def main() -> None:
     if options.run:
         print(json.dumps(measure(Run(*json.loads(options.run)))))
         return
-    print(
-        f"torch {torch.__version__}, {torch.get_num_threads()} threads, {machine()}; medians of {options.rounds} rounds"
-    )
+    on_gpu = options.device == "cuda"
+    where = torch.cuda.get_device_name() if on_gpu else f"{torch.get_num_threads()} threads, {machine()}"
+    print(f"{options.model}; torch {torch.__version__}, {where}; medians of {options.rounds} rounds")
     cases = [case for case in CASES if re.search(options.case_filter, case)]
+    if on_gpu:
+        cases = [case for case in cases if "int" not in case and not case.startswith("llama.cpp")]
     for package, name in (("transformers", "transformers"), ("llama_cpp", "llama.cpp")):
         if not installed(package):
             cases = [case for case in cases if not case.startswith(name)]
@@ -84,7 +94,9 @@ def main() -> None:
     for prompt_length in options.prompt:
         for batch_size in options.batch:
             possible = [case for case in cases if batch_size == 1 or not case.startswith("llama.cpp")]
-            runs = [Run(case, batch_size, prompt_length, options.new) for case in possible]
+            runs = [
+                Run(options.model, options.device, case, batch_size, prompt_length, options.new) for case in possible
+            ]
             rounds = [[_in_a_process(run) for run in runs] for _ in range(options.rounds)]
             rows = [
                 dict(run._asdict()) | _median(of_case)
@@ -101,34 +113,35 @@ def measure(run: Run) -> dict[str, float]:
     keep_freed_memory()
     library, weights, *how = run.case.split()
     generator = np.random.Generator(np.random.Philox(key=0))
-    prompts = generator.integers(0, SIZE.vocab_size, (run.batch_size, run.prompt_length)).tolist()
+    size = run.size
+    prompts = generator.integers(0, size.vocab_size, (run.batch_size, run.prompt_length)).tolist()
     build = {"storyline": _storyline, "transformers": _transformers, "llama.cpp": _llama_cpp}[library]
-    write = build(weights, prompts, compiled=bool(how))
+    write = build(run, weights, prompts, compiled=bool(how))
     write(run.n_new if how else 8)  # libraries set themselves up, and the compiler compiles
     start = time.perf_counter()
     write(1)
     first = time.perf_counter() - start
     start = time.perf_counter()
     n_written = write(run.n_new)
-    elapsed = time.perf_counter() - start
-    multiplied = sum(
-        n.numel() for name, n in Transformer(CONFIG, SIZE.vocab_size).named_parameters() if name != "embedding.weight"
-    )
+    elapsed, on_gpu = time.perf_counter() - start, run.device == "cuda"
+    tables = {"position_embedding.weight"} | (set() if size.config.tie_embeddings else {"embedding.weight"})
+    model = Transformer(size.config, size.vocab_size)
+    multiplied = sum(n.numel() for name, n in model.named_parameters() if name not in tables)
     return {
         "first_token_s": first,
         "tokens_per_s": n_written / elapsed,
-        "bandwidth": multiplied * BYTES[weights] * run.n_new / elapsed / read_bytes_per_s(),
-        "memory_bytes": float(peak_memory_bytes() or 0),
+        "bandwidth": multiplied * BYTES[weights] * run.n_new / elapsed / read_bytes_per_s(run.device),
+        "memory_bytes": float(torch.cuda.max_memory_allocated() if on_gpu else peak_memory_bytes() or 0),
     }
 
 
-def read_bytes_per_s() -> float:
+def read_bytes_per_s(device: str) -> float:
     """How fast this process reads a large array, which no cache holds: the best of five reads."""
-    array = torch.ones(2**26)
+    array = torch.ones(2**26 if device == "cpu" else 2**29, device=device)
     times = []
     for _ in range(5):
         start = time.perf_counter()
-        array.sum()
+        array.sum().item()
         times.append(time.perf_counter() - start)
     return array.nbytes / min(times)
 
@@ -148,45 +161,35 @@ def table(rows: list[dict[str, Any]]) -> list[str]:
     ]
 
 
-def _storyline(weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
+def _storyline(run: Run, weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
     assert weights in OURS
-    reader = Reader(Transformer(CONFIG, SIZE.vocab_size), weights)
+    reader = Reader(Transformer(run.size.config, run.size.vocab_size).to(run.device), weights)
 
     def write(n_new: int) -> int:
-        never = SIZE.vocab_size  # no token has this id, so no text ends itself
+        never = run.size.vocab_size  # no token has this id, so no text ends itself
         events = generate(reader, prompts, SAMPLING, max_new_tokens=n_new, end_id=never, seed=0)
         return sum(isinstance(event, Token) for event in events)
 
     return write
 
 
-def _transformers(weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
-    from transformers import LlamaConfig, LlamaForCausalLM
+def _transformers(run: Run, weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
+    from transformers import AutoModelForCausalLM
 
-    config = CONFIG
-    model = LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=SIZE.vocab_size,
-            max_position_embeddings=config.context_length,
-            hidden_size=config.d_model,
-            intermediate_size=config.sizes.d_ff,
-            num_hidden_layers=config.n_layers,
-            num_attention_heads=config.n_heads,
-            tie_word_embeddings=config.tie_embeddings,
-        )
-    )
-    model.eval()  # type: ignore[no-untyped-call]
+    model = AutoModelForCausalLM.from_config(peer_config(run.size, use_cache=True))  # type: ignore[no-untyped-call]
+    model.to(run.device)
+    model.eval()
     if weights == "bf16":
         model.bfloat16()
-    ids = torch.tensor(prompts)
+    ids = torch.tensor(prompts, device=run.device)
     static: dict[str, Any] = {"cache_implementation": "static"} if compiled else {}
-    if compiled:
-        model.forward = torch.compile(model.forward)  # on a CPU `generate` does not compile by itself
+    if compiled and run.device == "cpu":
+        model.forward = torch.compile(model.forward)  # elsewhere `generate` compiles by itself
 
     def write(n_new: int) -> int:
         torch.manual_seed(0)
         with torch.no_grad():
-            texts = model.generate(  # type: ignore[misc]
+            texts = model.generate(
                 ids,
                 attention_mask=torch.ones_like(ids),
                 do_sample=True,
@@ -204,20 +207,21 @@ def _transformers(weights: str, prompts: list[list[int]], *, compiled: bool) -> 
     return write
 
 
-def _llama_cpp(weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
+def _llama_cpp(run: Run, weights: str, prompts: list[list[int]], *, compiled: bool) -> Callable[[int], int]:
     from llama_cpp import Llama
 
     from lm.exchange.export import export_gguf
 
     (prompt,) = prompts
-    model = Transformer(CONFIG, SIZE.vocab_size)
+    size = run.size
+    model = Transformer(size.config, size.vocab_size)
     arrays = {name: p.detach().numpy() for name, p in model.named_parameters()}
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder) / "gguf"
-        export_gguf(place, Model(CONFIG, arrays), _any_tokenizer(), GGUF_TYPES[weights], "m")
+        export_gguf(place, Model(size.config, arrays), _any_tokenizer(size.vocab_size), GGUF_TYPES[weights], "m")
         theirs = Llama(
             str(place / f"m-{GGUF_TYPES[weights]}.gguf"),
-            n_ctx=CONFIG.context_length,
+            n_ctx=size.config.context_length,
             n_threads=torch.get_num_threads(),
             n_threads_batch=torch.get_num_threads(),
             use_mmap=False,
@@ -232,10 +236,10 @@ def _llama_cpp(weights: str, prompts: list[list[int]], *, compiled: bool) -> Cal
     return write
 
 
-def _any_tokenizer() -> BpeTokenizer:
+def _any_tokenizer(vocab_size: int) -> BpeTokenizer:
     """A tokenizer of the size of the vocabulary. Prompts are ids, so what its tokens are does not matter."""
     tokens = [b"<|endoftext|>", *(bytes([byte]) for byte in range(256))]
-    pairs = list(islice(product(range(1, 257), range(1, 257)), SIZE.vocab_size - len(tokens)))
+    pairs = list(islice(product(range(1, 257), range(1, 257)), vocab_size - len(tokens)))
     tokens += [tokens[left] + tokens[right] for left, right in pairs]
     return BpeTokenizer(tokens, pairs, {"<|endoftext|>": 0})
 
@@ -255,6 +259,8 @@ def _median(rounds: tuple[dict[str, float], ...]) -> dict[str, float]:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", choices=SIZES, default="llama-22.7m", help="the size of the model (%(default)s)")
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="auto: cuda if there is one")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8, 32], help="texts at once (%(default)s)")
     parser.add_argument("--prompt", type=int, nargs="+", default=[16, 200], help="tokens of a prompt (%(default)s)")
     parser.add_argument("--new", type=int, default=256, help="new tokens of each text (%(default)s)")
@@ -262,7 +268,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--case-filter", metavar="REGEX", default="", help="measure only cases whose names fit")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to this file")
     parser.add_argument("--run", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    return options
 
 
 if __name__ == "__main__":

@@ -119,8 +119,7 @@ def transformers(size: Size, setting: Setting) -> Training:
     """Hugging Face's GPT2LMHeadModel or LlamaForCausalLM."""
     from transformers import AutoModelForCausalLM
 
-    config = _llama(size) if size.config.positions == "rope" else _gpt2(size)
-    model = AutoModelForCausalLM.from_config(config, attn_implementation="sdpa")  # type: ignore[no-untyped-call]
+    model = AutoModelForCausalLM.from_config(peer_config(size, use_cache=False), attn_implementation="sdpa")  # type: ignore[no-untyped-call]
     model.loss_type = "ForCausalLM"  # the loss that it uses for GPT-2 by default, with a warning
 
     def loss(inputs: Tensor, targets: Tensor) -> Tensor:
@@ -174,7 +173,12 @@ def installed(engine: str) -> bool:
     return engine == "storyline" or find_spec(engine) is not None
 
 
-def _gpt2(size: Size) -> "PreTrainedConfig":
+def peer_config(size: Size, *, use_cache: bool) -> "PreTrainedConfig":
+    """The settings of a model of this size in transformers; `use_cache` keeps keys and values, for generation."""
+    return (_llama if size.config.positions == "rope" else _gpt2)(size, use_cache)
+
+
+def _gpt2(size: Size, use_cache: bool) -> "PreTrainedConfig":
     from transformers import GPT2Config
 
     config = size.config
@@ -192,11 +196,11 @@ def _gpt2(size: Size) -> "PreTrainedConfig":
         bos_token_id=None,  # the default ids are larger than our vocabularies
         eos_token_id=None,
         tie_word_embeddings=config.tie_embeddings,
-        use_cache=False,
+        use_cache=use_cache,
     )
 
 
-def _llama(size: Size) -> "PreTrainedConfig":
+def _llama(size: Size, use_cache: bool) -> "PreTrainedConfig":
     from transformers import LlamaConfig
 
     config = size.config
@@ -209,7 +213,7 @@ def _llama(size: Size) -> "PreTrainedConfig":
         num_attention_heads=config.n_heads,
         rms_norm_eps=1e-5,
         tie_word_embeddings=config.tie_embeddings,
-        use_cache=False,
+        use_cache=use_cache,
     )
 
 
@@ -249,6 +253,7 @@ def _train_config(size: Size, setting: Setting) -> TrainConfig:
         "precision": setting.precision,
         "compile": setting.compiled,
         "batch_size": size.batch_size,
+        "rows": "windows",  # as peers have it: attention sees the whole row
         "accumulate": 1,
         "optimizer": "adamw",
         "learning_rate": 0.001,
