@@ -1,5 +1,6 @@
 """How the next token is chosen on a GPU: as in `lm.generation.sampling`, without a look at the logits from outside."""
 
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -8,20 +9,49 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from lm.generation.sampling import Sampling
+from lm.system.recording import Record, call_and_record
+
+_MOST_RECORDS = 32  # of them the last ones stay
 
 
 def choose_on_device(
     logits: Float[Tensor, "batch vocab"], sampling: Sampling, uniform: Float64[np.ndarray, " batch"]
 ) -> Int64[np.ndarray, " batch"]:
     """One id per row: that of `sampling.choose`. Only these ids leave the device."""
+    draws, n = torch.from_numpy(uniform), len(logits)
+    if logits.device.type != "cuda":
+        return _choose(logits, draws.to(logits.device, _exact(logits)), sampling).cpu().numpy()
+    n_rows = 1 << (n - 1).bit_length()  # few sizes, because each is recorded
+    recorded = _recorded(sampling, n_rows, logits.shape[1], logits.dtype, logits.device)
+    for place, values in zip(recorded.inputs, (logits.detach(), draws), strict=True):
+        place[:n].copy_(values, non_blocking=True)
+    recorded.replay()
+    return recorded.output[:n].cpu().numpy()
+
+
+@lru_cache(_MOST_RECORDS)
+def _recorded(
+    sampling: Sampling, n_rows: int, vocab_size: int, dtype: torch.dtype, device: torch.device
+) -> Record[Tensor]:
+    """Choosing for so many rows, recorded: it has some forty kernels that take less time than their start."""
+    logits = torch.zeros(n_rows, vocab_size, dtype=dtype, device=device)
+    draws = torch.zeros(n_rows, dtype=_exact(logits), device=device)
+    return call_and_record(partial(_choose, sampling=sampling), [logits, draws], pool=_pool())
+
+
+@cache
+def _pool() -> Any:
+    """The memory that all records share."""
+    return torch.cuda.graph_pool_handle()
+
+
+def _choose(logits: Tensor, draws: Tensor, sampling: Sampling) -> Tensor:
     if sampling.temperature == 0:
-        return logits.detach().nan_to_num().argmax(-1).cpu().numpy()
+        return logits.nan_to_num().argmax(-1)
     reached = kept_weights(logits, sampling).cumsum(-1)
-    draws = torch.from_numpy(uniform).to(reached)
     wanted = draws[:, None] * reached[:, -1:]
     # Rounding must not carry the sum past the last token that may be drawn.
-    places = (reached <= wanted).sum(-1).clamp_max((reached < reached[:, -1:]).sum(-1))
-    return places.cpu().numpy()
+    return (reached <= wanted).sum(-1).clamp_max((reached < reached[:, -1:]).sum(-1))
 
 
 def kept_weights(logits: Float[Tensor, "batch vocab"], sampling: Sampling) -> Float[Tensor, "batch vocab"]:

@@ -99,7 +99,7 @@ class CachedSession:
         if self._replay is None or not self._replay.fits(cache, len(ids)):
             self._replay = None  # its memory first
             self._replay = Replay(reader, cache, len(ids))
-        read = self._replay.read(torch.from_numpy(ids), torch.from_numpy(places))
+        read = self._replay.read(torch.from_numpy(np.stack([ids, places])))
         cache.lengths = cache.lengths + 1
         return read
 

@@ -7,12 +7,12 @@ parameters that Python starts takes 15.8 ms; its kernels alone take 12.5 ms (doc
 import gc
 import warnings
 from collections.abc import Callable
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from lm.system.devices import memory_errors
+from lm.system.recording import Record, record
 from lm.training.compile_check import copy_all
 
 _NO_MEMORY = "not enough memory to record kernels, so they are not replayed"
@@ -33,16 +33,16 @@ class Replayed:
         self._function, self._device, self._changed = function, device, changed
         self._recorder = Recorder(device)
         self._ready: set[tuple[torch.Size, ...]] = set()
-        self._records: dict[tuple[torch.Size, ...], Record | None] = {}
+        self._records: dict[tuple[torch.Size, ...], Record[Tensor] | None] = {}
 
     def __call__(self, *arguments: Tensor) -> Tensor:
         """The result for arguments on the CPU or the GPU. The next call may overwrite it."""
         shapes = tuple(argument.shape for argument in arguments)
-        if record := self._records.get(shapes):
-            for place, argument in zip(record.inputs, arguments, strict=True):
+        if recorded := self._records.get(shapes):
+            for place, argument in zip(recorded.inputs, arguments, strict=True):
                 place.copy_(argument, non_blocking=True)
-            record.replay()
-            return record.output
+            recorded.replay()
+            return recorded.output
         inputs = [argument.to(self._device, copy=True) for argument in arguments]
         if shapes in self._ready and shapes not in self._records:
             return self._call_and_record(shapes, inputs)
@@ -63,28 +63,20 @@ class Replayed:
         try:
             with memory_errors():
                 after = [tensor.clone() for tensor in changed]
-                record = self._recorder.record(self._function, inputs)
+                recorded = self._recorder.record(self._function, inputs)
                 copy_all(before, changed)
-                record.replay()
-                same = all(map(torch.equal, [record.output, *changed], [result, *after]))
+                recorded.replay()
+                same = all(map(torch.equal, [recorded.output, *changed], [result, *after]))
         except MemoryError:
             warnings.warn(_NO_MEMORY, stacklevel=2)
         else:
             if same:
-                self._records[shapes] = record
+                self._records[shapes] = recorded
             else:
                 warnings.warn("a replay has other bits than a call, so kernels are not replayed", stacklevel=2)
         if after:
             copy_all(after, changed)
         return result
-
-
-class Record(NamedTuple):
-    """What was recorded, and the memory of its inputs and output."""
-
-    inputs: list[Tensor]
-    output: Tensor
-    replay: Callable[[], None]
 
 
 class Recorder:
@@ -103,15 +95,7 @@ class Recorder:
         torch.cuda.current_stream(self._device).wait_stream(self._stream)
         return output
 
-    def record(self, function: Callable[..., Tensor], inputs: list[Tensor]) -> Record:
+    def record(self, function: Callable[..., Tensor], inputs: list[Tensor]) -> Record[Tensor]:
         """The kernels of a call. They do not run while they are recorded."""
-        graph = torch.cuda.CUDAGraph()
-        # Python may collect what an earlier model has left on the GPU, and freeing memory would spoil the record.
-        gc.collect()
-        gc.disable()
-        try:
-            with torch.cuda.graph(graph, pool=self._pool, stream=self._stream):
-                output = function(*inputs)
-        finally:
-            gc.enable()
-        return Record(inputs, output, graph.replay)
+        gc.collect()  # the memory that an earlier model has left on the GPU may be needed
+        return record(function, inputs, stream=self._stream, pool=self._pool)

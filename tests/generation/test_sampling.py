@@ -210,6 +210,19 @@ def test_a_row_of_float32_is_filtered_as_one_of_float64() -> None:
         assert choose(logits, sampling, uniform).tolist() == theirs.tolist()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="recorded kernels need a GPU")
+@pytest.mark.parametrize(
+    "sampling",
+    [Sampling(temperature=0), Sampling(temperature=0.8), Sampling(top_p=0.9), Sampling(top_k=50, min_p=0.01)],
+)
+def test_a_gpu_chooses_the_same_when_it_replays(sampling: Sampling) -> None:
+    generator = np.random.Generator(np.random.Philox(key=1))
+    for n in (3, 4, 3, 5):  # 3 and 4 share a record
+        logits, uniform = generator.normal(0, 3, (n, 5000)).astype(np.float32), generator.random(n)
+        chosen = choose_on_device(torch.from_numpy(logits).cuda(), sampling, uniform)
+        assert chosen.tolist() == choose(logits, sampling, uniform).tolist()
+
+
 @each_kind
 def test_among_equals_the_lower_id_stays(kind: str) -> None:
     assert distribution(np.zeros((1, 4)), 1.0, 2, None, kind).tolist() == [[0.5, 0.5, 0, 0]]

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from lm.system.recording import Record
 from lm.training import replayed
-from lm.training.replayed import Record, Replayed
+from lm.training.replayed import Replayed
 
 CPU = torch.device("cpu")
 
@@ -26,7 +27,7 @@ class FakeRecorder:
     def call(self, function: Callable[..., Tensor], inputs: list[Tensor]) -> Tensor:
         return function(*inputs)
 
-    def record(self, function: Callable[..., Tensor], inputs: list[Tensor]) -> Record:
+    def record(self, function: Callable[..., Tensor], inputs: list[Tensor]) -> Record[Tensor]:
         output = torch.zeros(2)
 
         def replay() -> None:
@@ -69,7 +70,7 @@ def test_a_record_that_gives_another_bit_is_never_used(monkeypatch: pytest.Monke
 
 
 def test_without_memory_for_a_record_every_call_is_plain(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_arguments: object) -> Record:
+    def fail(*_arguments: object) -> Record[Tensor]:
         raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED")
 
     monkeypatch.setattr(FakeRecorder, "record", fail)
