@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -147,11 +147,13 @@ def compare(
         ValueError: when no run of the set has a result.
     """
     name = experiment_set.name
-    finished = [
-        _finished(run, results[run.name], root, is_of_chat(experiment_set.metric))
+    metric = experiment_set.metric
+    done = [
+        _finished(run, result, root, is_of_chat(metric))
         for run in experiment_set.runs
-        if _is_done(results.get(run.name))
+        if (result := results.get(run.name)) and result.state == "done"
     ]
+    finished = [run for run in done if {metric, "n_parameters", "vocab_size"} <= run.result.metrics.keys()]
     if not finished:
         raise ValueError(f"{name}: has no results from this commit; python -m experiments run {name}")
     by_experiment: dict[str, list[FinishedRun]] = {}
@@ -201,8 +203,13 @@ def _missing(
             missing.append(f"{experiment_set.name}-{experiment} (not run)")
             continue
         lacking = [name for name in names if name not in names_of_finished]
-        missing += [f"{name} ({results[name].state if name in results else 'not run'})" for name in lacking]
+        missing += [f"{name} ({_state(results.get(name), experiment_set.metric)})" for name in lacking]
     return tuple(missing)
+
+
+def _state(result: Result | None, metric: str) -> str:
+    """Why a run has no result."""
+    return "not run" if result is None else f"has no {metric}" if result.state == "done" else result.state
 
 
 def plain(value: Any) -> str:
@@ -210,12 +217,10 @@ def plain(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 
-def _is_done(result: Result | None) -> bool:
-    return result is not None and result.state == "done" and "bits_per_byte" in result.metrics
-
-
 def _finished(run: Run, result: Result, root: Path, of_chat: bool) -> FinishedRun:
     curves = read_curves(result, root, of_chat=of_chat)
+    made = {name: value for name, value in result.metrics.items() if name not in curves.not_made}
+    result = replace(result, metrics=made)
     return FinishedRun(run, result, curves, broke_down(result, curves))
 
 

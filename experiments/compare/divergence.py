@@ -32,7 +32,8 @@ def broke_down(result: Result, curves: Curves) -> bool:
     """
     metrics = result.metrics
     said = metrics.get("diverged") or metrics.get("finetune.diverged")
-    if said or None in (finite(metrics.get("bits_per_byte")), finite(metrics.get("loss"))):
+    measured = [metrics[name] for name in ("bits_per_byte", "loss") if name in metrics]
+    if said or None in map(finite, measured):
         return True
     train, valid = curves.train, curves.valid
     tables = [table for table in (train, valid) if table is not None and not table.empty]

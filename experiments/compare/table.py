@@ -5,10 +5,12 @@ import io
 from statistics import mean
 
 from experiments.compare.comparison import Comparison, Row, plain
+from experiments.define.metrics import is_of_chat
 
 Cells = tuple[list[str], list[list[str]]]  # the header, and the rows
 
 _DIGITS = 4
+_WEIGHTS = ("finetune.learn", "finetune.answer_weight")  # say what counts in the loss while a chat model learns
 
 
 def table(comparison: Comparison, metric: str) -> Cells:
@@ -93,9 +95,13 @@ def remarks(comparison: Comparison, metric: str) -> list[str]:
             lines.append(f"not as defined now: {name} has {', '.join(unshared)}")
     unknown = [run.definition.name for _, run in comparison.runs if run.curves.train is None]
     if unknown:
+        names = "all of them" if len(unknown) == len(comparison.runs) > 1 else ", ".join(unknown)
         lines.append(
-            f"not known whether it diverged, because its training curve is not here: {', '.join(unknown)}; dvc pull"
+            f"not known whether it diverged, because its training curve is not here: {names}; `dvc pull` fetches it, "
+            "if the stage plot was part of the run"
         )
+    if several := _several_losses(comparison):
+        lines.append(several)
     if comparison.missing:
         lines.append(f"without a result: {', '.join(comparison.missing)}")
     if law := comparison.scaling_law(metric):
@@ -103,6 +109,20 @@ def remarks(comparison: Comparison, metric: str) -> list[str]:
     if reason := comparison.why_no_scaling_law(metric):
         lines.append(f"no {reason}")
     return lines
+
+
+def _several_losses(comparison: Comparison) -> str | None:
+    """A warning where curves of chat models mean different things, because runs weigh tokens differently."""
+    if not is_of_chat(comparison.experiment_set.metric):
+        return None
+    differing = [name for name in _WEIGHTS if len({run.result.parameters.get(name) for _, run in comparison.runs}) > 1]
+    if not differing:
+        return None
+    names = " and ".join(differing)
+    return (
+        f"the curves show the loss as {names} {'weigh' if differing[1:] else 'weighs'} its tokens, so compare them "
+        "only where these are the same; the metrics weigh all tokens of answers alike"
+    )
 
 
 def p_text(p: float) -> str:

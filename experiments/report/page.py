@@ -126,7 +126,12 @@ def _notes_on_missing_curves(comparison: Comparison) -> list[str]:
     }
     if missing["training curve"] == missing["validation curve"]:
         missing = {"curves": missing["training curve"]}
-    notes = [f"no {name} here for {'; '.join(labels)}: dvc pull" for name, labels in missing.items() if labels]
+    n_runs = len(comparison.runs)
+    notes = [
+        f"no {name} here for {'any run' if len(labels) == n_runs > 1 else '; '.join(labels)}: dvc pull"
+        for name, labels in missing.items()
+        if labels
+    ]
     empty = [
         run_label(row, run)
         for row, run in comparison.runs
@@ -162,7 +167,7 @@ def _machines(comparison: Comparison) -> list[str]:
 
 def _samples(comparison: Comparison) -> str:
     """For each prompt, the texts of all experiments beside each other, from the first seed that has samples."""
-    colours = experiment_colours(comparison)
+    colours, of_chat = experiment_colours(comparison), is_of_chat(comparison.experiment_set.metric)
     cards: dict[str, list[str]] = {}
     absent = []
     for row in comparison.rows:
@@ -172,7 +177,7 @@ def _samples(comparison: Comparison) -> str:
             continue
         title = f"{dot(colours[row.experiment])}{escape(run_label(row, run))}"
         for sample in run.curves.samples:
-            prompt = f"<b>{escape(sample.prompt)}</b>" if sample.prompt else ""
+            prompt = f"<b>{escape(sample.prompt)}</b>" if sample.prompt and not of_chat else ""
             text = f"<p>{prompt}{escape(sample.text)}{'' if sample.complete else ' …'}</p>"
             cards.setdefault(sample.prompt, []).append(
                 f'<article data-experiment="{escape(row.experiment)}"><h4>{title}</h4>{text}</article>'
@@ -181,8 +186,11 @@ def _samples(comparison: Comparison) -> str:
     if cards:
         parts += [note("The samples of the first seed, without any selection."), legend(comparison)]
     for prompt, articles in cards.items():
-        heading = f"“{escape(shorten(prompt, 100, placeholder='…'))}”" if prompt else "Without a prompt"
-        parts.append(f'<h3>{heading}</h3><div class="scroll cards">{"".join(articles)}</div>')
+        short = shorten(prompt, 100, placeholder=" …")
+        heading = f"“{escape(short)}”" if prompt else "Without a prompt"
+        # What a user says is no part of the answer. It is said once, and in full if the heading has no room for it.
+        asked = f'<p class="asked">{escape(prompt.strip())}</p>' if of_chat and short.endswith(" …") else ""
+        parts.append(f'<h3>{heading}</h3>{asked}<div class="scroll cards">{"".join(articles)}</div>')
     if absent:
         parts.append(note(f"no samples here for {', '.join(absent)}: dvc pull"))
     return "\n".join(parts)

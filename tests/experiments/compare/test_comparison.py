@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from experiments.compare.comparison import Comparison
 from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
 from experiments.run.results import named_metrics
 from tests.experiments.results_by_hand import made_comparison, made_finished, made_run, made_set
@@ -119,9 +120,39 @@ def test_missing_runs_are_named() -> None:
     (base,) = (dict(zip(header, row, strict=True)) for row in rows)
     assert (base["seeds"], base["loss"], base["spread"]) == ("1", "1.0000 *", "")
     assert remarks(comparison, "loss") == [
-        "not known whether it diverged, because its training curve is not here: made-base-s1; dvc pull",
+        "not known whether it diverged, because its training curve is not here: made-base-s1; `dvc pull` fetches it, "
+        "if the stage plot was part of the run",
         "without a result: made-base-s2 (not run), made-none (not run)",
     ]
+
+
+def test_a_run_that_did_not_measure_the_metric_of_its_set_has_no_result() -> None:
+    measured, other = made_finished(BASE[0], 0.5, FALLING), made_finished(BASE[1], 0.6, FALLING)
+    other = replace(other, curves=replace(other.curves, not_made=frozenset({"bits_per_byte", "loss"})))
+    comparison = made_comparison(made_set(*BASE), [measured, other])
+    assert [run.definition.name for _, run in comparison.runs] == ["made-base-s1"]
+    assert comparison.missing == ("made-base-s2 (has no bits_per_byte)",)
+
+
+def test_a_metric_that_a_run_did_not_make_is_no_result_and_no_sign_that_it_diverged() -> None:
+    run = made_finished(BASE[0], 0.5, FALLING)
+    run = replace(run, curves=replace(run.curves, not_made=frozenset({"loss"})))
+    (_, kept), *_ = made_comparison(made_set(*BASE), [run]).runs
+    assert (kept.value("loss"), kept.value("bits_per_byte"), kept.diverged) == (None, 0.5, False)
+
+
+def test_chat_models_whose_curves_weigh_tokens_in_different_ways_get_a_warning() -> None:
+    runs = [made_run("base"), made_run("all", finetune_learn="all"), made_run("rate", finetune_learning_rate=1.0)]
+    finished = [made_finished(run, 0.5, FALLING, **{"chat.loss": 0.4}) for run in runs]
+    of_chat = replace(made_set(*runs), metric="chat.loss")
+
+    def warnings(comparison: Comparison) -> list[str]:
+        return [line for line in remarks(comparison, "chat.loss") if "curves" in line]
+
+    (warning,) = warnings(made_comparison(of_chat, finished))
+    assert warning.startswith("the curves show the loss as finetune.learn weighs its tokens")
+    assert warnings(made_comparison(replace(of_chat, runs=(runs[0], runs[2])), [finished[0], finished[2]])) == []
+    assert warnings(made_comparison(made_set(*runs), finished)) == []  # the curves are those of base models
 
 
 def test_a_set_without_its_baseline_has_no_differences() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.compare.comparison import Comparison
+from experiments.compare.curves import Sample
 from tests.experiments.report.comparisons import ablations, sweep
 
 
@@ -74,6 +75,23 @@ def test_samples_show_the_prompt_in_bold_and_mark_a_text_that_was_cut(written: C
     assert Page(html).text.count("a dog, a kite and the rain. …") == 4  # the first seed of the experiments with samples
     assert 'purr."\n---\nIt slept.' in Page(html).text
     assert "It slept. …" not in Page(html).text
+
+
+def test_what_a_user_says_to_chat_models_is_shown_once_and_in_full(written: Callable[[Comparison], str]) -> None:
+    comparison = ablations()
+    story = "Once there was a cat. " * 9
+    answers = Sample("Hello!\n\n", "Hi.", True), Sample(f"{story}\n\nWho was it?\n\n", "A cat.", True)
+    for _, run in comparison.runs:
+        run.result.metrics["chat.loss"] = 0.5
+    rows = tuple(
+        replace(row, runs=tuple(replace(run, curves=replace(run.curves, samples=answers)) for run in row.runs))
+        for row in comparison.rows
+    )
+    of_chat = replace(comparison.experiment_set, metric="chat.loss")
+    html = written(replace(comparison, experiment_set=of_chat, rows=rows))
+    assert html.count("Who was it?") == html.count("“Hello!”") == 1
+    assert f'<p class="asked">{story}\n\nWho was it?</p>' in html
+    assert html.count("<p>A cat.</p>") == html.count("<p>Hi.</p>") == len(rows)
 
 
 def test_commands_repeat_what_was_run(written: Callable[[Comparison], str], repository: Path) -> None:
