@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev repro train sample evaluate plots split generate chat chat-web look exp unfinished verify test test-fast coverage format lint typecheck check deps lock clean
+.PHONY: help setup setup-dev repro train sample evaluate plots split generate chat chat-web look exp unfinished verify test test-fast coverage format lint typecheck check lock clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z -]+:.*## / { printf "  %-22s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -87,9 +87,6 @@ typecheck: setup-dev  ## check types
 	mypy
 
 check: lint typecheck  ## run all checks except the tests
-
-deps: setup-dev  ## write the code dependencies of each stage into dvc.yaml
-	python -m commands.deps
 
 lock:  ## write requirements.lock again, from the ranges in pyproject.toml
 	rm -rf $(VENV)-lock

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from commands.command_line import Parser
-from commands.deps import ROOT
 from lm.config.base import read_yaml
 from lm.training.saved_runs import FOLDER, STATE, About, folders, is_running, read_about, remove
 
+ROOT = Path(__file__).resolve().parents[1]
 _DAY_S = 24 * 60 * 60
 
 

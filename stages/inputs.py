@@ -1,8 +1,8 @@
 """Check all parameters. List what they name outside: files with their hashes, and the commit of a dataset of the hub.
 
-This stage runs first, so that a mistake in a parameter of the last stage ends the run within a second. DVC cannot take
-paths or patterns from params.yaml as dependencies. So this stage runs every time and writes the lists; the stages after
-it run only if a list has changed. If the parameters name nothing outside, the lists are empty.
+This stage runs before any that takes long, so that a mistake in a parameter of the last stage ends the run at once. DVC
+cannot take paths or patterns from params.yaml as dependencies. So this stage runs every time and writes the lists; the
+stages after it run only if a list has changed. If the parameters name nothing outside, the lists are empty.
 """
 
 import sys

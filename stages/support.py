@@ -28,7 +28,7 @@ class Stage:
     """One run of a stage: its paths, its parameters, and what its result depends on.
 
     `inputs` and `outs` map the name of each path flag to its help text; dvc.yaml gives the paths. Every stage also has
-    the flag `--params`. The parameters are those at the start: params.yaml is read once.
+    the flags `--params` and `--code`. The parameters are those at the start: params.yaml is read once.
     """
 
     def __init__(self, doc: str | None, inputs: dict[str, str], outs: dict[str, str]) -> None:
@@ -38,15 +38,17 @@ class Stage:
             group = parser.add_argument_group(title)
             for name, text in flags.items():
                 group.add_argument(f"--{name.replace('_', '-')}", type=Path, required=True, metavar="PATH", help=text)
+        group.add_argument("--code", type=Path, metavar="PATH", help="the list of its code that DVC sees")
         self._paths: dict[str, Path] = vars(parser.parse_args())
         input_paths = [self._paths[name] for name in inputs]
-        missing = [path for path in input_paths if not path.exists()]
+        read = [*input_paths, *filter(None, [self._paths["code"]])]
+        missing = [path for path in read if not path.exists()]
         if missing:
             raise ValueError(f"{missing[0]}: no such file; `dvc repro` makes it in an earlier stage")
         self._read: dict[str, Section | int] = {}
         noted = experiment.noted_parameters() if experiment.is_experiment() else None
         self.parameters = noted or read_yaml(self.path("params"))
-        self.watch = Watch(_name(), input_paths, self.path("params"), self.parameters)
+        self.watch = Watch(_name(), input_paths, self._paths["code"], self.path("params"), self.parameters)
         self.watch.check_declared()
         if experiment.is_experiment():
             self.watch.watch_all_keys()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from lm.config.base import read_yaml
-from lm.system.files import sha256
+from lm.system.files import read_json, sha256
 from stages.pipeline import deps_of
 from stages.snapshot import CODE, ROOT
 
@@ -61,23 +61,25 @@ class Watched:
 class Watch:
     """What must not change while a stage runs.
 
-    `name` is the stage in dvc.yaml, `inputs` are the paths of its flags, `params` is the params.yaml with `values` in
-    it. All that dvc.yaml lists as deps is watched, whether it is in use yet or not. Where dvc.yaml does not know the
-    stage, this is all code of ours.
+    `name` is the stage in dvc.yaml, `inputs` are the paths of its flags, `code` is the list of its code, and `params`
+    is the params.yaml with `values` in it. All that the list names is watched, whether it is in use yet or not. Without
+    a list, this is all code of ours.
     """
 
-    def __init__(self, name: str, inputs: Iterable[Path], params: Path, values: Mapping[str, Any]) -> None:
+    def __init__(
+        self, name: str, inputs: Iterable[Path], code: Path | None, params: Path, values: Mapping[str, Any]
+    ) -> None:
         self.paused = False  # while other processes watch
         self.inputs = [Watched(path) for path in inputs]
         self._name = name
         deps = deps_of(name)
-        paths = CODE if deps is None else [path for path in deps if path.suffix == ".py"]
-        self.code = [Watched(path, CODE.get(path) or sha256(path)) for path in paths if path.is_file()]
+        listed = _listed(code) if code else CODE
+        self.code = [Watched(path, digest) for path, digest in listed.items() if path.is_file()]
         # DVC has not named the stage if it was started by hand. Its other deps may then be those of another run.
         known = {watched.path.resolve() for watched in (*self.inputs, *self.code)}
         more = [path for dep in deps or () if "DVC_STAGE" in os.environ for path in _files(dep) if path not in known]
         self._more = [Watched(path, sha256(path)) for path in more]
-        self._declared = None if deps is None else {*deps}
+        self._declared = {*listed, *(deps or ())} if code else None
         self._params, self._values = params, values
         self._keys: set[str] | None = set()
         self._stat: Stat | None = None  # of params.yaml when the values were last compared
@@ -93,14 +95,14 @@ class Watch:
         self._keys = self._stat = None
 
     def check_declared(self) -> None:
-        """Raise ValueError when the stage uses code that dvc.yaml does not list, because DVC does not see its edits."""
+        """Raise ValueError when the stage uses code that is nowhere listed, because DVC does not see its edits."""
         if self._declared is None:
             return
         for path in _code_in_use():
             if self._declared.isdisjoint({path, *path.parents}):
                 raise ValueError(
-                    f"dvc.yaml: stages.{self._name}.deps: must list {path.relative_to(ROOT)}, which the stage uses; "
-                    "run `make deps`"
+                    f"dvc.yaml: stages.{self._name}.deps: must list {path.relative_to(ROOT)}, which the stage uses "
+                    "without an `import` of it in lm/ or stages/"
                 )
 
     def changes(self) -> list[str]:
@@ -156,9 +158,25 @@ def different(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tup
                 yield key, was, got
 
 
+def _listed(place: Path) -> dict[Path, str]:
+    """The files in a list of code, as `stages.code` writes it, with their SHA-256.
+
+    Raises:
+        ValueError: when the code that runs is another, because DVC would file the result under the code in the list.
+    """
+    listed = {ROOT / name: digest for name, digest in read_json(place).items()}
+    for path, digest in listed.items():
+        if CODE.get(path) != digest:
+            raise ValueError(
+                f"{path.relative_to(ROOT)}: must be as {place} lists it; `dvc repro code` lists the code as it is now"
+            )
+    return listed
+
+
 def _files(path: Path) -> list[Path]:
-    """The file, or all files in a folder; none when there is nothing."""
-    return sorted(file for file in (path, *path.rglob("*")) if file.is_file())
+    """The file, or all files in a folder that DVC sees; none when there is nothing."""
+    files = (file for file in (path, *path.rglob("*")) if file.is_file())
+    return sorted(file for file in files if "__pycache__" not in file.parts)
 
 
 def _code_in_use() -> Iterator[Path]:

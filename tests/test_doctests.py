@@ -7,7 +7,7 @@ import pkgutil
 import pytest
 
 import lm
-from commands.deps import ROOT
+from tests.project import ROOT
 
 MODULES = sorted(module.name for module in pkgutil.walk_packages(lm.__path__, "lm."))
 

@@ -8,14 +8,18 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from commands.deps import GENERATED, ROOT, closure, code_of, imports, is_code, load_pipeline, with_code_lists
 from lm.config.sections import SECTIONS
+from lm.system.files import sha256
+from stages.code import code_of, listed_stages
+from stages.import_closure import OURS, closure, imports
+from tests.project import ROOT, load_pipeline
 
 PIPELINE = load_pipeline()
 STAGES = sorted(PIPELINE["stages"])
 HELPERS = {
     "__init__.py",
     "experiment.py",
+    "import_closure.py",
     "pipeline.py",
     "run_folders.py",
     "snapshot.py",
@@ -46,6 +50,10 @@ def flags_of(stage: str) -> dict[str, str]:
     return dict(zip(words[4::2], words[5::2], strict=True))
 
 
+def deps_of(stage: str) -> list[str]:
+    return paths_of(PIPELINE["stages"][stage].get("deps", []))
+
+
 def outs_of(stage: str) -> list[str]:
     entry = PIPELINE["stages"][stage]
     return paths_of(entry.get("outs", [])) + paths_of(entry.get("metrics", []))
@@ -62,40 +70,17 @@ def test_every_stage_module_is_a_stage_of_the_pipeline() -> None:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_code_dependencies_are_the_import_closure(stage: str) -> None:
-    code = [dep for dep in PIPELINE["stages"][stage]["deps"] if is_code(dep)]
-    assert code == code_of(stage), "run `make deps`"
-
-
-@pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_shows_command_parameters_and_outs_before_its_dependencies(stage: str) -> None:
     order = ["desc", "cmd", "always_changed", "params", "outs", "metrics", "deps"]
     entry = PIPELINE["stages"][stage]
     assert list(entry) == [key for key in order if key in entry]
 
 
-def test_the_code_list_is_written_below_its_line_and_nothing_else_changes() -> None:
-    text = (ROOT / "dvc.yaml").read_text()
-    code = "".join(f"      - {path}\n" for path in code_of("plot"))
-    assert text.count(f"{GENERATED}\n{code}\n") == 1, "run `make deps`"
-    assert with_code_lists(text) == text, "run `make deps`"
-    assert with_code_lists(text.replace(code, "      - stages/old.py\n")) == text
-
-
-def test_a_stage_without_a_place_for_its_code_is_named() -> None:
-    text = (ROOT / "dvc.yaml").read_text()
-    end = text.index("\n\n", text.index("  plot:\n"))
-    start = text.rindex(GENERATED, 0, end)
-    with pytest.raises(ValueError, match=r"^dvc\.yaml: deps must end with the line .*, missing in \['plot'\]$"):
-        with_code_lists(text[:start] + text[end:])
-
-
 @pytest.mark.parametrize("stage", STAGES)
 def test_paths_of_the_command_are_the_data_dependencies_and_outs(stage: str) -> None:
     flags = flags_of(stage)
     assert flags.pop("--params") == "params.yaml"
-    data = [dep for dep in PIPELINE["stages"][stage]["deps"] if not is_code(dep)]
-    assert sorted(flags.values()) == sorted(data + outs_of(stage))
+    assert sorted(flags.values()) == sorted([dep for dep in deps_of(stage) if dep not in OURS] + outs_of(stage))
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -109,7 +94,7 @@ def test_inputs_and_outs_of_the_code_are_those_of_the_pipeline(stage: str) -> No
     flags = flags_of(stage)
     inputs = {flags["--" + name.replace("_", "-")] for name in declared["inputs"]}
     outs = {flags["--" + name.replace("_", "-")] for name in declared["outs"]}
-    assert inputs == {dep for dep in PIPELINE["stages"][stage]["deps"] if not is_code(dep)}
+    assert inputs == set(deps_of(stage)) - {flags.get("--code"), *OURS}
     assert outs == set(outs_of(stage))
 
 
@@ -223,3 +208,25 @@ def test_the_closure_sees_imports_inside_functions() -> None:
     names = {str(path.relative_to(ROOT)) for path in closure(ROOT / "stages" / "download.py")}
     assert "lm/corpus/hub.py" in names
     assert "lm/model/transformer.py" not in names
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_depends_on_the_list_of_its_code_and_the_first_on_all_code(stage: str) -> None:
+    deps, flags = deps_of(stage), flags_of(stage)
+    if stage == "code":
+        assert deps == list(OURS)
+        assert flags["--lists"] == "data/code"
+    else:
+        assert flags["--code"] == f"data/code/{stage}.json" in deps
+
+
+def test_every_stage_but_the_first_has_a_list() -> None:
+    assert {*listed_stages(), "code"} == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_code_of_a_stage_is_its_file_and_what_that_imports(stage: str) -> None:
+    code, paths = code_of(stage), closure(ROOT / "stages" / f"{stage}.py")
+    assert {ROOT / name for name in code} == {path for path in paths if path.read_bytes()}
+    assert list(code) == sorted(code)
+    assert code == {name: sha256(ROOT / name) for name in code}

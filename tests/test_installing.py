@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
+from tests.project import ROOT
 
 README = (ROOT / "README.md").read_text()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from commands.deps import ROOT
 from lm.system.installation import check_installation
 from lm.tokenizer.inspection import show_split
 from lm.tokenizer.learning import bytes_alone
+from tests.project import ROOT
 from tests.small import tokenizer_config
 
 

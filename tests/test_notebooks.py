@@ -8,7 +8,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
-from commands.deps import ROOT
+from tests.project import ROOT
 
 NAMES = ["data", "tokenizer", "model", "chat"]
 

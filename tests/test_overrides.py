@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.formats.parameters import parameter_table
@@ -16,6 +15,7 @@ from lm.formats.tokens import TokenFile, TokenWriter
 from lm.training.build import build_backend
 from lm.training.source import Windows, open_source
 from lm.training.trainer import Trainer
+from tests.project import ROOT
 
 DEFAULTS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 VOCAB_SIZE = 300

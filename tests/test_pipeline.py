@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shlex
 import shutil
 import signal
@@ -18,8 +19,8 @@ import tokenizers
 import torch
 from ruamel.yaml import YAML
 
-from commands.deps import load_pipeline
 from lm.tokenizer.load import load_tokenizer
+from tests.project import load_pipeline
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -146,6 +147,16 @@ def test_a_second_repro_runs_nothing_but_the_stage_that_looks_at_files(finished:
     assert "Running stage 'inputs'" in output
     assert finished.run("dvc", "status", "--json").count("always changed") == 1
     assert finished.run("git", "status", "--porcelain") == ""
+
+
+def test_an_edit_of_code_runs_the_stages_that_import_the_file_and_no_others(finished: Workspace) -> None:
+    before = {name: finished.read(name) for name in ("dvc.lock", "lm/tokenizer/encode_file.py")}
+    (finished.path / "lm/tokenizer/encode_file.py").write_bytes(before["lm/tokenizer/encode_file.py"] + b"# edited\n")
+    assert json.loads(finished.run("dvc", "status", "--json"))["code"] == [{"changed deps": {"lm": "modified"}}]
+    assert set(re.findall("Running stage '(.*)'", finished.run("dvc", "repro"))) == {"code", "inputs", "encode"}
+    (finished.path / "lm/tokenizer/encode_file.py").write_bytes(before["lm/tokenizer/encode_file.py"])
+    finished.run("dvc", "repro")
+    assert finished.read("dvc.lock") == before["dvc.lock"]
 
 
 def kill_all(process: subprocess.Popen[str], workspace: Workspace) -> None:

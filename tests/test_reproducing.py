@@ -13,7 +13,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
+from tests.project import ROOT
 from tests.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -237,7 +237,7 @@ def test_a_hash_that_is_not_reached_is_reported_by_stage_and_file(first: Workspa
     assert re.findall(r"^DIFFERS +(\w+) +(.+)$", output, flags=re.MULTILINE) == [("encode", "data/tokens/valid.json")]
     pattern = re.escape(" ".join(block(VERIFY, 2).split()))
     pattern = re.sub(r"\w+…", "{}", pattern).format(edited, recorded).replace("line\\ 3", "line\\ \\d")
-    pattern = pattern.replace("13\\ of\\ 14", "(\\d+)\\ of\\ (\\d+)")
+    pattern = pattern.replace("15\\ of\\ 16", "(\\d+)\\ of\\ (\\d+)")
     counted = re.search(f"{pattern}$", " ".join(output.split()))
     assert counted
     assert 0 < int(counted[1]) == int(counted[2]) - 1
@@ -251,7 +251,7 @@ def test_a_hash_that_is_not_reached_is_reported_by_stage_and_file(first: Workspa
 def test_what_cannot_be_verified_gets_one_line(first: Workspace) -> None:
     errors = {
         ("nowhere",): "nowhere: must be a commit, a branch or a DVC experiment",
-        ("HEAD", "--stage", "trian"): "--stage: must be one of inputs, download, ",
+        ("HEAD", "--stage", "trian"): "--stage: must be one of code, inputs, download, ",
         ("HEAD~1",): "HEAD~1: must hold a dvc.lock",
     }
     for arguments, error in errors.items():

@@ -10,9 +10,9 @@ import pytest
 from dvc.cli import main as dvc
 
 from commands import repro
-from commands.deps import ROOT, load_pipeline
 from commands.summary import TARGETS, summary
 from lm.system.files import md5
+from tests.project import ROOT, load_pipeline
 
 TRAIN: dict[str, Any] = {
     "n_parameters": 1017216, "steps": 1200, "tokens": 3840000, "train_loss": 0.66, "valid_loss": 0.6552,

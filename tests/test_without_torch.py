@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from commands.generate.__main__ import main as generate
 from lm.analysis.chat import answers
 from lm.config.special_tokens import CHAT_TOKENS
@@ -22,6 +21,7 @@ from lm.system.files import sha256
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.learning import learn_bpe
 from lm.tokenizer.load import load_tokenizer
+from tests.project import ROOT
 from tests.small import (
     DOCUMENTS,
     MODEL,

@@ -13,8 +13,8 @@ from typing import Any, Self
 
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from experiments.define.params_text import with_values
+from tests.project import ROOT
 
 MICRO: dict[str, dict[str, Any]] = {
     "data": {"n_stories": 200, "n_valid_stories": 20},
@@ -108,7 +108,8 @@ class Workspace:
         while left:
             name = left.pop()
             kept.add(name)
-            left += {makers[dep] for dep in stages[name]["deps"] if dep in makers} - kept
+            deps = {str(path) for dep in stages[name]["deps"] for path in (Path(dep), *Path(dep).parents)}
+            left += {makers[dep] for dep in deps if dep in makers} - kept
         gone = {out for name, stage in stages.items() if name not in kept for out in _written_by(stage)}
         for name in stages.keys() - kept:
             del stages[name]

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from commands.generate.__main__ import SEED, main
 from commands.generate.options import DEFAULTS, EXAMPLES, build_parser
 from commands.generate.request import Request
@@ -23,6 +22,7 @@ from lm.generation.events import collect
 from lm.generation.texts import continue_prompts
 from lm.reference.load import load_model
 from lm.tokenizer.load import load_tokenizer, parse_tokenizer
+from tests.project import ROOT
 from tests.small import words, write_model
 
 Told = Callable[..., tuple[int, str, str]]

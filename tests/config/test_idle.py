@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from lm.config.data import DataConfig
 from lm.config.idle import UNSET, idle_parameters
 from lm.config.sections import SECTIONS
 from lm.corpus.hub import KNOWN
+from tests.project import ROOT
 
 PARAMS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from commands.deps import ROOT
 from lm.distributed import launch as module
 from lm.distributed.launch import LOST_MEMBER, launch, team_size
+from tests.project import ROOT
 
 PLACE = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 

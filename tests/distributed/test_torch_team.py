@@ -12,7 +12,6 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from commands.deps import ROOT
 from lm.distributed.launch import launch
 from lm.distributed.team import Team
 from lm.distributed.torch_team import is_lost_member, join
@@ -33,6 +32,7 @@ from tests.distributed.team_program import (
     save,
     weighted,
 )
+from tests.project import ROOT
 from tests.small import random_documents, train_config, write_tokens
 
 pytestmark = pytest.mark.slow

@@ -7,7 +7,6 @@ from unittest.mock import patch
 
 import pandas as pd
 
-from commands.deps import ROOT
 from experiments.compare import comparison as comparison_module
 from experiments.compare.comparison import Comparison, FinishedRun, compare
 from experiments.compare.curves import Curves
@@ -15,6 +14,7 @@ from experiments.compare.divergence import broke_down
 from experiments.define.experiment_set import ExperimentSet, Run
 from experiments.define.parameters import flatten, load_params
 from experiments.run.results import Result
+from tests.project import ROOT
 
 PARAMS = load_params(ROOT / "params.yaml")
 

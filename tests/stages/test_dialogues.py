@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from lm.corpus.dialogue import read_dialogues
 from stages import dialogues, inputs
 from stages.support import Stage
+from tests.project import ROOT
 
 LISTS = ["data_inputs", "dialogue_inputs", "tokenizer_inputs", "other_tokenizers", "pairs_inputs"]
 Run = Callable[..., dict[str, Any]]

@@ -9,12 +9,12 @@ import pytest
 import tokenizers
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from lm.config.special_tokens import END_OF_TEXT
 from lm.corpus.document import SEPARATOR
 from lm.system.files import sha256
 from stages import download, encode, inputs, tokenizer
 from stages.support import Stage
+from tests.project import ROOT
 
 
 class Runs:

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from commands.deps import load_pipeline
 from lm.formats.model_file import load_weights
 from lm.system.files import md5
 from lm.system.processes import n_cores
 from lm.training.saved_runs import read_about
+from tests.project import load_pipeline
 from tests.workspace import Workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(n_cores() < 2, reason="needs two CPU cores")]

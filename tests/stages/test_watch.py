@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from commands.deps import ROOT
+from lm.system.files import sha256
+from tests.project import ROOT
 
 CODE = [
     "lm/__init__.py",
@@ -67,7 +68,8 @@ class Project:
         self.write("stages/wait.py", STAGE)
         self.write("params.yaml", PARAMS)
         self.write("text.txt", "text\n")
-        self.declare(*CODE, *OWN, "text.txt")
+        self.list_code(*CODE, *OWN)
+        self.declare("text.txt")
 
     def write(self, name: str, text: str) -> None:
         (self.path / name).write_text(text, encoding="utf-8")
@@ -75,15 +77,20 @@ class Project:
     def append(self, name: str, text: str) -> None:
         self.write(name, (self.path / name).read_text() + text)
 
+    def list_code(self, *names: str) -> None:
+        """Write the list of the code as it is now."""
+        self.write("code.json", json.dumps({name: sha256(self.path / name) for name in names}))
+
     def declare(self, *deps: str) -> None:
         """Write a dvc.yaml with these deps."""
         self.write("dvc.yaml", "stages:\n  wait:\n    deps:\n" + "".join(f"      - {dep}\n" for dep in deps))
 
-    def start(self, **environment: str) -> None:
-        """Start the stage, and return when it waits."""
+    def start(self, *, code: str | None = "code.json", **environment: str) -> None:
+        """Start the stage, with a list of its code or without, and return when it waits."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+        flags = [f"--code={code}"] if code else []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "stages.wait", "--params", "params.yaml", "--text", "text.txt"],
+            [sys.executable, "-m", "stages.wait", "--params=params.yaml", "--text=text.txt", *flags],
             cwd=self.path,
             env=clean | {"STORYLINE_PATIENCE_S": "0.3"} | environment,
             stdout=subprocess.PIPE,
@@ -153,11 +160,18 @@ def test_an_edit_of_code_that_the_stage_does_not_use_is_none(project: Project) -
     assert project.end() == ""
 
 
-def test_without_a_dvc_yaml_all_code_is_watched(project: Project) -> None:
-    (project.path / "dvc.yaml").unlink()
-    project.start()
+def test_without_a_list_all_code_is_watched(project: Project) -> None:
+    project.write("lm/unused.py", "# not used\n")
+    project.start(code=None)
+    project.append("lm/unused.py", "# edited\n")
+    assert project.output(1) == f"error: lm/unused.py: must stay as it was {RULE}; {CURE}\n"
+
+
+def test_code_that_was_edited_since_it_was_listed_is_refused(project: Project) -> None:
     project.append("lm/late.py", "# edited\n")
-    assert project.output(1) == f"error: lm/late.py: must stay as it was {RULE}; {CURE}\n"
+    project.start()
+    rule = "must be as code.json lists it; `dvc repro code` lists the code as it is now"
+    assert project.output(1) == f"error: lm/late.py: {rule}\n"
 
 
 def test_what_is_put_back_has_not_changed(project: Project) -> None:
@@ -193,6 +207,7 @@ def test_comments_and_the_parameters_of_other_stages_may_change(project: Project
 
 def test_of_a_section_only_the_parameters_that_the_stage_names_must_stay(project: Project) -> None:
     project.write("stages/wait.py", STAGE.replace("(ObserveConfig)", '(ObserveConfig, "log_every")'))
+    project.list_code(*CODE, *OWN)
     project.start()
     project.write("params.yaml", PARAMS.replace("tensorboard: false", "tensorboard: true"))
     time.sleep(1.2)
@@ -232,16 +247,19 @@ def test_an_edit_just_before_the_end_is_seen(project: Project) -> None:
     assert project.end(1) == f"error: lm/late.py: must stay as it was {RULE}; {CURE}\n"
 
 
-def test_code_that_dvc_yaml_does_not_list_is_named(project: Project) -> None:
-    missing = "error: dvc.yaml: stages.wait.deps: must list {}, which the stage uses; run `make deps`\n"
-    project.declare(*(name for name in CODE if name != "lm/config/base.py"), *OWN)
+def test_code_that_is_listed_nowhere_is_named(project: Project) -> None:
+    missing = (
+        "error: dvc.yaml: stages.wait.deps: must list {}, which the stage uses without an `import` of it in lm/ or "
+        "stages/\n"
+    )
+    project.list_code(*(name for name in CODE if name != "lm/config/base.py"), *OWN)
     project.start()
     assert project.output(1) == missing.format("lm/config/base.py")
-    project.declare(*CODE, "stages/wait.py")
+    project.list_code(*CODE, "stages/wait.py")
     project.start()
     project.import_late()
     assert project.output(1) == missing.format("lm/late.py")
-    project.declare("lm", "stages")  # a folder lists all that lies in it
+    project.declare("lm")  # a folder lists all that lies in it
     project.start()
     project.import_late()
     assert project.end() == ""
@@ -249,7 +267,7 @@ def test_code_that_dvc_yaml_does_not_list_is_named(project: Project) -> None:
 
 def test_under_dvc_a_dependency_that_is_no_flag_counts_too(project: Project) -> None:
     project.write("words.txt", "words\n")
-    project.declare(*CODE, *OWN, "words.txt")
+    project.declare("words.txt")
     project.start(DVC_STAGE="wait")
     project.append("words.txt", "more\n")
     assert project.output(1) == f"error: words.txt: must stay as it was {RULE}; {CURE}\n"

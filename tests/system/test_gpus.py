@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from commands.deps import ROOT
 from lm.system import gpus
+from tests.project import ROOT
 
 JOB = """
 import os, sys

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from commands.deps import ROOT
 from lm.system.stopping import StopRequest
+from tests.project import ROOT
 
 
 @pytest.mark.parametrize("first", [signal.SIGINT, signal.SIGTERM])

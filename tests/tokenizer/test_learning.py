@@ -10,11 +10,11 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from commands.deps import ROOT
 from lm.config.special_tokens import END_OF_TEXT
 from lm.tokenizer.alphabet import spell
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.learning import bytes_alone, learn_bpe, learn_bpe_with_library, learn_characters
+from tests.project import ROOT
 from tests.small import DOCUMENTS, TOKENIZER, texts, tokenizer_config
 
 # Few letters give many ties and many overlapping merges; whole sentences give long words and everything else.

@@ -19,7 +19,6 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import decoders, models, pre_tokenizers
 
-from commands.deps import ROOT
 from lm.config.special_tokens import END_OF_TEXT
 from lm.tokenizer.bpe import BpeTokenizer
 from lm.tokenizer.characters import CharacterTokenizer
@@ -28,6 +27,7 @@ from lm.tokenizer.learning import bytes_alone, learn_bpe, learn_characters
 from lm.tokenizer.library import LibraryTokenizer
 from lm.tokenizer.load import load_tokenizer, parse_tokenizer
 from lm.tokenizer.tokenizer import Tokenizer
+from tests.project import ROOT
 from tests.small import DOCUMENTS, SPECIALS, texts, tokenizer_config
 
 KINDS = {"bpe": BpeTokenizer, "byte": BpeTokenizer, "char": CharacterTokenizer, "library": LibraryTokenizer}

@@ -10,11 +10,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from commands.deps import ROOT
 from lm.training.backend import Arrays, Backend, State
 from lm.training.batch import Batch
 from lm.training.build import build_backend
 from lm.training.torch_backend import TorchBackend
+from tests.project import ROOT
 from tests.small import model_config, train_config
 
 VOCAB_SIZE = 20

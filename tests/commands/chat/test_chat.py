@@ -22,7 +22,6 @@ from prompt_toolkit.output import DummyOutput
 from commands.chat.__main__ import main
 from commands.chat.screen import VISIBLE, _completer
 from commands.chat.talk import HELP, Settings, Talk, shown
-from commands.deps import ROOT
 from lm.config.special_tokens import CHAT_TOKENS
 from lm.corpus.dialogue import Message, read_dialogues
 from lm.generation.events import Event
@@ -30,6 +29,7 @@ from lm.generation.load import Trained, load_trained
 from lm.tokenizer.counting import count_texts
 from lm.tokenizer.learning import learn_bpe
 from lm.tokenizer.tokenizer import Tokenizer
+from tests.project import ROOT
 from tests.small import DOCUMENTS, tokenizer_config, write_model
 
 SHORT = Settings(max_new_tokens=8)

@@ -4,11 +4,11 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from lm.config.dialogues import DialoguesConfig
 from lm.corpus.dialogue import Dialogue
 from lm.corpus.dialogues.outside import Dialogues
 from lm.corpus.document import Split
+from tests.project import ROOT
 
 PARAMS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")["dialogues"]
 

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from experiments.define.cost import cost_in_words
 from experiments.define.parameters import overridden
 from lm.config.train import TrainConfig
 from lm.system.files import write_json
 from lm.training.estimate import facts_of_speed
 from lm.training.timing import machine
+from tests.project import ROOT
 
 PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from experiments.define.parameters import load_params, parse_override
+from tests.project import ROOT
 
 
 @pytest.mark.parametrize(

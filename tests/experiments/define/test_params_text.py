@@ -4,9 +4,9 @@ from io import StringIO
 
 from ruamel.yaml import YAML
 
-from commands.deps import ROOT
 from experiments.define.parameters import flatten, load_params
 from experiments.define.params_text import with_values
+from tests.project import ROOT
 
 
 def test_only_the_lines_of_changed_values_change() -> None:

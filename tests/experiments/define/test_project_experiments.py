@@ -2,11 +2,11 @@
 
 import pytest
 
-from commands.deps import ROOT
 from experiments.define.experiment_set import ExperimentSet
 from experiments.define.experiments_file import load_experiments
 from experiments.define.parameters import model_size
 from tests.experiments.results_by_hand import PARAMS
+from tests.project import ROOT
 
 SETS = load_experiments(ROOT / "experiments.yaml")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from commands.deps import ROOT
 from experiments.compare.comparison import Comparison
 from experiments.report import plot_page
 from tests.browser import CHROMIUM, Browser
 from tests.experiments.report.comparisons import SETS, ablations, sweep
+from tests.project import ROOT
 
 pytestmark = pytest.mark.slow
 

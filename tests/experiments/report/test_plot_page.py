@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from commands.deps import ROOT
+from tests.project import ROOT
 
 
 @pytest.mark.parametrize(("words", "status"), [(["--help"], 0), ([], 2), (["page.html", "other.html"], 2)])

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from commands.deps import ROOT
 from experiments.run import execute
 from experiments.run.repository import (
     check_experiments_are_found,
@@ -23,6 +22,7 @@ from experiments.run.repository import (
 from experiments.run.results import load_results
 from experiments.run.start import Start
 from tests.experiments.results_by_hand import PARAMS, made_run
+from tests.project import ROOT
 
 Git = Callable[..., str]
 

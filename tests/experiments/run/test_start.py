@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from commands.deps import ROOT
 from experiments.define.params_text import with_values
 from experiments.run.dvc_commands import exp_run_command
 from experiments.run.start import load_start
 from tests.experiments.results_by_hand import PARAMS, made_run
+from tests.project import ROOT
 
 
 @pytest.fixture
