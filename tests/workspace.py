@@ -1,16 +1,19 @@
 """A copy of the project in a folder of its own, shrunk until the whole pipeline takes seconds."""
 
 import copy
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from ruamel.yaml import YAML
 
 from experiments.define.params_text import with_values
@@ -175,6 +178,21 @@ class Workspace:
             text=True,
             start_new_session=True,
         )
+
+    def steps_saved(self) -> int:
+        """The last step of training that is saved for a run that goes on; 0 where none is."""
+        for state in self.path.glob(".resume/*/state.npz"):
+            with np.load(state, allow_pickle=False) as file:
+                return int(json.loads(str(file["values"]))["step"])
+        return 0
+
+    def wait_for_step(self, step: int, process: subprocess.Popen[str]) -> None:
+        """Return once the training that the process has started has saved that step."""
+        deadline = time.monotonic() + 600
+        while self.steps_saved() < step:
+            assert process.poll() is None, process.communicate()[0]
+            assert time.monotonic() < deadline
+            time.sleep(0.1)  # reading a state takes time that the trainer needs
 
     def out_hashes(self) -> dict[str, str]:
         """The hash of every out that dvc.lock records."""
