@@ -3,7 +3,6 @@
 import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self, get_args
 
@@ -132,12 +131,10 @@ def parse_yaml(text: str | bytes, place: str) -> Any:
     Raises:
         ValueError: when it is not YAML, with the line of the mistake: `place:line: not valid YAML: what is wrong`.
     """
-    # ruamel reads YAML 1.2, where 1e-05 is a number; PyYAML reads 1.1, where it is a string. Pure: if the package
-    # ruamel.yaml.clib is there too, it would read otherwise, and refuse `{asks: Does it run?, train: {}}`.
-    with suppress(YAMLError):
-        return YAML(typ="safe", pure=True).load(text)  # in C where ruamel.yaml.clib is installed
+    # ruamel reads YAML 1.2, where 1e-05 is a number; PyYAML reads 1.1, where it is a string. Pure means its reader in
+    # Python: the one in C, which is there with ruamel.yaml.clib, refuses `{asks: Does it run?, train: {}}`.
     try:
-        return YAML(typ="safe", pure=True).load(text)  # says more of a mistake
+        return YAML(typ="safe", pure=True).load(text)
     except MarkedYAMLError as error:
         line, what = error.problem_mark.line + 1, " ".join(error.problem.split())
         if error.context_mark is not None and (start := error.context_mark.line + 1) != line:
