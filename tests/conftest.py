@@ -22,6 +22,12 @@ settings.register_profile("storyline", deadline=None, max_examples=60)
 settings.load_profile("storyline")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the modules that hold slow tests, because one that is begun last lets the other workers wait."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def micro(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A workspace whose pipeline has run and is committed. All tests share it: copy it, and change the copy."""
