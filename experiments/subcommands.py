@@ -1,25 +1,27 @@
-"""What each command of `python -m experiments` does with its arguments. Each function returns the exit status."""
+"""What each command of `python -m experiments` does with its arguments. Each function returns the exit status.
+
+What compares and draws is imported where it is needed, because pandas, Matplotlib and DVC take a second to load.
+"""
 
 import argparse
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from experiments.compare.comparison import Comparison, compare
-from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
 from experiments.define.cost import cost_in_words
 from experiments.define.experiment_set import ExperimentSet, Run, select, with_overrides
 from experiments.define.experiments_file import check_name, load_experiments
 from experiments.define.metrics import METRICS
 from experiments.define.parameters import Overrides, model_size, overridden, parse_override
-from experiments.report.page import write_report
-from experiments.report.png_plots import draw_plots
 from experiments.run.dvc_commands import exp_run_command
 from experiments.run.execute import run_all
 from experiments.run.results import finite, load_results
 from experiments.run.start import load_start
 from lm.system.files import replacing
+
+if TYPE_CHECKING:
+    from experiments.compare.comparison import Comparison
 
 _EXPERIMENTS = Path("experiments.yaml")
 
@@ -125,6 +127,8 @@ def try_changes(arguments: argparse.Namespace) -> int:
 
 def compare_results(arguments: argparse.Namespace) -> int:
     """Print the table of a comparison; write it and the plots as files where the arguments ask for them."""
+    from experiments.compare.table import as_csv, as_markdown, as_text, remarks, table
+
     comparison = _comparison(arguments)
     metric = arguments.metric or comparison.experiment_set.metric
     cells = table(comparison, metric)
@@ -136,6 +140,8 @@ def compare_results(arguments: argparse.Namespace) -> int:
     if arguments.csv:
         _write(arguments.csv, as_csv(comparison))
     if arguments.plots:
+        from experiments.report.png_plots import draw_plots
+
         for path in draw_plots(comparison, metric, arguments.plots):
             print(path)
     return 0
@@ -143,6 +149,8 @@ def compare_results(arguments: argparse.Namespace) -> int:
 
 def report(arguments: argparse.Namespace) -> int:
     """Write the page of a comparison."""
+    from experiments.report.page import write_report
+
     write_report(_comparison(arguments), arguments.page)
     print(arguments.page)
     return 0
@@ -159,7 +167,9 @@ def _overrides(texts: Sequence[str]) -> Overrides:
     return {key: value for text in texts for key, value in parse_override(text).items()}
 
 
-def _comparison(arguments: argparse.Namespace) -> Comparison:
+def _comparison(arguments: argparse.Namespace) -> "Comparison":
+    from experiments.compare.comparison import compare
+
     (selected,), results = _selected(arguments), load_results(arguments.rev)
     return compare(selected, load_start(arguments.rev or "HEAD").params, results, Path.cwd())
 

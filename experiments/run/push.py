@@ -10,10 +10,6 @@ those in the workspace, and no metrics, because git holds them.
 import argparse
 import sys
 
-from botocore.exceptions import BotoCoreError
-from dvc.exceptions import DvcException
-from dvc.repo import Repo
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of this command to a parser."""
@@ -24,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(arguments: argparse.Namespace) -> int:
     """The exit status: 0 when all is pushed, 1 when some files could not be pushed, 2 without a remote."""
+    from botocore.exceptions import BotoCoreError  # here, as DVC below: the other commands need not load them
+    from dvc.exceptions import DvcException
+
     try:
         n_runs, n_pushed, n_failed = push(arguments.remote)
     except (DvcException, OSError, BotoCoreError) as error:
@@ -35,6 +34,8 @@ def main(arguments: argparse.Namespace) -> int:
 
 def push(remote: str | None) -> tuple[int, int, int]:
     """How many runs were pushed, how many of their files were new to the remote, and how many files failed."""
+    from dvc.repo import Repo
+
     with Repo() as repo:
         runs = repo.stage_cache.push(remote)
         transfers = [

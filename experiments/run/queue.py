@@ -7,8 +7,6 @@ from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
-from dvc.repo import Repo
-
 from experiments.run.dvc_commands import ask_dvc
 from experiments.run.repository import is_process
 from experiments.run.results import Result, State, load_results
@@ -82,6 +80,8 @@ def failed_by_dvc(result: Result) -> bool:
 
 def jobs_of_workers() -> set[str]:
     """The names of the jobs that the workers say they have in hand."""
+    from dvc.repo import Repo  # here, because it takes long to load
+
     with Repo() as repo:
         active = repo.experiments.celery_queue.celery.control.inspect(timeout=ANSWER_S).active() or {}
     return {task["args"][0]["name"] for tasks in active.values() for task in tasks if task["args"]}

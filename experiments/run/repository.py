@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from dvc.repo.experiments.executor.base import TaskStatus
 
 from experiments.run.dvc_commands import ask_dvc, ask_git
 from lm.system.files import read_json
@@ -17,7 +16,6 @@ from lm.system.files import read_json
 _EXEC = "refs/exps/exec"
 _PROCESS = Path(".dvc/tmp/exps/run/workspace/workspace.json")
 _CURE = "python -m experiments repair"
-_UNFINISHED = (TaskStatus.PENDING, TaskStatus.PREPARING, TaskStatus.RUNNING)
 _BEGINNING_S = 10.0
 
 
@@ -146,9 +144,16 @@ def killed_copies() -> dict[str, Path]:
         # A run that begins is in its copy only after a moment.
         fresh = time.time() - info.stat().st_mtime < _BEGINNING_S
         alive = fresh or any(place.is_relative_to(copy) for place in at_work)
-        if values["location"] == "tempdir" and values["status"] in _UNFINISHED and not alive:
+        if values["location"] == "tempdir" and not alive and _is_unfinished(values["status"]):
             killed[info.stem] = copy
     return killed
+
+
+def _is_unfinished(status: int) -> bool:
+    """Whether DVC believes that it works on an experiment with this status."""
+    from dvc.repo.experiments.executor.base import TaskStatus  # here, because it takes long to load
+
+    return status in (TaskStatus.PENDING, TaskStatus.PREPARING, TaskStatus.RUNNING)
 
 
 def _working_directories() -> list[Path]:

@@ -2,6 +2,8 @@
 
 import argparse
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ import pytest
 from experiments import subcommands
 from experiments.run.start import Start
 from tests.experiments.results_by_hand import PARAMS
+from tests.project import ROOT
 
 EXPERIMENTS = """
 presets:
@@ -40,3 +43,9 @@ def test_the_list_shows_every_entry_and_its_mistakes(
         "error: widths-66-s1: model.d_model: must be a multiple of n_heads=4, got 66",
         "typo error: experiments.yaml: presets.typo: train.setps: no such parameter, did you mean train.steps?",
     ]
+
+
+def test_a_command_that_neither_compares_nor_draws_does_not_load_what_does() -> None:
+    loaded = "import sys, experiments.__main__; print(*{'dvc', 'pandas', 'matplotlib'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "\n"
