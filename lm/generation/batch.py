@@ -118,7 +118,8 @@ class Batch:
         assert self._session is not None, "there are texts"
         texts, session = self.texts, self._session
         full = np.flatnonzero(session.lengths == self._context_length).tolist()
-        session.refill(full, [texts[place].kept(self._context_length)[:-1] for place in full])
+        if full:
+            session.refill(full, [texts[place].kept(self._context_length)[:-1] for place in full])
         logits = session.read(np.array([text.ids[-1:] for text in texts]), last=1)[:, -1]
         chosen: list[int | None] = [None] * len(texts)
         for places in self._groups:

@@ -37,7 +37,7 @@ def largest(
         values = logits if isinstance(logits, np.ndarray) else _float64(logits)
         return np.broadcast_to(np.arange(vocab_size), (batch, vocab_size)), values
     if isinstance(logits, np.ndarray):
-        ids = np.array([_largest_of_row(row, n) for row in logits])
+        ids = np.array([largest_of_row(row, n) for row in logits])
         return ids, np.take_along_axis(logits, ids, -1)
     nth_largest = logits.topk(n, sorted=False).values.amin(-1, keepdim=True)
     kept, equal = logits > nth_largest, logits == nth_largest
@@ -53,28 +53,25 @@ def peak(logits: Float[Any, "batch vocab"]) -> Float[np.ndarray, " batch"]:
 def sum_of_weights(logits: Float[Any, "batch vocab"], temperature: float) -> Float64[np.ndarray, " batch"]:
     """The sum of exp((logit - largest logit) / temperature) over each row."""
     if isinstance(logits, np.ndarray):
-        whole: NDArray[np.float64] = weights_of(logits, temperature).sum(-1, dtype=np.float64)
-        return whole
+        return np.array([weights_of(row, temperature).sum(dtype=np.float64) for row in logits])
     x = logits.double() if logits.device.type in ("cpu", "cuda") else logits.float()  # others may have no float64
     x = x - x.amax(-1, keepdim=True)
     weights: Any = (x / max(temperature, _smallest(x.element_size()))).exp()
     return _float64(weights.sum(-1))
 
 
-def weights_of(logits: Float[np.ndarray, "batch n"], temperature: float) -> Float[np.ndarray, "batch n"]:
+def weights_of(logits: Float[np.ndarray, " n"], temperature: float) -> Float[np.ndarray, " n"]:
     """exp((logit - largest logit) / temperature): the probabilities up to a factor."""
-    weights = np.empty_like(logits)
+    weights: NDArray[Any] = logits - logits.max()
     divisor = max(temperature, _smallest(logits.itemsize))
-    with np.errstate(over="ignore"):  # at a temperature near 0 all but the largest go to -infinity, whose exp is 0
-        for row, out in zip(logits, weights, strict=True):  # row by row, so that each stays in the processor's cache
-            np.subtract(row, row.max(), out=out)
-            if divisor != 1:
-                out /= divisor
-            np.exp(out, out=out)
+    if divisor != 1:
+        with np.errstate(over="ignore"):  # near 0 all but the largest go to -infinity, whose exp is 0
+            weights /= divisor
+    np.exp(weights, out=weights)
     return weights
 
 
-def _largest_of_row(row: NDArray[Any], n: int) -> NDArray[np.int64]:
+def largest_of_row(row: Float[np.ndarray, " vocab"], n: int) -> Int64[np.ndarray, " n"]:
     """The ids of the n largest numbers, in rising order. A few numbers are looked at if n is small."""
     ids, n_groups = None, 4 * n
     whole = len(row) // n_groups * n_groups

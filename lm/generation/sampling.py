@@ -8,8 +8,8 @@ from jaxtyping import Float, Float64, Int64
 from numpy.typing import NDArray
 
 from lm.config.sample import SampleConfig
-from lm.generation.cutoff import cutoff, cutoff_of_weights
-from lm.generation.largest import finite, largest, on_host, weights_of
+from lm.generation.cutoff import take, take_heaviest
+from lm.generation.largest import finite, largest_of_row, on_host, weights_of
 
 _BLOCK = 256  # weights that are added up first, and looked at one by one in the block that is drawn
 
@@ -75,94 +75,82 @@ def choose(
         return choose_on_device(logits, sampling, uniform)
     logits = finite(logits)
     if sampling.temperature == 0:
-        ids = logits.argmax(-1)  # both libraries take the first of equals
-        return ids if isinstance(ids, np.ndarray) else ids.cpu().numpy()
-    return draw(*candidates(logits, sampling), uniform)
+        ids: NDArray[np.int64] = logits.argmax(-1)  # the first of equals
+        return ids
+    return np.array([_choose_of_row(row, sampling, u) for row, u in zip(logits, uniform.tolist(), strict=True)])
 
 
 def candidates(
-    logits: Float[np.ndarray, "batch vocab"], sampling: Sampling
-) -> tuple[Int64[np.ndarray, "batch n"], Float[np.ndarray, "batch n"]]:
-    """The ids that may be drawn, in rising order, and their weights: probabilities up to a factor per row.
+    logits: Float[np.ndarray, " vocab"], sampling: Sampling
+) -> tuple[Int64[np.ndarray, " n"] | None, Float[np.ndarray, " n"]]:
+    """The ids that may be drawn, in rising order, and their weights: probabilities up to a factor.
 
-    A token that is not a candidate of its row has the weight 0, and the likeliest one has 1. The temperature must be
-    above 0.
+    The ids are None if they are all that there are. A token that is not a candidate has the weight 0, and the likeliest
+    one has 1. The temperature must be above 0.
     """
-    ids, logits = largest(logits, logits.shape[1] if sampling.top_k is None else sampling.top_k)
+    ids = None
+    if sampling.top_k is not None and sampling.top_k < len(logits):
+        ids = largest_of_row(logits, sampling.top_k)
+        logits = logits[ids]
     weights = weights_of(logits, sampling.temperature)
     if sampling.top_p is not None and sampling.top_p < 1:
         weights = nucleus(logits, weights, sampling.top_p)
     if sampling.min_p is not None:
-        weights = np.where(weights < sampling.min_p, 0, weights)
+        weights *= (weights >= sampling.min_p).astype(weights.dtype)
     if sampling.typical_p is not None and sampling.typical_p < 1:
         weights = typical(weights, sampling.typical_p)
     return ids, weights
 
 
-def nucleus(
-    logits: Float[np.ndarray, "batch n"], weights: Float[np.ndarray, "batch n"], p: float
-) -> Float[np.ndarray, "batch n"]:
+def nucleus(logits: Float[np.ndarray, " n"], weights: Float[np.ndarray, " n"], p: float) -> Float[np.ndarray, " n"]:
     """The weights of the fewest tokens that together have p of the probability, and 0 for the others."""
-    kept = np.empty_like(weights)
-    for row, (weight, out) in enumerate(zip(weights, kept, strict=True)):
-        total = float(weight.sum())
-        last = cutoff_of_weights(weight, p * total, total)
-        _keep(weight, weight >= last, out)
-        if np.count_nonzero(equal := weight == last) > 1:
-            # Of equal weights the larger logits go first, and of these the lower ids.
-            places = equal.nonzero()[0]
-            places = places[np.argsort(-logits[row, places], kind="stable")]
-            n_kept = np.ceil((p * total - out.sum(dtype=np.float64)) / last) + len(places)
-            out[places[max(1, int(n_kept)) :]] = 0
+    total = float(weights.sum())
+    kept, last = take_heaviest(weights, p * total, total)
+    equal = kept == last
+    if last > 0 and np.count_nonzero(equal) > 1:
+        # Of equal weights the larger logits go first, and of these the lower ids.
+        places = equal.nonzero()[0]
+        places = places[np.argsort(-logits[places], kind="stable")]
+        n_kept = np.ceil((p * total - kept.sum(dtype=np.float64)) / last) + len(places)
+        kept[places[max(1, int(n_kept)) :]] = 0
     return kept
 
 
-def typical(weights: Float[np.ndarray, "batch n"], p: float) -> Float[np.ndarray, "batch n"]:
+def typical(weights: Float[np.ndarray, " n"], p: float) -> Float[np.ndarray, " n"]:
     """The weights of the locally typical tokens, and 0 for the others.
 
     The tokens are ranked by |-log(probability) - entropy|, the smallest first. The first ones that reach p are kept,
     and those equal to the last of them (Meister et al. 2022, https://arxiv.org/abs/2202.00666, equation 10).
     """
-    kept = np.empty_like(weights)
-    for weight, out in zip(weights, kept, strict=True):
-        # What has no weight counts as a token that weighs next to nothing. It comes last, and stays at 0 anyhow.
-        logs = np.log(weight + np.finfo(weight.dtype).tiny)
-        total = float(weight.sum(dtype=np.float64))
-        nearness = -np.abs(np.dot(weight, logs) / total - logs)
-        _keep(weight, nearness >= cutoff(nearness, weight, p * total, total), out)
-    return kept
+    # What has no weight counts as a token that weighs next to nothing. It comes last, and stays at 0 anyhow.
+    logs = np.log(weights + np.finfo(weights.dtype).tiny)
+    total = float(weights.sum(dtype=np.float64))
+    nearness = -np.abs(np.dot(weights, logs) / total - logs)
+    return take(nearness, weights, p * total, total)[0]
 
 
-def _keep(weight: NDArray[Any], chosen: NDArray[np.bool_], out: NDArray[Any]) -> None:
-    """Write the weights of the chosen tokens, and 0 for the others."""
-    out[:] = chosen  # first as numbers, because a product with booleans takes twice as long as both steps
-    out *= weight
+def draw(weights: Float[np.ndarray, " n"], uniform: float) -> int:
+    """A place with a weight above 0, each with the probability that its weight gives it."""
+    if len(weights) <= 4 * _BLOCK:
+        reached = weights.cumsum(dtype=np.float64)
+        return _first_above(reached, uniform * float(reached[-1]))
+    reached = np.add.reduceat(weights, np.arange(0, len(weights), _BLOCK)).cumsum(dtype=np.float64)
+    wanted = uniform * float(reached[-1])
+    block = _first_above(reached, wanted)
+    ahead, start = float(reached[block - 1]) if block else 0.0, block * _BLOCK
+    return start + _first_above(weights[start : start + _BLOCK].cumsum(dtype=np.float64), wanted - ahead)
 
 
-def draw(
-    ids: Int64[np.ndarray, "batch n"], weights: Float[np.ndarray, "batch n"], uniform: Float64[np.ndarray, " batch"]
-) -> Int64[np.ndarray, " batch"]:
-    """One of the ids of each row, with the probability that its weight gives it."""
-    starts = np.arange(0, weights.shape[1], _BLOCK)
-    sums = np.add.reduceat(weights, starts, axis=-1)
-    wanted = uniform * sums.sum(-1, dtype=np.float64)
-    blocks, ahead = _exceeded(sums, wanted)
-    places = starts[blocks][:, None] + np.arange(min(_BLOCK, weights.shape[1]))
-    inside = places < weights.shape[1]
-    within = np.where(inside, np.take_along_axis(weights, np.where(inside, places, 0), -1), 0)
-    place, _ = _exceeded(within, wanted - ahead)
-    chosen: NDArray[np.int64] = ids[np.arange(len(ids)), starts[blocks] + place]
-    return chosen
+def _choose_of_row(logits: NDArray[Any], sampling: Sampling, uniform: float) -> int:
+    ids, weights = candidates(logits, sampling)
+    place = draw(weights, uniform)
+    return place if ids is None else int(ids[place])
 
 
-def _exceeded(
-    amounts: Float[np.ndarray, "batch n"], wanted: Float64[np.ndarray, " batch"]
-) -> tuple[Int64[np.ndarray, " batch"], Float64[np.ndarray, " batch"]]:
-    """The first place of each row up to which the amounts add up to more than is wanted, and the sum ahead of it.
+def _first_above(reached: Float64[np.ndarray, " n"], wanted: float) -> int:
+    """The first place where a running sum is above `wanted`.
 
-    It is a place with an amount above 0, also where rounding carries the wish beyond the whole sum.
+    Its last step is taken where rounding carries the wish beyond the whole sum. So it is a place with a weight.
     """
-    reached = amounts.cumsum(-1, dtype=np.float64)
-    places = np.minimum((reached <= wanted[:, None]).sum(-1), (reached < reached[:, -1:]).sum(-1))
-    rows = np.arange(len(places))
-    return places, np.where(places > 0, reached[rows, places - 1], 0)
+    place = int(reached.searchsorted(wanted, "right"))
+    return place if place < len(reached) else int(reached.searchsorted(reached[-1]))

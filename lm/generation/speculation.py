@@ -171,8 +171,9 @@ def distribution(logits: Any, sampling: Sampling) -> Float64[np.ndarray, "places
     if sampling.temperature == 0:
         result[np.arange(len(logits)), logits.argmax(-1)] = 1
         return result
-    ids, weights = candidates(logits, sampling)
-    np.put_along_axis(result, ids, weights / weights.sum(-1, keepdims=True), -1)
+    for row, probabilities in zip(logits, result, strict=True):
+        ids, weights = candidates(row, sampling)
+        probabilities[slice(None) if ids is None else ids] = weights / weights.sum()
     return result
 
 
