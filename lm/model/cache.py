@@ -1,10 +1,11 @@
 """Keys and values of past tokens, so that generating a token costs one position instead of all."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, Int64
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from lm.config.model import ModelConfig
@@ -74,15 +75,21 @@ class KeyValueCache:
         return self.store.device.type == "cpu"
 
 
-def write(
-    store: Float[Tensor, "2 batch n_kv_heads columns d_head"],
-    rows: Int[Tensor, "batch 1"],
-    places: Int[Tensor, "batch seq"],
-    heads: Float[Tensor, "batch seq heads d_head"],
-) -> None:
-    """Put the heads of keys and of values of a layer into its store, each row at its own places."""
-    (batch, seq), d_head = places.shape, heads.shape[-1]
-    store.permute(1, 3, 0, 2, 4)[rows, places] = heads.view(batch, seq, 2, -1, d_head)
+class LayerCache(NamedTuple):
+    """What attention reads of a layer in a cache, and where new tokens go: views of its store."""
+
+    keys: Float[Tensor, "batch_kv_heads d_head total"]
+    values: Float[Tensor, "batch_kv_heads total d_head"]
+    columns: Float[Tensor, "batch total 2 n_kv_heads d_head"] | Float[Tensor, "2 1 n_kv_heads d_head"]
+
+
+def layer_caches(
+    store: Float[Tensor, "n_layers 2 batch n_kv_heads total d_head"], place: int | None
+) -> list[LayerCache]:
+    """The caches of all layers. If one token of one text is new, its place gives the one column to write."""
+    keys, values = store.flatten(2, 3).unbind(1)
+    columns = store.permute(0, 2, 4, 1, 3, 5) if place is None else store.select(4, place)
+    return list(map(LayerCache, keys.mT.unbind(), values.unbind(), columns.unbind()))
 
 
 def whole_blocks(n: int) -> int:

@@ -6,6 +6,7 @@ beside it, if there are `fewest_rows` or more.
 """
 
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import BFloat16, Float, Int8
@@ -14,28 +15,34 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.config.weights import GROUP, Weights
 
-Product = Callable[[Float[Tensor, "n d_in"]], Float[Tensor, "n d_out"]]
-
 _INT8_WIDTH = (
     16  # the kernel of int8 takes the numbers of a row by so many; of what is left over it reads beyond the row
 )
 
 
+@runtime_checkable
+class Product(Protocol):
+    """x W^T + b for a matrix W and a bias b that are made ready."""
+
+    def __call__(self, x: Float[Tensor, "n d_in"], plus: Float[Tensor, "n d_out"] | None = None) -> Tensor:
+        """The product of shape (n, d_out). `plus` is added to it: a residual stream, which some kernels add at once."""
+
+
 def product(weight: Float[Tensor, "d_out d_in"], bias: Float[Tensor, " d_out"] | None, weights: Weights) -> Product:
-    """x -> x W^T + b for the matrix, which is on its device in its precision; int8 and int4 take x in bfloat16.
+    """The product for the matrix, which is on its device in its precision; int8 and int4 take x in bfloat16.
 
     Raises:
         ValueError: when int4 cannot group the rows of this matrix.
     """
     match weights:
         case "int8":
-            return _with_bias(_int8(weight), bias)
+            return _then_added(_int8(weight), bias)
         case "int4":
-            return _with_bias(_int4(weight), bias)
+            return _then_added(_int4(weight), bias)
         case _ if _can_pack(weight):
             return _packed(weight, bias)
         case _:
-            return lambda x: F.linear(x, weight, bias)
+            return _then_added(lambda x: F.linear(x, weight, bias))
 
 
 def fewest_rows(like: Float[Tensor, "d_out d_in"], weights: Weights | None) -> int:
@@ -63,8 +70,12 @@ def _packed(weight: Tensor, bias: Tensor | None) -> Product:
     # The hint of 32 rows chooses an order of the numbers; any number of rows can be multiplied.
     packed = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), 32)
 
-    def multiply(x: Tensor) -> Tensor:
-        y: Tensor = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+    def multiply(x: Tensor, plus: Tensor | None = None) -> Tensor:
+        y: Tensor
+        if plus is None:
+            y = torch.ops.mkldnn._linear_pointwise(x, packed, bias, "none", [], "")
+        else:
+            y = torch.ops.mkldnn._linear_pointwise.binary(x, plus, packed, bias, "add")
         return y
 
     return multiply
@@ -79,7 +90,7 @@ def _can_pack(weight: Tensor) -> bool:
     return weight.dtype == torch.float32
 
 
-def _int8(weight: Tensor) -> Product:
+def _int8(weight: Tensor) -> Callable[[Tensor], Tensor]:
     numbers, scale = quantised(weight)
     if missing := -weight.shape[1] % _INT8_WIDTH:
         numbers = F.pad(numbers, (0, missing))
@@ -87,7 +98,7 @@ def _int8(weight: Tensor) -> Product:
     return lambda x: torch._weight_int8pack_mm(x, numbers, scale)
 
 
-def _int4(weight: Tensor) -> Product:
+def _int4(weight: Tensor) -> Callable[[Tensor], Tensor]:
     """Numbers from 0 to 15, with a scale and a zero point for each group of a row."""
     n_rows, width = weight.shape
     if width % GROUP:
@@ -108,5 +119,10 @@ def _int4(weight: Tensor) -> Product:
     return multiply
 
 
-def _with_bias(multiply: Product, bias: Tensor | None) -> Product:
-    return multiply if bias is None else lambda x: multiply(x) + bias
+def _then_added(multiply: Callable[[Tensor], Tensor], bias: Tensor | None = None) -> Product:
+    def add(x: Tensor, plus: Tensor | None = None) -> Tensor:
+        y = multiply(x)
+        y = y if bias is None else y + bias
+        return y if plus is None else y + plus
+
+    return add

@@ -10,13 +10,13 @@ from torch import Tensor
 from lm.config.model import ModelConfig
 from lm.model.cache import whole_blocks
 from lm.model.positions import alibi_bias, alibi_slopes, rotary_table
-from lm.model.upcast import upcast
 
 
 class Places(NamedTuple):
     """The places of some tokens of each text. The query heads of a group share their keys."""
 
-    rows: Int[Tensor, "batch 1"]
+    only: int | None  # the position of one token of one text, on a CPU
+    rows: Int[Tensor, "batch 1"] | None  # for all other tokens
     positions: Int[Tensor, "batch seq"]
     turn: tuple[Float[Tensor, "batch seq 1 d_head"], Float[Tensor, "batch seq 1 d_head"]] | None
     bias: Float[Tensor, "#batch_kv_heads #group_seq total"]
@@ -24,9 +24,16 @@ class Places(NamedTuple):
     def rotate(self, heads: Float[Tensor, "batch seq heads d_head"]) -> None:
         """Turn the heads of queries and keys, where positions are rotary."""
         if self.turn is not None:
-            cos, sin = self.turn
-            wide = upcast(heads)
-            heads.copy_((wide * cos).addcmul_(wide.roll(heads.shape[-1] // 2, -1), sin))
+            cos, sin = self.turn  # in float32 or better, so the sums are too
+            torch.addcmul(heads * cos, heads.roll(heads.shape[-1] // 2, -1), sin, out=heads)
+
+    def write(self, columns: Tensor, heads: Float[Tensor, "batch seq heads d_head"]) -> None:
+        """Put the heads of keys and of values of a layer into the columns of its `LayerCache`."""
+        if self.only is None:
+            batch, seq, _, d_head = heads.shape
+            columns[self.rows, self.positions] = heads.view(batch, seq, 2, -1, d_head)
+        else:
+            columns.copy_(heads.view_as(columns))
 
 
 class PlaceTables:
@@ -44,9 +51,9 @@ class PlaceTables:
 
     def at(self, positions: Int[Tensor, "batch seq"], total: int) -> Places:
         """These positions, for attention over `total` columns of a cache."""
-        rows = torch.arange(len(positions), device=positions.device)[:, None]
         if positions.device.type == "cpu" and positions.numel() == 1:
-            return self._one(rows, positions, total)
+            return self._one(positions, total)
+        rows = torch.arange(len(positions), device=positions.device)[:, None]
         turn = None
         if self._turns is not None:
             cos, sin = self._turns
@@ -54,16 +61,16 @@ class PlaceTables:
         windows = self._bias_line.unfold(1, total, 1)
         bias = windows[:, self._limit - 1 - positions].transpose(0, 1)  # (batch, 1 or heads, seq, total)
         bias = bias.expand(-1, self._n_heads, -1, -1).reshape(len(positions) * self._n_kv_heads, -1, total)
-        return Places(rows, positions, turn, bias)
+        return Places(None, rows, positions, turn, bias)
 
-    def _one(self, rows: Tensor, positions: Tensor, total: int) -> Places:
+    def _one(self, positions: Tensor, total: int) -> Places:
         """The same for one token of one text, without copies."""
         place, turn = int(positions), None
         if self._turns is not None:
             cos, sin = self._turns
-            turn = cos[place].expand(1, 1, 1, -1), sin[place].expand(1, 1, 1, -1)
+            turn = cos[place].view(1, 1, 1, -1), sin[place].view(1, 1, 1, -1)
         bias = self._bias_line.narrow(1, self._limit - 1 - place, total)
-        return Places(rows, positions, turn, bias.view(min(len(bias), self._n_kv_heads), -1, total))
+        return Places(place, None, positions, turn, bias.view(min(len(bias), self._n_kv_heads), -1, total))
 
 
 def _bias_line(config: ModelConfig) -> Float[Tensor, "heads places"]:

@@ -17,7 +17,7 @@ from torch.nn import functional as F  # noqa: N812 (the name the field uses)
 
 from lm.config.model import ModelConfig
 from lm.config.weights import Weights
-from lm.model.cache import KeyValueCache, write
+from lm.model.cache import KeyValueCache, LayerCache, layer_caches
 from lm.model.feed_forward import activation
 from lm.model.matrices import Product, fewest_rows, product
 from lm.model.norm import LayerNorm, RMSNorm
@@ -66,6 +66,7 @@ class Reader:
         if weights is not None:
             dtype = torch.float32 if weights == "fp32" else torch.bfloat16
         self.dtype = dtype
+        self._n_heads, self._n_kv_heads = config.n_heads, config.sizes.n_kv_heads
 
         try:
             self._layers = [self._layer(block, weights) for block in model.blocks]
@@ -113,24 +114,29 @@ class Reader:
 
         Their keys and values go into the store of a cache.
         """
-        batch, seq = ids.shape
-        places = self._tables.at(positions, store.shape[4])
-        x = self._enough(self._embed(ids, positions).flatten(0, 1))
-        for layer, kept in zip(self._layers, store, strict=True):
-            if self.config.norm_position == "pre":
-                x = x + self._attention(layer, layer.attention_norm(x), places, kept)
-                x = x + self._feed_forward(layer, layer.feed_forward_norm(x))
-            else:
-                x = layer.attention_norm(x + self._attention(layer, x, places, kept))
-                x = layer.feed_forward_norm(x + self._feed_forward(layer, x))
-        x = self._final_norm(x)
-        x = x if self.config.base_width is None else x * self.config.output_scale
-        return x.narrow(0, 0, batch * seq).view(batch, seq, -1)
+        # On a CPU an operation is so short that what it notes for gradients can be told, even where none are wanted.
+        with torch.inference_mode() if self.device.type == "cpu" else torch.no_grad():
+            return self._states(ids, positions, store)
 
     def logits(self, hidden: Float[Tensor, "*batch d_model"]) -> Float[Tensor, "*batch vocab"]:
         """The head: one matrix product."""
         rows = hidden.reshape(-1, hidden.shape[-1])
         return self._head(self._enough(rows)).narrow(0, 0, len(rows)).view(*hidden.shape[:-1], -1)
+
+    def _states(self, ids: Tensor, positions: Tensor, store: Tensor) -> Tensor:
+        batch, seq = ids.shape
+        places = self._tables.at(positions, store.shape[4])
+        x = self._enough(self._embed(ids, positions).flatten(0, 1))
+        for layer, kept in zip(self._layers, layer_caches(store, places.only), strict=True):
+            if self.config.norm_position == "pre":
+                x = layer.out(self._attention(layer, layer.attention_norm(x), places, kept), plus=x)
+                x = layer.down(self._feed_forward(layer, layer.feed_forward_norm(x)), plus=x)
+            else:
+                x = layer.attention_norm(layer.out(self._attention(layer, x, places, kept), plus=x))
+                x = layer.feed_forward_norm(layer.down(self._feed_forward(layer, x), plus=x))
+        x = self._final_norm(x)
+        x = x if self.config.base_width is None else x * self.config.output_scale
+        return x.narrow(0, 0, batch * seq).view(batch, seq, -1)
 
     def _enough(self, x: Float[Tensor, "n width"]) -> Float[Tensor, "rows width"]:
         """The rows, and again the same ones where products need more rows."""
@@ -172,29 +178,31 @@ class Reader:
             return x + table
         return (upcast(x) * self.config.embedding_scale + table).to(x.dtype)
 
-    def _attention(self, layer: _Layer, x: Tensor, places: Places, kept: Tensor) -> Tensor:
-        config, (batch, seq) = self.config, places.positions.shape
-        n_heads, n_kv_heads, d_head = config.n_heads, config.sizes.n_kv_heads, config.d_head
+    def _attention(self, layer: _Layer, x: Tensor, places: Places, kept: LayerCache) -> Tensor:
+        """What the matrix `out` reads."""
+        batch, seq = places.positions.shape
+        n_heads, n_kv_heads, d_head = self._n_heads, self._n_kv_heads, self.config.d_head
         heads = layer.qkv(x).narrow(0, 0, batch * seq).view(batch, seq, -1, d_head)
-        q, k = heads.narrow(2, 0, n_heads), heads.narrow(2, n_heads, n_kv_heads)
+        q = heads.narrow(2, 0, n_heads)
         if layer.query_norm is not None and layer.key_norm is not None:
+            k = heads.narrow(2, n_heads, n_kv_heads)
             q.copy_(layer.query_norm(q))
             k.copy_(layer.key_norm(k))
         places.rotate(heads.narrow(2, 0, n_heads + n_kv_heads))
-        write(kept, places.rows, places.positions, heads.narrow(2, n_heads, 2 * n_kv_heads))
+        places.write(kept.columns, heads.narrow(2, n_heads, 2 * n_kv_heads))
 
         # Query head h reads key/value head h // group, so the queries are laid out as (n_kv_heads, group * seq).
         q = q.transpose(1, 2).reshape(batch * n_kv_heads, -1, d_head)
-        keys, values = kept.flatten(1, 2)
-        scores = torch.baddbmm(places.bias, q, keys.mT, alpha=1 / math.sqrt(d_head))
-        y = torch.bmm(scores.softmax(-1), values).view(batch, n_heads, seq, d_head)
-        return layer.out(self._enough(y.transpose(1, 2).reshape(batch * seq, -1)))
+        scores = torch.baddbmm(places.bias, q, kept.keys, alpha=1 / math.sqrt(d_head))
+        y = torch.bmm(scores.softmax(-1), kept.values).view(batch, n_heads, seq, d_head)
+        return self._enough(y.transpose(1, 2).reshape(batch * seq, -1))
 
     def _feed_forward(self, layer: _Layer, x: Tensor) -> Tensor:
+        """What the matrix `down` reads."""
         gate, up = None, layer.up(x)
         if self.config.feed_forward == "swiglu":
             gate, up = up.chunk(2, dim=-1)
-        return layer.down(activation(self.config.feed_forward, up, gate))
+        return activation(self.config.feed_forward, up, gate)
 
 
 def _norm(norm: nn.Module, dtype: torch.dtype) -> Norm | None:
@@ -214,8 +222,8 @@ def _rms_norm(weight: Tensor, eps: float) -> Norm:
     if weight.device.type != "cpu":
         return lambda x: F.rms_norm(x, weight.shape, weight, eps)
     # A CPU has no kernel for it, and takes ten operations. The layer norm of (x, -x), whose mean is 0, is one.
-    width, both = len(weight), torch.cat([weight, weight])
-    return lambda x: F.layer_norm(torch.cat((x, -x), -1), both.shape, both, None, eps).narrow(-1, 0, width)
+    signs, both = weight.new_tensor([[1.0], [-1.0]]), torch.stack([weight, weight])
+    return lambda x: F.layer_norm(x.unsqueeze(-2) * signs, both.shape, both, None, eps).select(-2, 0)
 
 
 def _same(x: Tensor) -> Tensor:

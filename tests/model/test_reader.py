@@ -26,7 +26,8 @@ def test_products_are_those_of_the_matrix_within_the_rounding_of_their_weights(
     weights: Weights, most: float, with_bias: bool
 ) -> None:
     generator = torch.Generator().manual_seed(0)
-    weight, x, bias = (torch.randn(shape, generator=generator) for shape in ((100, 64), (5, 64), (100,)))
+    shapes = (100, 64), (5, 64), (100,), (5, 100)
+    weight, x, bias, residual = (torch.randn(shape, generator=generator) for shape in shapes)
     kind = torch.float32 if weights == "fp32" else torch.bfloat16
     multiply = product(
         weight.to(kind) if weights in ("fp32", "bf16") else weight, bias.to(kind) if with_bias else None, weights
@@ -35,6 +36,8 @@ def test_products_are_those_of_the_matrix_within_the_rounding_of_their_weights(
     error = multiply(x.to(kind)).float() - expected
     assert error.std() / expected.std() < most
     assert multiply(x.to(kind)).dtype == kind
+    added = multiply(x.to(kind), plus=residual.to(kind)).float() - expected - residual
+    assert added.std() / expected.std() < most
 
 
 @pytest.mark.parametrize("weights", ["fp32", "bf16", "int8", "int4"])
@@ -45,9 +48,11 @@ def test_a_row_of_a_product_does_not_depend_on_the_rows_beside_it_to_the_last_bi
     kind = torch.float32 if weights == "fp32" else torch.bfloat16
     weight, x = weight if weights in ("int8", "int4") else weight.to(kind), x.to(kind)
     multiply, fewest = product(weight, None, weights), fewest_rows(torch.zeros(1, 1, dtype=kind), weights)
-    together = multiply(x)
+    together, residual = multiply(x), torch.randn(33, 64, generator=generator).to(kind)
+    added = multiply(x, plus=residual)
     for n in (fewest, fewest + 1, 7, 16):
         assert torch.equal(multiply(x[:n]), together[:n])
+        assert torch.equal(multiply(x[:n], plus=residual[:n]), added[:n])
     wide = torch.cat([x, x], 1)[:, : x.shape[1]]  # rows that do not lie one after the other
     assert torch.equal(multiply(wide), together)
 
