@@ -178,6 +178,8 @@ class _Talk:
             return f"Tell me a story about {whom['a ']} who {verb} {known_of}.", (whom[""], known_of)
         known = [memory[name][""] for name in WISHES if name in memory] + list(SURE_WORDS.get(plot, ()))
         words = tuple(random.sample(known, min(len(known), random.choice((1, 1, 2)))))
+        if not words:  # such a story has no word that one could wish for
+            return random.choice(_ANY_STORY), ()
         opening = random.choice(("Tell me a story", "Please tell me a story", "I would like a story"))
         return f"{opening} {_with(words)}.", words
 
