@@ -23,6 +23,7 @@ from commands.serve.app import build_app
 from commands.serve.service import Limits, Service
 from lm.generation.engine import Engine
 from lm.generation.load import load_trained
+from lm.system.memory import keep_memory_flat
 
 _CONNECTIONS = 256  # open ones, those that wait for the next request included
 
@@ -31,6 +32,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """The exit status: 0 after Ctrl-C, 1 after a mistake."""
     values = build_parser().parse(words)
     logging.basicConfig(format="%(levelname)s: %(message)s")
+    keep_memory_flat()
     try:
         if not values.model.exists():
             raise ValueError(f"{values.model}: no such folder; `dvc repro finetune` makes models/chat")
