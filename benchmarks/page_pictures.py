@@ -48,7 +48,7 @@ def _talk(browser: Browser, address: str, window: tuple[int, int, bool], asked: 
     """Say all that is asked, colour the tokens, and point at the last one that was not certain."""
     browser.open(address, *window)
     browser.wait("!!document.body.dataset.mode")
-    for name, value in {"seed": 3, "temperature": 0.7, "max_tokens": 160}.items():
+    for name, value in {"seed": 3, "temperature": 0.7, "max_tokens": 320}.items():
         browser.value(f"document.getElementById('{name}').value = {value}")
         for event in ("input", "change"):
             browser.value(f"document.getElementById('{name}').dispatchEvent(new Event('{event}'))")

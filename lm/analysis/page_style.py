@@ -19,8 +19,8 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1100px; padding: 1rem 1rem 4rem;
   color: var(--ink); background: var(--back); }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: .5rem 0; }
-h2 { font-size: 1.35rem; margin: 2.5rem 0 .5rem; padding-top: .8rem; border-top: 1px solid var(--line);
-  scroll-margin-top: 3rem; }
+h2 { font-size: 1.35rem; margin: 2.5rem 0 .5rem; padding-top: .8rem; border-top: 1px solid var(--line); }
+section { scroll-margin-top: 4.5rem; }  /* the links to topics stay above it, in two lines on a phone */
 h3 { font-size: 1rem; margin: 0 0 .2rem; }
 figure { margin: 1.8rem 0; min-width: 0; }
 figcaption p, .note { margin: 0 0 .6rem; color: var(--soft); max-width: 48rem; overflow-wrap: anywhere; }

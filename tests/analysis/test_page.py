@@ -109,6 +109,10 @@ def test_a_browser_draws_it_and_says_what_a_token_looks_at(
     assert browser.value("document.documentElement.dataset.error || ''") == ""
     assert browser.value("document.title") == "analysis"
     assert browser.value("document.documentElement.scrollWidth") <= width
+    browser.value("document.querySelector('nav a:last-of-type').click()")
+    browser.wait("document.querySelector('section:last-of-type h2').getBoundingClientRect().top < 200")
+    under = "document.querySelector('section:last-of-type h2').getBoundingClientRect().top"
+    assert browser.value(f"{under} >= document.querySelector('nav').getBoundingClientRect().bottom")
     assert browser.value("document.querySelectorAll('figure').length") == 12
     assert browser.value("document.querySelector('.bars > .number').textContent") == "2.0000 ± 0.0067"
     assert browser.value("document.querySelectorAll('figure')[6].textContent").endswith("None.")  # of an empty table
