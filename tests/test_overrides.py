@@ -21,7 +21,7 @@ DEFAULTS = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
 VOCAB_SIZE = 300
 # Two steps on short contexts are all it takes to see that a value works. The precision is fp32, because not every CPU
 # has instructions for bfloat16.
-SHORT_MODEL: dict[str, Any] = {"context_length": 64}
+SHORT_MODEL: dict[str, Any] = {"context_length": 64, "n_layers": 2}
 SHORT_TRAIN: dict[str, Any] = {"steps": 2, "valid_sequences": 4, "precision": "fp32"}
 
 MODEL: dict[str, list[Any]] = {
@@ -57,7 +57,7 @@ TRAIN: dict[str, list[Any]] = {
     "shard": [True],
     "recompute": [True],
     "steps": [1],
-    "tokens": [8192, 100],
+    "tokens": [2048, 100],
     "batch_size": [1, 8],
     "rows": ["windows", "documents"],
     "accumulate": [2, 3],
