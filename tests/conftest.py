@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 
 import pytest
 from filelock import FileLock
@@ -16,6 +17,10 @@ install_import_hook("lm", f"{checked.__module__}.{checked.__name__}")
 
 # The models of the tests are so small that threads cost more than they give.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Or each worker, and each process that a test starts, would compile the same files again.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # A machine may be busy with other work, so how long an example takes says nothing.
 settings.register_profile("storyline", deadline=None, max_examples=60)
