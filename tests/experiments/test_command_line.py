@@ -63,6 +63,12 @@ def short(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspa
 
 
 @pytest.fixture(scope="module")
+def trained(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A micro pipeline for tests that compare nothing: training in NumPy starts much sooner than an evaluation."""
+    return up_to_tokens(micro.copy(tmp_path_factory.mktemp("trained")), "train")
+
+
+@pytest.fixture(scope="module")
 def norms(workspace: Workspace) -> str:
     """What running the set `norms` printed."""
     return workspace.run(*PYTHON, "run", "norms")
@@ -169,34 +175,34 @@ def test_an_edited_definition_is_distinguished_from_what_was_run(workspace: Work
     )
 
 
-def test_experiments_start_from_the_commit_and_edits_of_the_workspace_survive(short: Workspace) -> None:
-    path = short.path / "params.yaml"
+def test_experiments_start_from_the_commit_and_edits_of_the_workspace_survive(trained: Workspace) -> None:
+    path = trained.path / "params.yaml"
     committed = path.read_text()
     edited = committed.replace("d_model: 32 ", "d_model: 48 ") + "# an edit that is not committed\n"
     path.write_text(edited)
     try:
         note = "experiments start from the committed params.yaml, not from the edited one: model.d_model is 48 here, 32"
-        assert note in short.run(*PYTHON, "run", "short")
-        assert note in short.run(*PYTHON, "try", "mine", "train.steps=12")
-        assert "33,504 parameters" in short.run(*PYTHON, "list")
-        refused = short.run(*PYTHON, "apply", "mine", status=2)
+        assert note in trained.run(*PYTHON, "run", "short")
+        assert note in trained.run(*PYTHON, "try", "mine", "train.steps=12")
+        assert "33,504 parameters" in trained.run(*PYTHON, "list")
+        refused = trained.run(*PYTHON, "apply", "mine", status=2)
         assert refused.startswith("error: params.yaml: must have no uncommitted changes, because they would be lost")
         assert path.read_text() == edited
     finally:
         path.write_text(committed)
-    assert parameters(short, "short") == parameters(short, "HEAD") | {"train.steps": 10}
-    assert parameters(short, "mine") == parameters(short, "HEAD") | {"train.steps": 12}  # and nothing of `short`
-    assert "is done already" in short.run(*PYTHON, "run", "short")
-    assert "train.steps=10, now 20" in short.run(*PYTHON, "run", "short", "-S", "train.steps=20", status=2)
-    short.run(*PYTHON, "run", "short", "-S", "train.steps=20", "--force")
-    assert "is done already" in short.run(*PYTHON, "run", "short", "-S", "train.steps=20")
+    assert parameters(trained, "short") == parameters(trained, "HEAD") | {"train.steps": 10}
+    assert parameters(trained, "mine") == parameters(trained, "HEAD") | {"train.steps": 12}  # and nothing of `short`
+    assert "is done already" in trained.run(*PYTHON, "run", "short")
+    assert "train.steps=10, now 20" in trained.run(*PYTHON, "run", "short", "-S", "train.steps=20", status=2)
+    trained.run(*PYTHON, "run", "short", "-S", "train.steps=20", "--force")
+    assert "is done already" in trained.run(*PYTHON, "run", "short", "-S", "train.steps=20")
 
-    back = short.run(*PYTHON, "apply", "mine").splitlines()[-1]
+    back = trained.run(*PYTHON, "apply", "mine").splitlines()[-1]
     assert path.read_text() == committed.replace("steps: 120 ", "steps: 12  ")  # every comment and every null is there
-    assert '"steps": 12,' in short.read("metrics/train.json").decode()
+    assert '"steps": 12,' in trained.read("metrics/train.json").decode()
     # The outs of this commit were never made, so dvc has none to bring back.
-    short.run("sh", "-c", back.partition("back to the commit: ")[2], status=None)
-    assert short.run("git", "status", "--porcelain") == ""
+    trained.run("sh", "-c", back.partition("back to the commit: ")[2], status=None)
+    assert trained.run("git", "status", "--porcelain") == ""
     assert path.read_text() == committed
 
 
@@ -210,11 +216,11 @@ def test_a_failed_run_does_not_stop_the_others(short: Workspace) -> None:
     assert compared.splitlines()[-1] == "without a result: failing-bad (not run)"
 
 
-def test_ctrl_c_stops_with_one_line_and_the_same_command_continues(short: Workspace) -> None:
+def test_ctrl_c_stops_with_one_line_and_the_same_command_continues(trained: Workspace) -> None:
     words = [*PYTHON, "run", "short", "-S", "train.steps=4000", "--seeds", "1337,2"]
-    resume = short.path / ".resume"
+    resume = trained.path / ".resume"
     before = {*resume.glob("*/state.npz")}  # of runs that have finished, in copies
-    running = short.start(*words, STORYLINE_SAVE_EVERY_S="0")
+    running = trained.start(*words, STORYLINE_SAVE_EVERY_S="0")
     deadline = time.monotonic() + 600
     while {*resume.glob("*/state.npz")} <= before:
         assert running.poll() is None, running.communicate()[0]
@@ -225,7 +231,7 @@ def test_ctrl_c_stops_with_one_line_and_the_same_command_continues(short: Worksp
     assert running.returncode == 130, output
     assert output.splitlines()[-1] == "stopped; run the same command again to continue"
     assert "[2/2]" not in output
-    assert "short-s1337" not in names(short)
+    assert "short-s1337" not in names(trained)
     assert not {*resume.glob("*/state.npz")} <= before
 
 
