@@ -4,6 +4,7 @@ The functions take arrays, and tensors on a GPU. PyTorch is not imported, becaus
 without it.
 """
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,7 @@ def _float64(x: Any) -> NDArray[np.float64]:
     return array.astype(np.float64, copy=False)
 
 
+@cache
 def _smallest(n_bytes: int) -> float:
     """The smallest normal number of a float type. Some devices take a smaller divisor for zero."""
     return float(np.finfo(f"f{n_bytes}").tiny)

@@ -48,8 +48,8 @@ class _Layer(NamedTuple):
 class Reader:
     """A `lm.generation.session.LanguageModel` with the weights of a model, as they are now.
 
-    `weights` is the precision of the matrices; None keeps the model's own. In bf16, int8 and int4 activations and cache
-    are bfloat16. Norms, rotations and the softmax are computed in float32 or better.
+    `weights` is the precision of the matrices; None keeps the model's own. In bf16, int8 and int4 activations are
+    bfloat16, and in bf16 the cache is too. Norms, rotations and the softmax are computed in float32 or better.
 
     Raises:
         ValueError: when int8 or int4 cannot run on the model's device or with its widths. The message begins with
@@ -66,6 +66,9 @@ class Reader:
         if weights is not None:
             dtype = torch.float32 if weights == "fp32" else torch.bfloat16
         self.dtype = dtype
+        # For one text, attention multiplies single rows. A CPU does that faster in float32 than in bfloat16, and for
+        # many texts hardly more slowly.
+        self.cache_dtype = torch.float32 if weights in ("int8", "int4") else dtype
         self._n_heads, self._n_kv_heads = config.n_heads, config.sizes.n_kv_heads
 
         try:
@@ -87,7 +90,7 @@ class Reader:
                 self._position_table = table.to(self.device, torch.promote_types(dtype, torch.float32))
             case "rope" | "alibi" | "none":
                 pass
-        self._tables = PlaceTables(config, self.device, dtype)
+        self._tables = PlaceTables(config, self.device, self.cache_dtype)
 
     def session(self, batch_size: int) -> "CachedSession":
         """A session of `batch_size` texts, for generation."""
@@ -99,7 +102,7 @@ class Reader:
     def hidden(self, ids: Int[Tensor, "batch seq"]) -> Float[Tensor, "batch seq d_model"]:
         """The last residual stream, normalised and scaled, of whole texts that start at position 0."""
         batch, seq = ids.shape
-        cache = KeyValueCache(self.config, batch, self.device, self.dtype)
+        cache = KeyValueCache(self.config, batch, self.device, self.cache_dtype)
         cache.make_room(seq)
         positions = torch.arange(seq, device=self.device).expand(batch, -1)
         return self.states(ids, positions, cache.store[:, :, :batch])
@@ -155,8 +158,8 @@ class Reader:
         return _Layer(
             _norm(block.attention_norm, self.dtype) or _same,
             ready(attention.qkv),
-            _norm(attention.query_norm, self.dtype),
-            _norm(attention.key_norm, self.dtype),
+            _norm(attention.query_norm, self.cache_dtype),
+            _norm(attention.key_norm, self.cache_dtype),
             ready(attention.out),
             _norm(block.feed_forward_norm, self.dtype) or _same,
             ready(*gate, feed_forward.up),
@@ -182,7 +185,7 @@ class Reader:
         """What the matrix `out` reads."""
         batch, seq = places.positions.shape
         n_heads, n_kv_heads, d_head = self._n_heads, self._n_kv_heads, self.config.d_head
-        heads = layer.qkv(x).narrow(0, 0, batch * seq).view(batch, seq, -1, d_head)
+        heads = layer.qkv(x).narrow(0, 0, batch * seq).to(self.cache_dtype).view(batch, seq, -1, d_head)
         q = heads.narrow(2, 0, n_heads)
         if layer.query_norm is not None and layer.key_norm is not None:
             k = heads.narrow(2, n_heads, n_kv_heads)
@@ -195,7 +198,7 @@ class Reader:
         q = q.transpose(1, 2).reshape(batch * n_kv_heads, -1, d_head)
         scores = torch.baddbmm(places.bias, q, kept.keys, alpha=1 / math.sqrt(d_head))
         y = torch.bmm(scores.softmax(-1), kept.values).view(batch, n_heads, seq, d_head)
-        return self._enough(y.transpose(1, 2).reshape(batch * seq, -1))
+        return self._enough(y.transpose(1, 2).reshape(batch * seq, -1).to(self.dtype))
 
     def _feed_forward(self, layer: _Layer, x: Tensor) -> Tensor:
         """What the matrix `down` reads."""

@@ -23,7 +23,7 @@ class CachedSession:
 
     def __init__(self, reader: Reader, batch_size: int) -> None:
         self._reader, self._batch_size = reader, batch_size
-        self._cache = KeyValueCache(reader.config, batch_size, reader.device, reader.dtype)
+        self._cache = KeyValueCache(reader.config, batch_size, reader.device, reader.cache_dtype)
         self._replay: Replay | None = None
 
     @property
