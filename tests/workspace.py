@@ -67,7 +67,6 @@ class Workspace:
             "SHELL": "/bin/sh",  # dvc's choice where SHELL is unset; Debian's stays beside its command, bash makes way
         }
         self.environment.pop("DVC_ROOT", None)
-        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a stage starts sooner with what an earlier one compiled
         if not (path / ".git").exists():
             self._make()
 
