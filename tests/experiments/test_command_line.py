@@ -59,7 +59,7 @@ def workspace(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wor
 @pytest.fixture(scope="module")
 def short(micro: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A micro pipeline with the least that makes a result, for tests of how experiments are run."""
-    return up_to_tokens(micro.copy(tmp_path_factory.mktemp("short")), "train")
+    return up_to_tokens(micro.copy(tmp_path_factory.mktemp("short")), "train", "evaluate")
 
 
 @pytest.fixture(scope="module")
