@@ -6,6 +6,8 @@ from lm.config.model import ModelConfig
 from lm.config.train import TrainConfig
 from lm.distributed.launch import team_size
 from lm.formats.model_file import Weights, check_weights
+from lm.system.gpus import is_absent
+from lm.system.processes import n_cores
 from lm.training.backend import Backend
 
 
@@ -63,10 +65,28 @@ def n_processes(config: TrainConfig) -> int:
     if config.processes == 1 or config.backend == "numpy":
         return 1
     _check_torch(config)
-    from lm.system.devices import choose_device
-    from lm.training import compute
+    if config.device == "cpu" or (config.device == "auto" and is_absent("cuda") and is_absent("mps")):
+        return fitting_processes(config, "cpu", n_cores())  # those that train load PyTorch, which takes seconds
+    import torch
 
-    return compute.n_processes(config, choose_device(config.device, f"{config.name()}.device"))
+    from lm.system.devices import choose_device
+
+    device = choose_device(config.device, f"{config.name()}.device").type
+    return fitting_processes(config, device, {"cpu": n_cores(), "cuda": torch.cuda.device_count()}.get(device, 1))
+
+
+def fitting_processes(config: TrainConfig, device: str, there: int) -> int:
+    """How many processes a run needs on a machine with so many devices of a kind: with `auto` one for each GPU.
+
+    Raises:
+        ValueError: when the configuration asks for more.
+    """
+    if config.processes == "auto":
+        return next(n for n in range(there, 0, -1) if config.part_size % n == 0) if device == "cuda" else 1
+    if config.processes > there:
+        devices = {"cpu": "CPU cores", "cuda": "GPUs"}.get(device, "devices")
+        raise config.wrong("processes", f"must be at most the {there} {devices} here, got {config.processes}")
+    return config.processes
 
 
 def check_processes(config: TrainConfig) -> None:

@@ -19,7 +19,6 @@ from lm.config.train import TrainConfig
 from lm.formats.parameters import n_parameters
 from lm.model.attend import Kernel, faster_kernel
 from lm.system.devices import Precision
-from lm.system.processes import n_cores
 from lm.system.processor import processor_name
 
 # A run with more operations than this (about 6 a parameter and token) is compiled, because faster steps then save more
@@ -112,21 +111,6 @@ def plain_instead(choices: ComputeChoices, words: list[str], fault: str) -> tupl
         return replace(choices, compile=False), words
     words = ["fused attention (flex needs compiled code)" if "flex attention" in word else word for word in words]
     return replace(choices, compile=False, attention="fused"), words
-
-
-def n_processes(config: TrainConfig, device: torch.device) -> int:
-    """How many processes a run needs: as many as the configuration says, or with `auto` one for each GPU.
-
-    Raises:
-        ValueError: when the machine has fewer devices.
-    """
-    there = {"cpu": n_cores(), "cuda": torch.cuda.device_count()}.get(device.type, 1)
-    if config.processes == "auto":
-        return next(n for n in range(there, 0, -1) if config.part_size % n == 0) if device.type == "cuda" else 1
-    if config.processes > there:
-        devices = {"cpu": "CPU cores", "cuda": "GPUs"}.get(device.type, "devices")
-        raise config.wrong("processes", f"must be at most the {there} {devices} here, got {config.processes}")
-    return config.processes
 
 
 def set_up(choices: ComputeChoices) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lm.training.build import build_backend, check_processes, n_processes
+from lm.training.build import build_backend, check_processes, fitting_processes, n_processes
 from lm.training.numpy_backend import NumpyBackend
 from lm.training.torch_backend import TorchBackend
 from tests.small import model_config, train_config
@@ -85,7 +85,7 @@ def test_without_a_launcher_one_process_trains_any_batch(monkeypatch: pytest.Mon
 
 
 def test_how_many_processes_a_run_is_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lm.training.compute.n_cores", lambda: 2)
+    monkeypatch.setattr("lm.training.build.n_cores", lambda: 2)
     assert n_processes(train_config(processes=1)) == 1
     assert n_processes(train_config(processes=2)) == 2
     assert n_processes(train_config(processes="auto")) == 1
@@ -94,8 +94,47 @@ def test_how_many_processes_a_run_is_for(monkeypatch: pytest.MonkeyPatch) -> Non
         n_processes(train_config(processes=3))
 
 
-@pytest.mark.parametrize("asked", [{"processes": 1}, {"processes": "auto", "backend": "numpy"}])
-def test_one_process_is_counted_without_pytorch(monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]) -> None:
-    for name in ("lm.system.devices", "lm.training.compute", "torch"):
+@pytest.mark.parametrize(
+    ("asked", "n"),
+    [
+        ({"processes": 1}, 1),
+        ({"processes": "auto", "backend": "numpy"}, 1),
+        ({"processes": "auto", "device": "auto"}, 1),
+        ({"processes": 2, "device": "cpu"}, 2),
+    ],
+)
+def test_processes_on_a_cpu_are_counted_without_pytorch(
+    monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any], n: int
+) -> None:
+    monkeypatch.setattr("lm.training.build.n_cores", lambda: 2)
+    monkeypatch.setattr("lm.training.build.is_absent", lambda device: True)
+    monkeypatch.setattr("lm.training.build.find_spec", lambda name: True)
+    for name in ("lm.system.devices", "torch"):
         monkeypatch.setitem(sys.modules, name, None)  # as above
-    assert n_processes(train_config(**asked)) == 1
+    assert n_processes(train_config(**asked)) == n
+
+
+def processes(asked: int | str, there: int, device: str = "cpu", **changes: Any) -> int:
+    return fitting_processes(train_config(processes=asked, **changes), device, there)
+
+
+def test_at_most_as_many_processes_as_there_are_devices() -> None:
+    assert [processes(n, 4) for n in (1, 3, 4)] == [1, 3, 4]
+    with pytest.raises(ValueError, match=r"^train\.processes: must be at most the 4 CPU cores here, got 5$"):
+        processes(5, 4)
+    assert processes(3, 3, "cuda") == 3
+    with pytest.raises(ValueError, match=r"^train\.processes: must be at most the 3 GPUs here, got 4$"):
+        processes(4, 3, "cuda")
+    assert processes(1, 1, "mps") == 1
+    with pytest.raises(ValueError, match=r"^train\.processes: must be at most the 1 devices here, got 2$"):
+        processes(2, 1, "mps")
+
+
+def test_auto_is_one_process_a_gpu_as_far_as_the_batch_divides(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (processes("auto", 4), processes("auto", 1, "mps")) == (1, 1)
+    sizes = {16: 8, 8: 8, 12: 6, 10: 5, 7: 7, 11: 1, 1: 1}
+    assert {size: processes("auto", 8, "cuda", batch_size=size) for size in sizes} == sizes
+    assert processes("auto", 8, "cuda", batch_size=16, accumulate=4) == 4
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
+    assert n_processes(train_config(processes="auto", device="cuda", batch_size=12)) == 6

@@ -12,13 +12,13 @@ from torch import Tensor
 from torch._dynamo import config as tracer
 from torch._inductor import config as compiler
 
-from lm.config.train import COMPUTE_PARAMETERS, TrainConfig
+from lm.config.train import COMPUTE_PARAMETERS
 from lm.model import attend
 from lm.model.transformer import Transformer
 from lm.system.processor import processor_name
 from lm.training import compute as module
 from lm.training.batch import Batch
-from lm.training.compute import ComputeChoices, choose_compute, has_fast_half, n_processes, plain_instead, set_up
+from lm.training.compute import ComputeChoices, choose_compute, has_fast_half, plain_instead, set_up
 from lm.training.loss import linear_cross_entropy
 from lm.training.torch_backend import TorchBackend
 from tests.model.configs import redraw
@@ -242,34 +242,6 @@ def test_a_backend_takes_the_precision_that_was_chosen(monkeypatch: pytest.Monke
         monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda half=half: half)
         assert gradient("auto") == gradient("bf16" if half else "fp32")
     assert gradient("bf16") != gradient("fp32")
-
-
-def processes(asked: int | str, device: torch.device = CPU, **changes: Any) -> int:
-    config: TrainConfig = train_config(processes=asked, **changes)
-    return n_processes(config, device)
-
-
-def test_at_most_as_many_processes_as_there_are_devices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "n_cores", lambda: 4)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
-    assert [processes(n) for n in (1, 3, 4)] == [1, 3, 4]
-    with pytest.raises(ValueError, match=r"^train\.processes: must be at most the 4 CPU cores here, got 5$"):
-        processes(5)
-    assert processes(3, CUDA) == 3
-    with pytest.raises(ValueError, match=r"^train\.processes: must be at most the 3 GPUs here, got 4$"):
-        processes(4, CUDA)
-    assert processes(1, MPS) == 1
-    with pytest.raises(ValueError, match=r"^train\.processes: must be at most the 1 devices here, got 2$"):
-        processes(2, MPS)
-
-
-def test_auto_is_one_process_a_gpu_as_far_as_the_batch_divides(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "n_cores", lambda: 4)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 8)
-    assert (processes("auto"), processes("auto", MPS)) == (1, 1)
-    sizes = {16: 8, 8: 8, 12: 6, 10: 5, 7: 7, 11: 1, 1: 1}
-    assert {size: processes("auto", CUDA, batch_size=size) for size in sizes} == sizes
-    assert processes("auto", CUDA, batch_size=16, accumulate=4) == 4
 
 
 def test_set_up_makes_pytorch_deterministic_with_so_many_threads(monkeypatch: pytest.MonkeyPatch) -> None:
