@@ -8,6 +8,7 @@ from pathlib import Path
 from commands.chat.talk import HELP, Settings, Talk, shown
 from commands.command_line import Parser, add_model_options, complain
 from lm.generation.load import load_trained
+from lm.system.memory import keep_freed_memory
 
 ABOUT = """\
 Talk to a chat model. Answers are shown token by token, as they are drawn.
@@ -36,6 +37,7 @@ def main(words: Sequence[str] | None = None) -> int:
                 settings = settings.changed(name, value)
         if not values.model.exists():
             raise ValueError(f"{values.model}: no such folder; `dvc repro finetune` makes models/chat")
+        keep_freed_memory()
         trained = load_trained(
             values.model, values.tokenizer, backend=values.backend, device=values.device, weights=values.weights
         )

@@ -17,9 +17,9 @@ _OUT_OF_MEMORY = ("can't allocate memory", "bad_alloc", "out of memory", "CUBLAS
 def keep_freed_memory() -> None:
     """Let glibc reuse large blocks instead of returning them to the kernel and asking again.
 
-    Each training step, and each block of text, allocates and frees large arrays of the same sizes. On a CPU the page
-    faults of fresh memory cost up to a quarter of the time (`python -m benchmarks.training_step`). Without glibc this
-    function does nothing.
+    Each training step, each block of text, and each token of an answer allocates and frees large arrays of the same
+    sizes. On a CPU the page faults of fresh memory cost up to a quarter of the time (`python -m
+    benchmarks.training_step`). Without glibc this function does nothing.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
