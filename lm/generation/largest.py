@@ -63,10 +63,10 @@ def sum_of_weights(logits: Float[Any, "batch vocab"], temperature: float) -> Flo
 
 def weights_of(logits: Float[np.ndarray, " n"], temperature: float) -> Float[np.ndarray, " n"]:
     """exp((logit - largest logit) / temperature): the probabilities up to a factor."""
-    weights: NDArray[Any] = logits - logits.max()
     divisor = max(temperature, _smallest(logits.itemsize))
-    if divisor != 1:
-        with np.errstate(over="ignore"):  # near 0 all but the largest go to -infinity, whose exp is 0
+    with np.errstate(over="ignore"):  # what lies too far below the largest goes to -infinity, whose exp is 0
+        weights: NDArray[Any] = logits - logits.max()
+        if divisor != 1:
             weights /= divisor
     np.exp(weights, out=weights)
     return weights

@@ -157,7 +157,15 @@ def test_the_way_to_choose_is_checked_once_by_the_rules_of_the_section() -> None
 
 @each_kind
 def test_a_model_that_has_diverged_still_gives_ids_of_the_vocabulary(kind: str) -> None:
-    broken = np.array([[math.nan] * 5, [1.0, math.nan, 2.0, 0.0, 0.0], [0.0, math.inf, 0.0, 0.0, 0.0], [-math.inf] * 5])
+    broken = np.array(
+        [
+            [math.nan] * 5,
+            [1.0, math.nan, 2.0, 0.0, 0.0],
+            [0.0, math.inf, 0.0, 0.0, 0.0],
+            [-math.inf] * 5,
+            [0.0, math.inf, -math.inf, 0.0, 0.0],
+        ]
+    )
     for sampling in (
         GREEDY,
         Sampling(),
@@ -165,9 +173,9 @@ def test_a_model_that_has_diverged_still_gives_ids_of_the_vocabulary(kind: str) 
         Sampling(1.0, None, 0.5),
         Sampling(min_p=0.1, typical_p=0.5),
     ):
-        ids = CHOOSE[kind](broken, sampling, np.full(4, 0.7))
+        ids = CHOOSE[kind](broken, sampling, np.full(5, 0.7))
         assert ((ids >= 0) & (ids < 5)).all()
-        assert ids[2] == 1
+        assert ids[2] == ids[4] == 1
 
 
 @given(logits, st.integers(1, 14))
